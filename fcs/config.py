@@ -1,0 +1,399 @@
+"""Configuration: files and overrides become one checked Run.
+
+OmegaConf reads the files and resolves interpolation, jsonargparse checks the result against the annotations of
+``Run`` and builds its objects. Ours are the short names, the raw text of overrides, and one line for each mistake.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import docstring_parser
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fcs.errors import UsageError, nearest
+from fcs.run import Run
+
+PACKAGE = Path(__file__).parent
+# A wheel holds the configs inside the package; in a checkout they lie beside it.
+CONFIGS = next((p for p in (PACKAGE / "configs", PACKAGE.parent / "configs") if p.is_dir()), PACKAGE / "configs")
+CLASSES = {"task": "fcs.tasks", "sampler": "fcs.samplers", "sampler.direction": "fcs.directions"}
+BASES = {"Task", "Sampler", "Direction"}
+# A key that belongs to a part of its section: the Newton direction's delta.
+INNER = {"sampler": {"difference": "direction"}}
+TYPE_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "PositiveInt": "a whole number above 0",
+    "NonNegativeInt": "a whole number, 0 or above",
+    "PositiveFloat": "a number above 0",
+    "NonNegativeFloat": "a number, 0 or above",
+    "NoneType": "null",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the schema.
+
+    Attributes:
+        name: with dots.
+        type: its annotation.
+        default: or ``inspect.Parameter.empty``.
+        meaning: from the docstring.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    meaning: str
+
+
+def load(names: list[str], overrides: list[str]) -> tuple[Run, dict[str, Any]]:
+    """The run that files and overrides describe, and its resolved settings as plain data.
+
+    Args:
+        names: configuration files, or names of shipped ones; later ones win.
+        overrides: ``key=value`` or ``--key=value``; they win over files, later ones over earlier.
+
+    Raises:
+        UsageError: one line that names the key, the value, what was expected and the nearest valid name.
+    """
+    tree: dict[str, Any] = {"out": f"runs/{Path(names[-1]).stem}"} if names else {}
+    for name in names:
+        tree = merge(tree, canonical(_read(name)))
+    for override in sorted(overrides, key=_rank):
+        tree = merge(tree, canonical(_parse_override(override)))
+    tree = _resolve(tree)
+    _check_names(tree)
+    return _build(tree)
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = Path(name)
+    if not path.is_file():
+        path = CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        shipped = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
+        raise UsageError.of("--config", name, f"a file or a shipped config ({', '.join(shipped)})", shipped)
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"--config={name}: expected YAML ({_first_line(error)})") from error
+    if not isinstance(content, dict):
+        raise UsageError.of("--config", name, "a mapping of keys to values")
+    return {str(key): value for key, value in content.items()}
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    """``a.b=value`` as ``{a: {b: value}}``; the value stays as typed, its type decides later what it is."""
+    key, equals, value = text.removeprefix("--").partition("=")
+    if not equals or not key:
+        raise UsageError(f"{text}: expected key=value")
+    tree: Any = value
+    for part in reversed(key.split(".")):
+        if not part:
+            raise UsageError(f"{text}: expected a key without empty parts")
+        tree = {part: tree}
+    return tree  # type: ignore[no-any-return]
+
+
+def _rank(override: str) -> int:
+    """Choices of a class come before arguments, which they would otherwise drop; else the order as given."""
+    key = override.removeprefix("--").partition("=")[0]
+    return key.count(".") if key in CLASSES else 2
+
+
+def canonical(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections that choose a class, in any of their short spellings, as ``class_path`` and ``init_args``."""
+    return {key: _section(key, value) if key in CLASSES else value for key, value in tree.items()}
+
+
+def _section(where: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return {"class_path": class_path(where, value), "init_args": {}}
+    if not isinstance(value, Mapping):
+        return value
+    given = {key: item for key, item in value.items() if key not in ("class_path", "init_args")}
+    arguments = {**(value.get("init_args") or {}), **given}
+    for name, inner in INNER.get(where, {}).items():
+        if name in arguments:
+            moved = {"init_args": {name: arguments.pop(name)}}
+            arguments[inner] = merge(_section(f"{where}.{inner}", arguments.get(inner, {})), moved)
+    for name in arguments:
+        if f"{where}.{name}" in CLASSES:
+            arguments[name] = _section(f"{where}.{name}", arguments[name])
+    section: dict[str, Any] = {"init_args": arguments}
+    if "class_path" in value:
+        section["class_path"] = class_path(where, str(value["class_path"]))
+    return section
+
+
+def class_path(where: str, name: str) -> str:
+    """The class that a short name or a path means in section ``where``."""
+    if "." in name:
+        return name
+    classes = shipped(where)
+    if name.lower() not in classes:
+        raise UsageError.of(where, name, f"{', '.join(classes)} or a class path", classes)
+    return f"{CLASSES[where]}.{classes[name.lower()].__name__}"
+
+
+def shipped(where: str) -> dict[str, type]:
+    """The classes that a section may name in lower case."""
+    module = import_module(CLASSES[where])
+    public = [item for item in vars(module).values() if inspect.isclass(item) and item.__module__.startswith("fcs.")]
+    base = next(item for item in public if item.__name__ in BASES and where.endswith(item.__name__.lower()))
+    chosen = [item for item in public if issubclass(item, base) and item is not base]
+    return {item.__name__.lower(): item for item in sorted(chosen, key=lambda item: item.__name__)}
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``. Where another class is chosen, the arguments of the old one go."""
+    merged = dict(below)
+    if "class_path" in above and above["class_path"] != below.get("class_path"):
+        merged.pop("init_args", None)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _resolve(tree: dict[str, Any]) -> dict[str, Any]:
+    """Interpolations filled in: keys of the configuration with their defaults, and ``${package}``."""
+    defaults: dict[str, Any] = {}
+    for key in keys():
+        if key.default is not inspect.Parameter.empty and key.name not in CLASSES and not is_dataclass(key.type):
+            section, _, name = key.name.rpartition(".")
+            (defaults.setdefault(section, {}) if section else defaults)[name] = key.default
+    try:
+        everything = OmegaConf.create({"package": str(PACKAGE), **merge(defaults, tree)})
+        return {key: _interpolate(everything, key, value) for key, value in tree.items()}
+    except OmegaConfBaseException as error:
+        raise UsageError(f"{_first_line(error)}: expected an interpolation that resolves") from error
+
+
+def _interpolate(everything: Any, place: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _interpolate(everything, f"{place}.{key}", item) for key, item in value.items()}
+    found = OmegaConf.select(everything, place, throw_on_missing=True)
+    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+
+
+def keys() -> Iterator[Key]:
+    """Every plain key of the schema, in the order of ``Run``; classes' own arguments are in ``class_keys``."""
+    for key in _parameters(Run, ""):
+        if is_dataclass(key.type):
+            yield from _parameters(key.type, f"{key.name}.")
+        else:
+            yield key
+
+
+def class_keys(owner: type, where: str) -> list[Key]:
+    """The arguments of a class that a section chose."""
+    return list(_parameters(owner, f"{where}."))
+
+
+def _parameters(owner: type, prefix: str) -> Iterator[Key]:
+    hints = get_type_hints(owner if is_dataclass(owner) else owner.__init__)  # type: ignore[misc]
+    documented = {p.arg_name: p.description or "" for p in docstring_parser.parse(owner.__doc__ or "").params}
+    for name, parameter in inspect.signature(owner).parameters.items():
+        meaning = " ".join(documented.get(name, "").split())
+        yield Key(prefix + name, hints.get(name, Any), parameter.default, meaning)
+
+
+def _check_names(tree: Mapping[str, Any]) -> None:
+    """Unknown keys, each with the nearest valid one."""
+    known = {key.name: key for key in keys()}
+    groups = {name.split(".")[0] for name in known if "." in name}
+    for key, value in tree.items():
+        if key in CLASSES:
+            _check_class(key, value)
+        elif key in groups and isinstance(value, Mapping):
+            for inner in value:
+                _check_name(f"{key}.{inner}", value[inner], known)
+        elif key in groups:
+            raise UsageError.of(key, value, f"keys below it, such as {next(k for k in known if k.startswith(key))}")
+        else:
+            _check_name(key, value, [*known, *groups])
+
+
+def _check_name(name: str, value: Any, known: Iterable[str]) -> None:
+    if name not in known:
+        raise _unknown(name, value, known)
+
+
+def _check_class(where: str, section: Any) -> None:
+    if not isinstance(section, Mapping) or "class_path" not in section:
+        names = ", ".join(shipped(where))
+        raise UsageError.of(where, _plain(section), f"a class: {names} or a class path")
+    owner = _import_class(where, str(section["class_path"]))
+    known = {key.name for key in class_keys(owner, where)}
+    for name, value in section.get("init_args", {}).items():
+        if f"{where}.{name}" not in known:
+            raise _unknown(f"{where}.{name}", value, sorted(known))
+        if f"{where}.{name}" in CLASSES and value is not None:
+            if isinstance(value, dict):
+                value.setdefault("class_path", class_path(f"{where}.{name}", "newton"))
+            _check_class(f"{where}.{name}", value)
+
+
+def _import_class(where: str, path: str) -> type:
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        names = [f"{CLASSES[where]}.{item.__name__}" for item in shipped(where).values()]
+        raise UsageError.of(where, path, f"a class that can be imported ({_first_line(error)})", names) from error
+    if not inspect.isclass(found):
+        raise UsageError.of(where, path, "a class")
+    return found
+
+
+def _unknown(name: str, value: Any, known: Iterable[str]) -> UsageError:
+    near = nearest(name, known) or nearest(name.rsplit(".", 1)[-1], known)
+    hint = f"; did you mean {near}?" if near else "; --help lists them"
+    return UsageError(f"{name}={_plain(value)}: expected a known key{hint}")
+
+
+def _plain(value: Any) -> str:
+    """A value as a user writes it."""
+    if isinstance(value, Mapping) and "class_path" in value:
+        return str(value["class_path"])
+    if isinstance(value, Mapping) and "init_args" in value:
+        return ",".join(f"{key}:{item}" for key, item in value["init_args"].items())
+    return str(value)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Run, as_group=False)
+    return parser
+
+
+def _build(tree: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
+    for key in keys():
+        section, _, name = key.name.rpartition(".")
+        given = tree.get(section, {}) if section else tree
+        if key.default is inspect.Parameter.empty and (not isinstance(given, Mapping) or name not in given):
+            raise UsageError(f"{key.name}: expected {words(key.type)}, found nothing; it has no default")
+    parser = _parser()
+    try:
+        config = parser.parse_object(tree)
+    except ArgumentError as error:
+        raise _explain(str(error), tree) from error
+    try:
+        run = Run(**vars(parser.instantiate(config)))
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(_qualified(_innermost(error), tree)) from error
+    return run, config.as_dict()
+
+
+def _innermost(error: BaseException) -> str:
+    """What the class's own constructor said, below what the parser made of it."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return _first_line(error)
+
+
+def _qualified(message: str, tree: Mapping[str, Any]) -> str:
+    """A constructor's ``argument=value: ...`` with the section that the argument stands in."""
+    argument = message.partition("=")[0]
+    for where in CLASSES:
+        section: Any = tree
+        for part in where.split("."):
+            section = (section.get(part) or {}) if isinstance(section, Mapping) else {}
+            section = section.get("init_args", {}) if isinstance(section, Mapping) else {}
+        if argument in section:
+            return f"{where}.{message}"
+    return message
+
+
+def _explain(message: str, tree: Mapping[str, Any]) -> UsageError:
+    """jsonargparse's nested message as one line."""
+    path = [part for found in re.findall(r'Parser key "([^"]+)"', message) for part in found.split(".")]
+    value: Any = tree
+    for part in path:
+        if isinstance(value, Mapping) and "init_args" in value:
+            value = value["init_args"]
+        value = value.get(part) if isinstance(value, Mapping) else None
+    name = ".".join(path)
+    expected = {key.name: words(key.type) for key in keys()}
+    for where in CLASSES:
+        for owner in shipped(where).values():
+            expected |= {key.name: words(key.type) for key in class_keys(owner, where)}
+    reason = message.strip().splitlines()[-1].strip()
+    return UsageError.of(name or "configuration", _plain(value), expected.get(name, f"another value ({reason})"))
+
+
+def words(kind: Any) -> str:
+    """An annotation in words."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        return " or ".join(words(argument) for argument in arguments)
+    if origin in (list, tuple, Sequence):
+        return f"a list, each {words(arguments[0])}"
+    if origin is not None or not hasattr(kind, "__name__"):
+        return str(kind)
+    return TYPE_WORDS.get(kind.__name__, f"a {kind.__name__.lower()}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def describe() -> str:
+    """Every key with type, default and meaning, for --help."""
+    lines = []
+    for key in keys():
+        lines += _describe(key)
+        for where in CLASSES:
+            if where == key.name or where.startswith(f"{key.name}."):
+                lines += _describe_classes(where)
+    return "\n".join(lines)
+
+
+def _describe_classes(where: str) -> list[str]:
+    lines = []
+    for name, owner in shipped(where).items():
+        own = class_keys(owner, where)
+        lines += [f"    with {where}={name}:"] if own else []
+        lines += [f"    {line}" for key in own for line in _describe(key)]
+    return lines
+
+
+def _describe(key: Key) -> list[str]:
+    names = f"{', '.join(shipped(key.name))} or a class path" if key.name in CLASSES else words(key.type)
+    default = "required" if key.default is inspect.Parameter.empty else f"default {_shown(key)}"
+    spellings = [key.name, *(f"{s}.{i}" for s, inner in INNER.items() for i, t in inner.items() if key.name == f"{s}.{t}.{i}")]
+    return [f"  {' = '.join(spellings)}  ({names}; {default})", f"      {key.meaning}"]
+
+
+def _shown(key: Key) -> str:
+    if key.default is None:
+        return "newton" if key.name in CLASSES else "null"
+    if isinstance(key.default, tuple):
+        return str(list(key.default))
+    return str(key.default).lower() if isinstance(key.default, bool) else repr(key.default)
+
+
+def as_yaml(settings: Mapping[str, Any]) -> str:
+    """Resolved settings as YAML that ``--config`` reads back."""
+    return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)

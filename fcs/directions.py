@@ -1,0 +1,132 @@
+"""Directions F(J, e): how an error on x_0 becomes a step on x_t, with J = d x_0 / d x_t.
+
+Each pays exactly its own price, since value and linear map are made together (like ``jax.linearize``):
+
+    Newton    J e      one forward an application         the paper
+    Gradient  J^T e    one backward                       DPS, LDPS, PSLD, FreeDoM
+    Local     e        nothing                            MPGD
+    Exact     J^-1 e   J itself; for tiny models only     the paper's analysis
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fcs.rows import max_norm, safe_divide
+
+Denoise = Callable[[Tensor], Tensor]
+LinearMap = Callable[[Tensor], Tensor]
+
+
+class Direction(ABC):
+    """A linear map from errors on ``f(x)`` to steps on ``x``.
+
+    Attributes:
+        forwards: denoiser calls that one application of the map costs.
+    """
+
+    forwards: int = 0
+
+    @abstractmethod
+    def linearize(self, f: Denoise, x: Tensor) -> tuple[Tensor, LinearMap]:
+        """The value ``f(x)`` and the map ``e -> F(J, e)``, both ``(N, *)`` like ``x``."""
+
+
+class Newton(Direction):
+    """The inexact Newton direction ``J e`` by one forward difference (Graikos et al. 2025).
+
+    The perturbation is ``h e`` with ``h = difference / |e|_inf`` for each row, so it stays ``difference`` large
+    however large the error is. Rows whose error is zero give a zero direction.
+
+    Args:
+        difference: largest entry of the perturbation, the paper's delta (0.005), in units of x_t. Below the
+            spacing of bf16 near 1: with ``trainer.precision=bf16`` take 0.2 to 0.5.
+
+    Raises:
+        ValueError: a difference that is not positive.
+    """
+
+    forwards = 1
+
+    def __init__(self, difference: float = 0.005) -> None:
+        if not difference > 0:
+            raise ValueError(f"difference={difference}: expected a number above 0")
+        self.difference = difference
+
+    def linearize(self, f: Denoise, x: Tensor) -> tuple[Tensor, LinearMap]:
+        fx = f(x)
+
+        def apply(e: Tensor) -> Tensor:
+            norm = max_norm(e)
+            h = self.difference / torch.where(norm == 0, torch.ones_like(norm), norm)
+            moved = f(x + h * e)
+            return safe_divide((moved - fx) / h, (norm != 0).to(x.dtype))
+
+        return fx, apply
+
+
+class Gradient(Direction):
+    """The gradient direction ``J^T e`` by one backward pass through the denoiser."""
+
+    def linearize(self, f: Denoise, x: Tensor) -> tuple[Tensor, LinearMap]:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            fx = f(leaf)
+
+        def apply(e: Tensor) -> Tensor:
+            return torch.autograd.grad(fx, leaf, e, retain_graph=True)[0]
+
+        return fx.detach(), apply
+
+
+class Local(Direction):
+    """The error itself, as if the Jacobian were the identity."""
+
+    def linearize(self, f: Denoise, x: Tensor) -> tuple[Tensor, LinearMap]:
+        return f(x), lambda e: e
+
+
+class Exact(Direction):
+    """The exact Newton direction: the least-squares solution of ``J d = e``, singular values cut off.
+
+    Forms J by one backward per output entry, so it is for tiny models (256 entries: seconds).
+
+    Args:
+        cutoff: singular values below this part of the largest are dropped (the authors use 0.5), 0 to 1.
+
+    Raises:
+        ValueError: a cutoff outside [0, 1).
+    """
+
+    forwards = 1  # the one that the backwards go through
+
+    def __init__(self, cutoff: float = 0.5) -> None:
+        if not 0 <= cutoff < 1:
+            raise ValueError(f"cutoff={cutoff}: expected 0 or more and below 1")
+        self.cutoff = cutoff
+
+    def linearize(self, f: Denoise, x: Tensor) -> tuple[Tensor, LinearMap]:
+        fx = f(x)
+
+        def apply(e: Tensor) -> Tensor:
+            inverse = torch.linalg.pinv(jacobian(f, x), rtol=self.cutoff)
+            return (inverse @ e.flatten(1).unsqueeze(2)).reshape(x.shape)
+
+        return fx, apply
+
+
+def jacobian(f: Denoise, x: Tensor) -> Tensor:
+    """The Jacobian of each row, ``(N, D, D)`` for rows of D entries, one backward per entry."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        fx = f(leaf).flatten(1)
+    rows = []
+    for i in range(fx.shape[1]):
+        # Rows of a batch do not see each other, so one backward gives row i of every sample's J.
+        (row,) = torch.autograd.grad(fx[:, i].sum(), leaf, retain_graph=True)
+        rows.append(row.flatten(1))
+    return torch.stack(rows, 1)

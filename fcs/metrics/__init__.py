@@ -1,0 +1,1 @@
+"""Scores of results: per picture against a reference, and features for distributions."""

@@ -1,0 +1,96 @@
+"""What a pretrained model is to a sampler: a denoiser, its levels, and a codec to pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fcs.denoiser import Denoiser, Guided
+from fcs.errors import UsageError
+from fcs.levels import Level, Spacing, ddpm_levels, flow_levels
+
+
+class Schedule:
+    """The noise schedule that a network was trained with, read from a diffusers scheduler.
+
+    Args:
+        alphas_cumprod: ``(T,)`` products abar of a diffusion; None for a rectified flow.
+        shift: a flow's shift towards the noise.
+    """
+
+    def __init__(self, alphas_cumprod: Tensor | None, shift: float = 1.0) -> None:
+        self.alphas_cumprod = alphas_cumprod
+        self.shift = shift
+
+    def levels(self, steps: int, spacing: Spacing = "even") -> list[Level]:
+        """Levels for sampling in ``steps`` steps.
+
+        Raises:
+            UsageError: a number of steps that the schedule does not have, or the paper's spacing of a flow.
+        """
+        if self.alphas_cumprod is None:
+            if spacing == "paper":
+                raise UsageError.of("levels", spacing, "even for a flow model (the paper's are a diffusion's)")
+            return flow_levels(steps, self.shift)
+        if steps > len(self.alphas_cumprod):
+            raise UsageError.of("steps", steps, f"1 to {len(self.alphas_cumprod)}")
+        return ddpm_levels(self.alphas_cumprod, steps, spacing)
+
+
+class Model(nn.Module, ABC):
+    """A pretrained model, frozen.
+
+    Attributes:
+        denoiser: x_t to x_0.
+        schedule: its noise levels.
+        shape: ``(C, h, w)`` of x_t.
+        picture_shape: ``(C, H, W)`` of the pictures it makes.
+        factor: pixels along each side of one cell of x_t.
+        prompted: whether it takes text.
+    """
+
+    prompted: bool = False
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        schedule: Schedule,
+        shape: tuple[int, int, int],
+        picture_shape: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.schedule = schedule
+        self.shape = shape
+        self.picture_shape = picture_shape
+        self.factor = picture_shape[1] // shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures ``(N, C, H, W)`` in [-1, 1] to the model's space ``(N, *shape)``, deterministically."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """The model's space ``(N, *shape)`` to pictures ``(N, C, H, W)``, nominally in [-1, 1]."""
+
+    @abstractmethod
+    def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
+        """The denoiser bound to one prompt a row.
+
+        Args:
+            prompts: one a row; a model without text ignores them.
+            negative: prompt of the other branch of guidance.
+            scale: diffusers' guidance_scale; 1 is none.
+        """
+
+    @abstractmethod
+    def compile(self) -> None:  # type: ignore[override]
+        """Compile the network in place; parameters keep their names."""

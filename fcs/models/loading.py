@@ -1,0 +1,182 @@
+"""From a name to a model: an embedded one, a diffusers folder, a single-file checkpoint or a hub name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fcs.errors import UsageError
+
+if TYPE_CHECKING:
+    from fcs.denoiser import Predicts
+    from fcs.models.base import Model, Schedule
+
+EMBEDDED = Path(__file__).parent.parent / "weights"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# Only what sampling needs, and of the weights only safetensors without a variant.
+HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt", "*/vocab.json"]
+HUB_FILES += ["*/diffusion_pytorch_model.safetensors", "*/diffusion_pytorch_model-*-of-*.safetensors"]
+HUB_FILES += ["*/model.safetensors", "*/model-*-of-*.safetensors"]
+PREDICTS: dict[str, Predicts] = {"epsilon": "eps", "v_prediction": "v"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model's files on disk.
+
+    Attributes:
+        name: as the user gave it.
+        path: a diffusers folder or a single-file checkpoint.
+        revision: the hub commit, None for what is not from a hub.
+    """
+
+    name: str
+    path: Path
+    revision: str | None = None
+
+    def sha256(self) -> str:
+        """Hash over all weights, by relative name and content."""
+        files = [self.path] if self.path.is_file() else sorted(self.path.rglob("*.safetensors"))
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(str(file.relative_to(self.path)).encode() + b"\0")
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+
+def embedded() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.parent.name for path in EMBEDDED.glob("*/model_index.json"))
+
+
+def find(name: str, revision: str | None = None) -> Found:
+    """The files of a model; fetches them only for a hub name.
+
+    Raises:
+        UsageError: a name that is none of the four kinds, without a network call; a hub name that cannot be fetched.
+    """
+    if name in embedded():
+        return Found(name, EMBEDDED / name)
+    path = Path(name).expanduser()
+    if (path / "model_index.json").is_file():
+        return Found(name, path)
+    if path.is_file() and path.suffix == ".safetensors":
+        return Found(name, path)
+    if path.exists():
+        raise UsageError.of("model.name", name, "a folder with model_index.json, or a .safetensors checkpoint")
+    if HUB_NAME.fullmatch(name) and path.suffix != ".safetensors":
+        return _fetch(name, revision)
+    kinds = "an embedded model, a diffusers folder, a .safetensors checkpoint or a hub name with a /"
+    raise UsageError.of("model.name", name, f"{kinds}; embedded: {', '.join(embedded())}", embedded())
+
+
+def _fetch(name: str, revision: str | None) -> Found:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
+    except Exception as error:  # the client raises its own, httpx's and the file system's
+        reason = str(error).strip().splitlines()[0][:160]
+        expected = f"a folder here or a model that the hub gives ({type(error).__name__}: {reason})"
+        raise UsageError.of("model.name", name, expected) from error
+    return Found(name, folder, folder.name)
+
+
+def load(found: Found, autocast: torch.dtype | None = None) -> Model:
+    """Load a model in float32, frozen, on the CPU.
+
+    Args:
+        autocast: type for the network's own arithmetic, None for float32.
+
+    Raises:
+        UsageError: files that are no model of a known layout.
+    """
+    if found.path.is_file():
+        model = _load_single_file(found, autocast)
+    else:
+        index = _json(found, "model_index.json")
+        network = (index.get("unet") or [None, None])[1]
+        loaders = {"UNet2DModel": _load_pixels, "UNet2DConditionModel": _load_sd}
+        if network not in loaders or "text_encoder_2" in index:
+            layouts = "a UNet2DModel, or Stable Diffusion's UNet2DConditionModel with one text encoder"
+            raise UsageError.of("model.name", found.name, f"{layouts}; found {index.get('_class_name', network)}")
+        model = loaders[network](found, autocast)
+    return model.eval().requires_grad_(False)
+
+
+def _json(found: Found, place: str) -> dict[str, Any]:
+    try:
+        return json.loads((found.path / place).read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError.of("model.name", found.name, f"a readable {place} in it ({error})") from error
+
+
+def _schedule(config: dict[str, Any], name: str) -> tuple[Predicts, Schedule]:
+    """What the network predicts, and its levels, from a diffusers scheduler's configuration."""
+    from diffusers import DDPMScheduler
+
+    from fcs.models.base import Schedule
+
+    if config["_class_name"].startswith("FlowMatch"):
+        return "flow", Schedule(None, config.get("shift", 1.0))
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in PREDICTS:
+        expected = f"a scheduler whose prediction_type is {' or '.join(PREDICTS)}, not {prediction}"
+        raise UsageError.of("model.name", name, expected)
+    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+    betas = {key: config[key] for key in keys if config.get(key) is not None}
+    return PREDICTS[prediction], Schedule(DDPMScheduler(**betas).alphas_cumprod)
+
+
+def _load_pixels(found: Found, autocast: torch.dtype | None) -> Model:
+    from diffusers import UNet2DModel
+
+    from fcs.models.pixels import Pixels
+
+    predicts, schedule = _schedule(_json(found, "scheduler/scheduler_config.json"), found.name)
+    unet = UNet2DModel.from_pretrained(found.path / "unet", torch_dtype=torch.float32, use_safetensors=True)
+    return Pixels(unet, predicts, schedule, autocast)
+
+
+def _load_sd(found: Found, autocast: torch.dtype | None) -> Model:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    from fcs.models.sd import StableDiffusion
+
+    predicts, schedule = _schedule(_json(found, "scheduler/scheduler_config.json"), found.name)
+    options = {"torch_dtype": torch.float32, "use_safetensors": True}
+    return StableDiffusion(
+        UNet2DConditionModel.from_pretrained(found.path / "unet", **options),
+        AutoencoderKL.from_pretrained(found.path / "vae", **options),
+        CLIPTextModel.from_pretrained(found.path / "text_encoder", dtype=torch.float32, use_safetensors=True),
+        CLIPTokenizer.from_pretrained(found.path / "tokenizer"),
+        predicts,
+        schedule,
+        autocast,
+    )
+
+
+def _load_single_file(found: Found, autocast: torch.dtype | None) -> Model:
+    from diffusers import StableDiffusionPipeline
+
+    from fcs.models.sd import StableDiffusion
+
+    try:
+        parts = StableDiffusionPipeline.from_single_file(
+            found.path, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:160]
+        raise UsageError.of("model.name", found.name, f"a Stable Diffusion checkpoint ({reason})") from error
+    predicts, schedule = _schedule({"_class_name": "", **parts.scheduler.config}, found.name)
+    return StableDiffusion(
+        parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, predicts, schedule, autocast
+    )

@@ -1,0 +1,99 @@
+"""Latent text-to-image models in Stable Diffusion's layout: UNet, autoencoder, CLIP text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from fcs.denoiser import Denoiser, Guided, Predicts
+from fcs.models.base import Model, Schedule
+
+KEPT_EMBEDDINGS = 1024  # 240 MB for Stable Diffusion 1.5
+
+
+class LatentNetwork(nn.Module):
+    """A ``UNet2DConditionModel`` as a plain function of (x, t, text embeddings)."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        """The network's output ``(N, C, h, w)`` for embeddings ``(N, L, D)``."""
+        return self.unet(x, t, cond, return_dict=False)[0]
+
+
+class StableDiffusion(Model):
+    """A latent diffusion with text, as diffusers' ``StableDiffusionPipeline`` holds it.
+
+    Args:
+        unet: the network on latents.
+        vae: autoencoder; its posterior mean encodes, in float32.
+        text_encoder: CLIP's text tower.
+        tokenizer: its tokenizer.
+        predicts: what the network predicts.
+        schedule: its levels.
+        autocast: type for the UNet's arithmetic, None for its own.
+    """
+
+    prompted = True
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        predicts: Predicts,
+        schedule: Schedule,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        size = unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        super().__init__(
+            Denoiser(LatentNetwork(unet), predicts, autocast),
+            schedule,
+            (unet.config.in_channels, height, width),
+            (vae.config.in_channels, height * factor, width * factor),
+        )
+        self.vae = vae
+        self.text_encoder = text_encoder
+        self.tokenizer = tokenizer
+        self._embeddings: dict[str, Tensor] = {}
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        mean = self.vae.encode(pictures).latent_dist.mean
+        shift = self.vae.config.shift_factor or 0.0
+        return (mean - shift) * self.vae.config.scaling_factor
+
+    def decode(self, z: Tensor) -> Tensor:
+        shift = self.vae.config.shift_factor or 0.0
+        return self.vae.decode(z / self.vae.config.scaling_factor + shift, return_dict=False)[0]
+
+    def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
+        cond = self.embed(prompts)
+        uncond = self.embed([negative] * len(prompts)) if scale != 1.0 else None
+        return Guided(self.denoiser, cond, uncond, scale)
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """Text embeddings ``(N, L, D)``; a prompt seen lately is not encoded again."""
+        if len(self._embeddings) > KEPT_EMBEDDINGS:
+            self._embeddings.clear()
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._embeddings:
+                length = self.tokenizer.model_max_length
+                tokens = self.tokenizer(
+                    prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+                )
+                # One prompt at a time: an embedding must not depend on which prompts came with it.
+                self._embeddings[prompt] = self.text_encoder(tokens.input_ids.to(self.device))[0][0]
+        return torch.stack([self._embeddings[prompt].to(self.device) for prompt in prompts])
+
+    def compile(self) -> None:  # type: ignore[override]
+        self.denoiser.network.unet.compile(fullgraph=True)

@@ -1,0 +1,49 @@
+"""Pictures as tensors: 8-bit files against [-1, 1], holes that are filled before encoding."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def to_float(pictures: Tensor) -> Tensor:
+    """uint8 ``(N, C, H, W)`` to float32 in [-1, 1]."""
+    return pictures.float() / 127.5 - 1
+
+
+def to_uint8(pictures: Tensor) -> Tensor:
+    """Floats in [-1, 1] (clipped) to uint8."""
+    return ((pictures.float() + 1) * 127.5).round().clamp(0, 255).byte()
+
+
+def paste(made: Tensor, given: Tensor, mask: Tensor) -> Tensor:
+    """Keep the given pixels, uint8 ``(N, C, H, W)``.
+
+    Where the mask is 0 the given byte comes out unchanged; grey blends.
+
+    Args:
+        made: what was sampled.
+        given: what was read.
+        mask: ``(N, 1, H, W)`` uint8, 255 = generated.
+    """
+    weight = mask.float() / 255
+    blend = given.float() + weight * (made.float() - given.float())
+    return blend.round().byte()
+
+
+def fill_holes(pictures: Tensor, known: Tensor) -> Tensor:
+    """Continue the known pixels smoothly into the holes, so that an encoder sees no foreign edge there.
+
+    A pyramid of averages over known pixels going down, interpolation going up (push-pull, Gortler et al. 1996).
+
+    Args:
+        pictures: ``(N, C, H, W)`` floats.
+        known: ``(N, 1, H, W)`` in {0, 1}, 1 = known.
+    """
+    if min(pictures.shape[-2:]) == 1:
+        return pictures * known
+    weight = F.avg_pool2d(known, 2, ceil_mode=True)
+    coarse = F.avg_pool2d(pictures * known, 2, ceil_mode=True) / weight.clamp(min=1e-6)
+    coarse = fill_holes(coarse, (weight > 0).to(known.dtype))
+    below = F.interpolate(coarse, size=pictures.shape[-2:], mode="bilinear", align_corners=False)
+    return known * pictures + (1 - known) * below

@@ -1,0 +1,133 @@
+"""What flows through a run: a Record is read, Records make a Batch, the sampler makes its Result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Record:
+    """One input record, decoded and validated, or the reason why it could not be.
+
+    Attributes:
+        index: place in its shard, counted from 0 over whole and broken records alike.
+        key: name in the shard; None for what cannot be named (the torn end of a shard).
+        image: ``(C, H, W)`` uint8, or None where the record failed.
+        mask: ``(1, H, W)`` uint8, 255 = generate, 0 = keep; None where the record has none.
+        prompt: text of the record, or None where it has none.
+        extra: the record's own JSON, handed through.
+        seed: the record's own seed, or None.
+        error: ``code: detail`` where the record failed, else None.
+        members: raw input members by suffix, kept only for ``copy_inputs``.
+    """
+
+    index: int
+    key: str | None
+    image: Tensor | None = None
+    mask: Tensor | None = None
+    prompt: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    error: str | None = None
+    members: dict[str, bytes] = field(default_factory=dict)
+
+    def failed(self, code: str, detail: str) -> Record:
+        """The same record as a named failure, without its pictures."""
+        return replace(self, image=None, mask=None, error=f"{code}: {detail}", members={})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A fixed number of slots; slot i holds ``records[i]`` or is padding.
+
+    A failed record, or one that is already done, leaves a padded slot: the batch's shape never varies.
+
+    Attributes:
+        shard: STEM of the shard that all records come from.
+        number: which batch of the shard; its slots are records ``number * B`` to ``number * B + B - 1``.
+        records: what to write a row for (failed ones too); None for padding.
+        images: ``(B, C, H, W)`` uint8; zeros in padded slots.
+        masks: ``(B, 1, H, W)`` uint8, 255 = generate; white in padded slots and where a record has no mask.
+        prompts: one text a slot.
+        seeds: one a slot; each fixes all noise of its record.
+    """
+
+    shard: str
+    number: int
+    records: tuple[Record | None, ...]
+    images: Tensor
+    masks: Tensor
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def valid(self) -> tuple[bool, ...]:
+        """True for each slot that holds a record to sample."""
+        return tuple(record is not None and record.error is None for record in self.records)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch with its pictures on ``device``."""
+        images = self.images.to(device, non_blocking=non_blocking)
+        return replace(self, images=images, masks=self.masks.to(device, non_blocking=non_blocking))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What sampling a batch gave, slot by slot.
+
+    Attributes:
+        images: ``(B, C, H, W)`` uint8 pictures as they are to be written, on the CPU.
+        residuals: rms of the constraint's error in its own space, before paste-back.
+        calls: denoiser calls until each record's own stop.
+        seconds: each record's share of the batch's sampling time.
+    """
+
+    images: Tensor
+    residuals: tuple[float, ...]
+    calls: tuple[int, ...]
+    seconds: float
+
+
+def record_seed(run_seed: int, shard: str, key: str) -> int:
+    """The seed that fixes a record's noise: 63 bits of SHA-256 over run seed, shard's file name and key.
+
+    It depends on nothing else, so a record gives the same result in any batch, process or order.
+    """
+    shard_name = shard.rsplit("/", 1)[-1]
+    text = "\0".join((str(run_seed), shard_name, key))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def collate(
+    shard: str,
+    number: int,
+    records: Sequence[Record | None],
+    shape: tuple[int, int, int],
+    run_seed: int,
+    prompt: str = "",
+) -> Batch:
+    """Lay records into a batch of ``len(records)`` slots.
+
+    Args:
+        shape: ``(C, H, W)`` of every picture.
+        prompt: text for records that have none.
+    """
+    channels, height, width = shape
+    images = torch.zeros(len(records), channels, height, width, dtype=torch.uint8)
+    masks = torch.full((len(records), 1, height, width), 255, dtype=torch.uint8)
+    prompts, seeds = [""] * len(records), [0] * len(records)
+    for slot, record in enumerate(records):
+        if record is None or record.image is None or record.key is None:
+            continue
+        images[slot] = record.image
+        if record.mask is not None:
+            masks[slot] = record.mask
+        prompts[slot] = prompt if record.prompt is None else record.prompt
+        seeds[slot] = record_seed(run_seed, shard, record.key) if record.seed is None else record.seed
+    return Batch(shard, number, tuple(records), images, masks, tuple(prompts), tuple(seeds))

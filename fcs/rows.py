@@ -1,0 +1,59 @@
+"""Per-sample mathematics: norms and products of rows, and noise that belongs to a record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """``(N,)`` values shaped ``(N, 1, ...)`` so that they broadcast over the rows of ``like`` ``(N, *)``."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def max_norm(x: Tensor) -> Tensor:
+    """Largest absolute entry of each row of ``(N, *)``, shaped ``(N, 1, ...)``."""
+    return column(x.abs().flatten(1).amax(1), x)
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each row of ``(N, *)`` with its partner, ``(N,)``."""
+    return (a * b).flatten(1).sum(1)
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square of each row of ``(N, *)``, ``(N,)``."""
+    return x.flatten(1).square().mean(1).sqrt()
+
+
+def safe_divide(a: Tensor, norm: Tensor) -> Tensor:
+    """``a / norm`` row by row, and zero where the norm is zero: a met constraint asks for no step."""
+    met = norm == 0
+    return torch.where(met, torch.zeros_like(a), a / torch.where(met, torch.ones_like(norm), norm))
+
+
+class RowNoise:
+    """Standard normal noise with one generator per record.
+
+    Drawn on the CPU in float32 whatever the state's device and type, so that a record's noise depends on its seed
+    alone: not on its batch, its place in it, or the machine (after ``StackedRandomGenerator``, Karras et al. 2024).
+
+    Args:
+        seeds: one seed a row.
+        device: where the noise goes.
+        dtype: the type it is cast to.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.device = device
+        self.dtype = dtype
+
+    def __call__(self, shape: Sequence[int]) -> Tensor:
+        """Next draw: ``(N, *shape)`` where ``shape`` is that of one row."""
+        rows = [torch.randn(*shape, generator=generator) for generator in self.generators]
+        return torch.stack(rows).to(self.device, self.dtype)

@@ -1,0 +1,41 @@
+"""Baselines on the same loop: what constrained sampling is compared with."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fcs.constraint import Constraint, Known
+from fcs.errors import UsageError
+from fcs.levels import Level
+from fcs.samplers.base import Denoise, Noise, Sampler, ddim
+
+
+class DDIM(Sampler):
+    """Plain sampling; the constraint is not looked at (Song et al. 2021)."""
+
+    def step(
+        self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise
+    ) -> Tensor:
+        return ddim(x, denoise(x, t), t, s, randn)
+
+    def calls(self, steps: int) -> int:
+        return steps
+
+
+class Replacement(Sampler):
+    """After each DDIM step the known entries are replaced by their target, noised to the level (Song et al. 2021b).
+
+    For inpainting only.
+    """
+
+    def step(
+        self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise
+    ) -> Tensor:
+        if not isinstance(constraint, Known):
+            raise UsageError("sampler=replacement: expected a task with known entries (inpaint)")
+        x = ddim(x, denoise(x, t), t, s, randn)
+        noised = s.alpha * constraint.target + s.sigma * randn(x.shape[1:])
+        return constraint.known * noised + (1 - constraint.known) * x
+
+    def calls(self, steps: int) -> int:
+        return steps

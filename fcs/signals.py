@@ -1,0 +1,46 @@
+"""Signals: a run is asked to stop, ends its batch within the grace, or is cut at the next denoiser call."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+
+from fcs.errors import Interrupted
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Stop:
+    """Whether and when a signal asked this process to stop. The handler only sets a flag.
+
+    Args:
+        grace: seconds that the current batch may still take.
+    """
+
+    def __init__(self, grace: float = 20.0) -> None:
+        self.grace = grace
+        self.name: str | None = None
+        self._deadline = float("inf")
+
+    def install(self) -> None:
+        """Handle SIGTERM, SIGINT and SIGUSR1 from now on, whatever handled them before."""
+        for number in SIGNALS:
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.name is None:
+            self.name = signal.Signals(number).name
+            self._deadline = time.monotonic() + self.grace
+        else:  # asked twice: no more grace
+            self._deadline = 0.0
+
+    def check(self) -> None:
+        """Between batches: raises Interrupted if a signal came."""
+        if self.name is not None:
+            raise Interrupted(f"stopped by {self.name}; the same command continues the run")
+
+    def watch(self) -> None:
+        """Within a batch: raises Interrupted if a signal came and its grace is over."""
+        if self.name is not None and time.monotonic() > self._deadline:
+            self.check()

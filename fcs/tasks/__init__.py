@@ -1,0 +1,7 @@
+"""Tasks: one file each. A config names one by its class, or by its class name in lower case."""
+
+from fcs.tasks.base import Task
+from fcs.tasks.inpaint import Inpaint
+from fcs.tasks.superres import Superres
+
+__all__ = ["Inpaint", "Superres", "Task"]

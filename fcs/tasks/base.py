@@ -1,0 +1,38 @@
+"""What a task is: the constraint for a batch, and the pictures to write."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from fcs.constraint import Constraint
+from fcs.models.base import Model
+from fcs.pictures import to_uint8
+from fcs.records import Batch
+
+
+class Task(ABC):
+    """Turns a batch's records into a constraint on x_0, and x_0 into pictures.
+
+    Attributes:
+        needs_mask: whether a record without a mask fails (``missing_mask``).
+    """
+
+    needs_mask: bool = False
+
+    def input_shape(self, model: Model) -> tuple[int, int, int]:
+        """``(C, H, W)`` that each record's image must have."""
+        return model.picture_shape
+
+    @abstractmethod
+    def constraint(self, batch: Batch, model: Model) -> Constraint:
+        """The constraint that the batch's x_0 must satisfy, in the model's space."""
+
+    def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:
+        """uint8 ``(N, C, H, W)`` pictures to write."""
+        return to_uint8(model.decode(x0))
+
+    def reference(self, batch: Batch) -> Tensor | None:
+        """uint8 ``(N, C, H, W)`` pictures to score against, or None where there is no truth."""
+        return batch.images

@@ -1,0 +1,46 @@
+"""Inpainting: keep what is given, generate where the mask is white."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fcs.constraint import Known
+from fcs.models.base import Model
+from fcs.pictures import fill_holes, paste, to_float, to_uint8
+from fcs.records import Batch
+from fcs.tasks.base import Task
+
+
+class Inpaint(Task):
+    """Generate the white part of each record's mask.
+
+    Args:
+        paste: put the given pixels back exactly; false gives the model's raw picture.
+        hole: what the encoder of a latent model sees where nothing is given: ``grey`` as published (it leaks into the
+            cells beside the hole), or ``fill``, a smooth continuation of what is given.
+    """
+
+    needs_mask = True
+
+    def __init__(self, paste: bool = True, hole: Literal["grey", "fill"] = "fill") -> None:
+        self.paste = paste
+        self.hole = hole
+
+    def constraint(self, batch: Batch, model: Model) -> Known:
+        """The known cells' latents: a cell is known only as far as all of its pixels are."""
+        images = to_float(batch.images)
+        generate = batch.masks.float() / 255
+        given = (generate < 1).float()
+        visible = fill_holes(images, given) if self.hole == "fill" else images * given
+        known = 1 - F.max_pool2d(generate, model.factor) if model.factor > 1 else 1 - generate
+        with torch.no_grad():
+            return Known(model.encode(visible), known)
+
+    def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:
+        """The decoded pictures, the given pixels pasted back unless told otherwise."""
+        made = to_uint8(model.decode(x0))
+        return paste(made, batch.images, batch.masks) if self.paste else made
