@@ -119,11 +119,11 @@ class Exact(Direction):
         return fx, apply
 
 
+@torch.enable_grad()
 def jacobian(f: Denoise, x: Tensor) -> Tensor:
     """The Jacobian of each row, ``(N, D, D)`` for rows of D entries, one backward per entry."""
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        fx = f(leaf).flatten(1)
+    leaf = x.detach().requires_grad_()
+    fx = f(leaf).flatten(1)
     rows = []
     for i in range(fx.shape[1]):
         # Rows of a batch do not see each other, so one backward gives row i of every sample's J.

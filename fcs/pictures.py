@@ -40,7 +40,7 @@ def fill_holes(pictures: Tensor, known: Tensor) -> Tensor:
         pictures: ``(N, C, H, W)`` floats.
         known: ``(N, 1, H, W)`` in {0, 1}, 1 = known.
     """
-    if min(pictures.shape[-2:]) == 1:
+    if max(pictures.shape[-2:]) == 1:
         return pictures * known
     weight = F.avg_pool2d(known, 2, ceil_mode=True)
     coarse = F.avg_pool2d(pictures * known, 2, ceil_mode=True) / weight.clamp(min=1e-6)

@@ -85,12 +85,14 @@ class Result:
         images: ``(B, C, H, W)`` uint8 pictures as they are to be written, on the CPU.
         residuals: rms of the constraint's error in its own space, before paste-back.
         calls: denoiser calls until each record's own stop.
+        finite: False where the model gave NaN or infinity.
         seconds: each record's share of the batch's sampling time.
     """
 
     images: Tensor
     residuals: tuple[float, ...]
     calls: tuple[int, ...]
+    finite: tuple[bool, ...]
     seconds: float
 
 

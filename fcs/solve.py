@@ -62,4 +62,6 @@ class Solver:
         residuals = constraint.residual(x0).cpu()
         pictures = self.task.pictures(x0, batch, self.model).cpu()
         seconds = (time.perf_counter() - began) / max(sum(batch.valid), 1)
-        return Result(pictures, tuple(residuals.tolist()), (guided.calls,) * len(batch.records), seconds)
+        finite = tuple(x0.isfinite().flatten(1).all(1).tolist())
+        calls = (guided.calls,) * len(batch.records)
+        return Result(pictures, tuple(residuals.tolist()), calls, finite, seconds)

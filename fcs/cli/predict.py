@@ -1,0 +1,106 @@
+"""``fcs-predict``: shards in, shards out."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+import traceback
+
+from fcs.errors import Interrupted, StorageError, TooManyFailures, UsageError
+from fcs.signals import Stop
+
+USAGE = 2
+TOO_MANY_FAILURES = 4
+DEFECT = 70
+STORAGE = 74
+INTERRUPTED = 75
+
+HELP = """usage: fcs-predict --config FILE [--config FILE2 ...] [key=value ...]
+
+Constrained sampling of every record in WebDataset shards; results and scores go to shards in OUT.
+
+  --config FILE   a YAML file, or the name of a shipped one; later ones win
+  key=value       wins over the files (also --key=value)
+  --prepare       pin the run, fetch weights, index the shards; needs no GPU
+  --dry-run       say what would be done and what it costs; write nothing
+  --print-config  the resolved configuration as YAML
+  --help          this text
+
+Run the same command again to continue a run that was interrupted.
+
+exit codes: 0 all records done, 2 usage, 3 some records failed, 4 too many failed, 70 defect, 74 storage,
+75 interrupted
+
+keys:
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError(message)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code. Every way to end early is one line on stderr."""
+    stop = Stop()
+    stop.install()
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(given, stop)
+    except UsageError as error:
+        return _end(USAGE, error)
+    except TooManyFailures as error:
+        return _end(TOO_MANY_FAILURES, error)
+    except Interrupted as error:
+        return _end(INTERRUPTED, error)
+    except StorageError as error:
+        return _end(STORAGE, error)
+    except BrokenPipeError:
+        return _end(STORAGE, "standard output was closed")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EPERM):
+            return _end(STORAGE, error)
+        traceback.print_exc()
+        return _end(DEFECT, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        traceback.print_exc()
+        return _end(DEFECT, f"{type(error).__name__}: {error}")
+
+
+def _run(given: list[str], stop: Stop) -> int:
+    parser = _Parser(prog="fcs-predict", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", action="append", default=[])
+    for flag in ("--prepare", "--dry-run", "--print-config", "--help", "-h"):
+        parser.add_argument(flag, action="store_true")
+    flags, overrides = parser.parse_known_args(given)
+    # Below here torch is imported, which takes seconds; --help needs the classes' annotations too.
+    from fcs import config
+
+    if flags.help or flags.h:
+        print(HELP + config.describe())
+        return 0
+    if not flags.config and not overrides:
+        raise UsageError("--config: expected a file or a shipped config; --help explains")
+    run, settings = config.load(flags.config, overrides)
+    if flags.print_config:
+        print(config.as_yaml(settings), end="")
+        return 0
+    from fcs import predict
+
+    stop.grace = run.trainer.grace
+    if flags.dry_run:
+        return predict.dry_run(run, settings)
+    if flags.prepare:
+        return predict.prepare(run, settings)
+    return predict.predict(run, settings, stop, given)
+
+
+def _end(code: int, reason: object) -> int:
+    line = " ".join(str(reason).split())
+    print(f"fcs-predict: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

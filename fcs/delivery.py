@@ -1,0 +1,214 @@
+"""Behind the network: results are scored, encoded and written in threads."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fcs.errors import TooManyFailures
+from fcs.metrics import pictures as metrics
+from fcs.previews import sheet
+from fcs.progress import Progress
+from fcs.records import Batch, Record, Result
+from fcs.shards.files import write_replace
+from fcs.shards.parts import Row
+from fcs.tasks.base import Task
+
+THREADS = 2
+IN_FLIGHT = 4  # batches scored and written behind the network; more would only cost memory
+FIRST_RECORDS = 50  # if all of these fail, the run as a whole is wrong
+QUALITY = 95  # of jpg and webp
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the written pictures look like and say of themselves.
+
+    Attributes:
+        task: says what a result is scored against.
+        format: ``png``, ``jpg`` or ``webp``.
+        copy_inputs: whether input members are written too.
+        facts: written into every KEY.json beside the record's own: model, fingerprint.
+    """
+
+    task: Task
+    format: str
+    copy_inputs: bool
+    facts: dict[str, Any]
+
+    def rows(self, batch: Batch, result: Result | None) -> list[Row]:
+        """One row for each record of the batch, failed ones too; ``result`` is None if all failed."""
+        encoded = {} if result is None else self._encode(batch, result)
+        written = result.images if result is None or self.format == "png" else _decoded(result.images, encoded)
+        scores: list[dict[str, float | None]] = [{} for _ in batch.records]
+        if result is not None and written is not None:
+            scores = metrics.scores(written, self._reference(batch), _masks(batch))
+        rows = []
+        for slot, record in enumerate(batch.records):
+            if record is None:
+                continue
+            if record.error is not None or result is None:
+                rows.append(Row(record.index, record.key, record.error))
+            elif not result.finite[slot]:
+                rows.append(Row(record.index, record.key, "not_finite: the model gave NaN or infinity"))
+            else:
+                rows.append(self._row(batch, result, slot, record, encoded[slot], scores[slot]))
+        return rows
+
+    def _reference(self, batch: Batch) -> Tensor | None:
+        reference = self.task.reference(batch)
+        return None if reference is None else reference.cpu()
+
+    def _encode(self, batch: Batch, result: Result) -> dict[int, bytes]:
+        return {slot: encode(result.images[slot], self.format) for slot, valid in enumerate(batch.valid) if valid}
+
+    def _row(
+        self,
+        batch: Batch,
+        result: Result,
+        slot: int,
+        record: Record,
+        picture: bytes,
+        scores: dict[str, float | None],
+    ) -> Row:
+        own = {"seed": batch.seeds[slot], "nfe": result.calls[slot], "residual": result.residuals[slot]}
+        facts = {"fcs": {**own, "scores": scores, **self.facts}, "input": record.extra}
+        text = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()
+        members = [(f"{record.key}.{self.format}", picture), (f"{record.key}.json", text)]
+        if self.copy_inputs:
+            members += [(f"{record.key}.input.{suffix}", data) for suffix, data in sorted(record.members.items())]
+        return Row(
+            record.index,
+            record.key,
+            seed=batch.seeds[slot],
+            nfe=result.calls[slot],
+            seconds=result.seconds,
+            residual=result.residuals[slot],
+            scores=scores,
+            members=tuple(members),
+        )
+
+
+def encode(picture: Tensor, form: str) -> bytes:
+    """A file of one ``(C, H, W)`` uint8 picture."""
+    array = picture.permute(1, 2, 0).numpy()
+    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    buffer = io.BytesIO()
+    if form == "png":
+        image.save(buffer, "png")
+    else:
+        image.save(buffer, "jpeg" if form == "jpg" else form, quality=QUALITY)
+    return buffer.getvalue()
+
+
+def _decoded(images: Tensor, encoded: dict[int, bytes]) -> Tensor:
+    """The pictures as a reader will see them after a lossy format."""
+    seen = images.clone()
+    for slot, data in encoded.items():
+        mode = "L" if images.shape[1] == 1 else "RGB"
+        array = np.array(Image.open(io.BytesIO(data)).convert(mode))
+        seen[slot] = torch.from_numpy(array).reshape(*images.shape[2:], -1).permute(2, 0, 1)
+    return seen
+
+
+def _masks(batch: Batch) -> Tensor | None:
+    masked = any(record is not None and record.mask is not None for record in batch.records)
+    return batch.masks.cpu() if masked else None
+
+
+@dataclass
+class Delivery:
+    """Scores, encodes and writes batches behind the network; what fails there is raised at the next call.
+
+    Attributes:
+        outcome: how results become rows.
+        finish: writes a batch's rows.
+        progress: told of each finished batch.
+        max_failed: failed records that the run may have; None stops only when the first 50 all fail.
+        failed: failed records of the run before this process.
+        previews: folder for contact sheets.
+        every: a contact sheet each so many batches; 0 for none.
+    """
+
+    outcome: Outcome
+    finish: Callable[[Batch, list[Row]], None]
+    progress: Progress
+    max_failed: int | None = None
+    failed: int = 0
+    previews: Path | None = None
+    every: int = 0
+    _batches: int = 0
+    _done: int = 0
+    _own_failed: int = 0
+    _pending: list[Future[None]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, "write")
+        self._room = threading.Semaphore(IN_FLIGHT)
+
+    def __call__(self, batch: Batch, result: Result | None) -> None:
+        """Hand over a batch and its result, None where all of its records failed.
+
+        Raises:
+            TooManyFailures, StorageError: an earlier batch met them.
+        """
+        self._collect()
+        self._room.acquire()
+        number, self._batches = self._batches, self._batches + 1
+        self._pending.append(self._pool.submit(self._deliver, number, batch, result))
+
+    def flush(self) -> None:
+        """Wait until all that was handed over is written, and raise what a batch met."""
+        wait(self._pending)
+        self._collect()
+
+    def close(self) -> None:
+        """Flush, and take no more."""
+        self._pool.shutdown(wait=True)
+        self._collect()
+
+    def _collect(self) -> None:
+        still = [future for future in self._pending if not future.done()]
+        ended, self._pending = [future for future in self._pending if future.done()], still
+        for future in ended:
+            future.result()
+
+    def _deliver(self, number: int, batch: Batch, result: Result | None) -> None:
+        try:
+            rows = self.outcome.rows(batch, result)
+            if self.previews is not None and self.every and number % self.every == 0 and result is not None:
+                self._preview(batch, result)
+            self.finish(batch, rows)
+            self._count(rows)
+        finally:
+            self._room.release()
+
+    def _preview(self, batch: Batch, result: Result) -> None:
+        picture = sheet(batch, result, self.outcome.task.reference(batch))
+        if picture is not None and self.previews is not None:
+            name = f"{batch.shard.replace('/', '-')}-{batch.number:05d}.png"
+            write_replace(self.previews / name, picture)
+
+    def _count(self, rows: list[Row]) -> None:
+        failed = sum(row.error is not None for row in rows)
+        with self._lock:
+            self._done, self._own_failed = self._done + len(rows), self._own_failed + failed
+            self.progress.update(len(rows), failed)
+            done, own, total = self._done, self._own_failed, self.failed + self._own_failed
+        last = next((row.error for row in reversed(rows) if row.error), "")
+        if self.max_failed is not None and total > self.max_failed:
+            raise TooManyFailures(f"{total} records failed, data.max_failed={self.max_failed}; the last: {last}")
+        if self.max_failed is None and done == own >= FIRST_RECORDS:
+            raise TooManyFailures(f"the first {done} records all failed; the last: {last}")

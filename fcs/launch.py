@@ -1,0 +1,75 @@
+"""Several processes on one machine: one a device, started by a parent that is no rank itself.
+
+The ranks share nothing but the file system, so any of them may end early or fail without holding up the others.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from types import FrameType
+
+from fcs.signals import SIGNALS
+
+EXIT_INTERRUPTED = 75
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of the run's processes this one is.
+
+    Attributes:
+        rank: 0 to world - 1.
+        world: how many there are.
+        started: whether a parent of ours started it.
+    """
+
+    rank: int = 0
+    world: int = 1
+    started: bool = False
+
+    @classmethod
+    def here(cls) -> Place:
+        """From the environment that ``launch`` sets; alone where it is not set."""
+        if "FCS_RANK" not in os.environ:
+            return cls()
+        return cls(int(os.environ["FCS_RANK"]), int(os.environ["FCS_WORLD"]), True)
+
+
+def launch(arguments: list[str], count: int) -> int:
+    """Run the command in ``count`` processes and wait for all of them.
+
+    Signals are handed on. Returns the highest exit code; a rank that a signal killed counts as 75.
+    """
+    command = [sys.executable, "-m", "fcs.cli.predict", *arguments]
+    ranks = [
+        subprocess.Popen(command, env={**os.environ, "FCS_RANK": str(rank), "FCS_WORLD": str(count)})
+        for rank in range(count)
+    ]
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for rank in ranks:
+            if rank.poll() is None:
+                rank.send_signal(number)
+
+    for number in SIGNALS:
+        signal.signal(number, forward)
+    codes = [rank.wait() for rank in ranks]
+    return max(EXIT_INTERRUPTED if code < 0 else code for code in codes)
+
+
+def follow_parent() -> None:
+    """Ask this rank to stop when its parent is gone, so that no process outlives its command."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="follow-parent", daemon=True).start()

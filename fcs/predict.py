@@ -1,0 +1,331 @@
+"""A run from beginning to end: what is known beforehand, the work, and what is said at the end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+
+from fcs.delivery import Delivery, Outcome
+from fcs.errors import UsageError
+from fcs.launch import Place, follow_parent, launch
+from fcs.loader import ReadAhead, Readers
+from fcs.metrics import pictures as metrics
+from fcs.models import Found, Model, find, load
+from fcs.predictor import Predictor
+from fcs.progress import Progress
+from fcs.records import Batch
+from fcs.run import Run
+from fcs.shards.commit import is_complete
+from fcs.shards.decode import Format
+from fcs.shards.layout import run_file
+from fcs.shards.ledger import Ledger
+from fcs.shards.parts import Row
+from fcs.shards.run import describe, fingerprint, pin
+from fcs.shards.sources import Source, counts, resolve
+from fcs.shards.summary import summarize
+from fcs.signals import Stop
+from fcs.solve import Solver
+
+AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
+SOME_FAILED = 3
+POLL = 1.0  # seconds between two looks at what other processes have in hand
+LISTED = 20  # failed records that are named at the end
+PACKAGES = ("fcs", "torch", "lightning", "diffusers", "transformers", "pillow")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that was checked as far as that is possible without opening a shard.
+
+    Attributes:
+        run: its configuration.
+        found: the model's files.
+        sources: the input shards.
+        pinned: what run.json holds.
+    """
+
+    run: Run
+    found: Found
+    sources: list[Source]
+    pinned: dict[str, Any]
+
+    @property
+    def out(self) -> Path:
+        """The folder for results."""
+        return Path(self.run.out)
+
+
+def plan(run: Run, settings: dict[str, Any]) -> Plan:
+    """Check a configuration against the world: model files, inputs, an earlier run in the same folder.
+
+    Raises:
+        UsageError: something is missing, or the folder holds another run; nothing was written.
+    """
+    if "://" in run.out:
+        raise UsageError.of("out", run.out, "a folder on a local or network file system")
+    out = Path(run.out)
+    place = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise UsageError.of("out", run.out, f"a folder; {place} is a file")
+    if not math.isfinite(run.guidance):
+        raise UsageError.of("guidance", run.guidance, "a finite number")
+    found = find(run.model.name, run.model.revision)
+    sources = resolve(run.data.shards)
+    pinned = describe(covered(run, settings, found), sources, run.data.limit)
+    if run_file(out).exists():
+        pin(out, pinned)
+    return Plan(run, found, sources, pinned)
+
+
+def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
+    """Everything that a record's result depends on, by the keys a user knows."""
+    keys: dict[str, Any] = {"model.sha256": found.sha256(), "model.revision": found.revision}
+    for where in ("task", "sampler"):
+        keys |= _arguments(where, settings[where])
+    for name in ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt"):
+        keys[name] = getattr(run, name)
+    keys |= {"data.resize": run.data.resize, "data.prompt": run.data.prompt}
+    return keys | {"trainer.precision": run.trainer.precision}
+
+
+def _arguments(where: str, section: dict[str, Any]) -> dict[str, Any]:
+    keys = {where: section["class_path"]}
+    for name, value in section.get("init_args", {}).items():
+        inner = isinstance(value, dict) and "class_path" in value
+        keys |= _arguments(f"{where}.{name}", value) if inner else {f"{where}.{name}": value}
+    return keys
+
+
+def solver_for(plan: Plan) -> Solver:
+    """The loaded model with task and sampler, checked to fit together.
+
+    Raises:
+        UsageError: steps, levels, guidance, or a scale that the model does not have.
+    """
+    run = plan.run
+    model = load(plan.found, AUTOCAST[run.trainer.precision])
+    model.schedule.levels(run.steps, run.levels)
+    run.task.input_shape(model)
+    if run.guidance != 1.0 and not model.prompted:
+        raise UsageError.of("guidance", run.guidance, "1 for a model without prompts")
+    return Solver(model, run.task, run.sampler, run.steps, run.levels, run.guidance, run.negative_prompt)
+
+
+def record_format(run: Run, model: Model) -> Format:
+    """What a record's members must look like."""
+    channels, height, width = run.task.input_shape(model)
+    return Format(channels, height, width, run.data.resize, run.task.needs_mask, run.copy_inputs)
+
+
+def devices(run: Run) -> int:
+    """How many processes this machine gets.
+
+    Raises:
+        UsageError: more GPUs are asked for than there are.
+    """
+    gpus = torch.cuda.device_count()
+    if run.trainer.devices == "auto":
+        return max(gpus, 1)
+    if gpus and run.trainer.devices > gpus:
+        raise UsageError.of("trainer.devices", run.trainer.devices, f"at most the {gpus} GPUs of this machine")
+    return run.trainer.devices
+
+
+def dry_run(run: Run, settings: dict[str, Any]) -> int:
+    """Say what would be done and what it costs; write nothing."""
+    checked = plan(run, settings)
+    solver = solver_for(checked)
+    known = counts(checked.sources)
+    total = None if None in known else sum(count for count in known if count is not None)
+    if total is not None and run.data.limit is not None:
+        total = min(total, run.data.limit)
+    calls = run.sampler.calls(run.steps)
+    parameters = sum(p.numel() for p in solver.model.parameters())
+    records = "unknown (no sizes.json)" if total is None else str(total)
+    lines = {
+        "model": f"{run.model.name}, {parameters / 1e6:.1f} M parameters, {solver.model.picture_shape}",
+        "shards": f"{len(checked.sources)}, records: {records}",
+        "calls": f"{calls} of the denoiser a record" + ("" if total is None else f", {calls * total} in all"),
+        "processes": f"{devices(run)}, batches of {run.data.batch_size}",
+        "out": f"{run.out}" + (" (continues)" if run_file(checked.out).exists() else ""),
+    }
+    for name, value in lines.items():
+        print(f"{name:10s} {value}")
+    print("nothing was written")
+    return 0
+
+
+def prepare(run: Run, settings: dict[str, Any]) -> int:
+    """Pin the run, fetch weights, index the shards; for machines without a GPU but with a network."""
+    checked = plan(run, settings)
+    solver = solver_for(checked)
+    pin(checked.out, checked.pinned)
+    readers = Readers(checked.sources, record_format(run, solver.model))
+    records = 0
+    for number, source in enumerate(checked.sources):
+        reader = readers[number]
+        records += len(reader)
+        if reader.index.truncated:
+            print(f"{source.url}: truncated: {reader.index.truncated}", file=sys.stderr)
+    readers.close()
+    print(f"{run.out}: pinned; {len(checked.sources)} shards, {records} records")
+    return 0
+
+
+def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]) -> int:
+    """Do the run; returns the exit code.
+
+    Args:
+        run: what to do.
+        settings: the same as plain data.
+        stop: asked between batches and denoiser calls.
+        arguments: of the command line, for further processes.
+    """
+    place = Place.here()
+    checked = plan(run, settings)
+    count = devices(run)
+    if count > 1 and not place.started and not _complete(checked):
+        solver_for(checked)
+        pin(checked.out, checked.pinned)
+        code = launch(arguments, count)
+        return max(code, report(checked)) if code in (0, SOME_FAILED) else code
+    if not _complete(checked):
+        if place.started:
+            follow_parent()
+        solver = solver_for(checked)
+        stop.check()
+        pin(checked.out, checked.pinned)
+        work(checked, solver, stop, place)
+    return report(checked, quiet=place.started)
+
+
+def _ledger(checked: Plan, readers: Readers, place: Place) -> Ledger:
+    run = checked.run
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return Ledger(
+        checked.out,
+        checked.sources,
+        run.data.batch_size,
+        lambda number: len(readers[number]),
+        limit=run.data.limit,
+        rank=place.rank,
+        world=place.world,
+        fingerprint=fingerprint(checked.pinned["settings"]),
+        info={"versions": {name: version(name) for name in PACKAGES}, "card": card},
+        scores=metrics.NAMES,
+    )
+
+
+def _complete(checked: Plan) -> bool:
+    stems = [source.stem for source in checked.sources]
+    return run_file(checked.out).exists() and is_complete(checked.out, stems, checked.run.data.limit)
+
+
+def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
+    """Sample whatever is not done yet, together with any other process on the same folder."""
+    run = checked.run
+    readers = Readers(checked.sources, record_format(run, solver.model))
+    ledger = _ledger(checked, readers, place)
+    totals = ledger.totals()
+    progress = Progress(totals.total, totals.ok + totals.failed)
+    facts = {"model": run.model.name, "fingerprint": fingerprint(checked.pinned["settings"])}
+    numbers = {source.stem: number for number, source in enumerate(checked.sources)}
+
+    def finish(batch: Batch, rows: list[Row]) -> None:
+        ledger.finish(numbers[batch.shard], batch.number, rows)
+
+    delivery = Delivery(
+        Outcome(run.task, run.format, run.copy_inputs, facts),
+        finish,
+        progress,
+        run.data.max_failed,
+        totals.failed,
+        checked.out / "previews",
+        _every(run, totals.total),
+    )
+    predictor = Predictor(solver, delivery, stop)
+    try:
+        while not ledger.complete():
+            _round(run, place, ledger, readers, predictor)
+            delivery.flush()
+            stop.check()
+    finally:
+        stop.install()
+        try:
+            delivery.close()
+        finally:
+            progress.close()
+            ledger.close()
+            readers.close()
+
+
+def _round(run: Run, place: Place, ledger: Ledger, readers: Readers, predictor: Predictor) -> None:
+    """Sample all that nobody else has in hand; if that is nothing, wait a moment."""
+    work = ledger.work(wait=False)
+    first = next(work, None)
+    if first is None:
+        time.sleep(0 if ledger.complete() else POLL)
+        return
+    batches = ReadAhead(
+        chain([first], work), readers, run.data.batch_size, run.seed, run.data.prompt, run.data.workers
+    )
+    _trainer(run, place).predict(predictor, batches, return_predictions=False)
+
+
+def _every(run: Run, total: int | None) -> int:
+    """A contact sheet each so many batches, so that the run makes at most ``previews.max``."""
+    if run.previews.max == 0:
+        return 0
+    batches = math.ceil((total or 100 * run.data.batch_size * run.previews.max) / run.data.batch_size)
+    return math.ceil(batches / run.previews.max) or 1
+
+
+def _trainer(run: Run, place: Place) -> L.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    gpu = torch.cuda.is_available()
+    if gpu and run.trainer.precision == "32":
+        # Convolutions would round to ten mantissa bits, which a finite difference of 0.005 does not survive.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    if not gpu and place.world > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // place.world))
+    return L.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=[place.rank % torch.cuda.device_count()] if gpu else 1,
+        deterministic=run.trainer.deterministic,
+        # The ranks of a run share nothing, and Lightning's own SLURM handling would requeue the job.
+        plugins=[LightningEnvironment()],
+        inference_mode=False,  # gradients of constraints cannot be had inside it
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=run.out,
+    )
+
+
+def report(checked: Plan, quiet: bool = False) -> int:
+    """Say what the run gave, and where; returns 0, or 3 where records failed."""
+    summary = summarize(checked.out)
+    ok, failed = summary["records"]["ok"], summary["records"]["failed"]
+    if not quiet:
+        print(f"{'score':16s} {'mean':>10s} {'records':>8s}")
+        for name, values in summary["metrics"].items():
+            if values["n"]:
+                print(f"{name:16s} {values['mean']:10.4f} {values['n']:8d}")
+        print(f"records: {ok} ok, {failed} failed")
+        print(f"pictures: {checked.out}/shards  rows: {checked.out}/metrics  previews: {checked.out}/previews")
+    return SOME_FAILED if failed else 0

@@ -1,0 +1,42 @@
+"""The LightningModule: glue between batches, the solver and what is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import lightning as L
+
+from fcs.records import Batch, Result
+from fcs.signals import Stop
+from fcs.solve import Solver
+
+
+class Predictor(L.LightningModule):
+    """Samples each batch of a predict run.
+
+    Args:
+        solver: batch to result.
+        deliver: takes each batch with its result.
+        stop: asked between batches and between denoiser calls.
+    """
+
+    def __init__(self, solver: Solver, deliver: Callable[[Batch, Result | None], None], stop: Stop) -> None:
+        super().__init__()
+        self.model = solver.model
+        self.solver = solver
+        self.deliver = deliver
+        self.stop = stop
+
+    def on_predict_start(self) -> None:
+        # Lightning has put its own handlers in place by now: they swallow SIGTERM and save checkpoints on SIGUSR1.
+        self.stop.install()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> int:
+        """Sample one batch and hand it over; returns its slots, since Lightning warns of nothing returned."""
+        self.stop.check()
+        try:
+            result = self.solver(batch, self.stop.watch) if any(batch.valid) else None
+        except StopIteration as error:  # Lightning would take it for the end of the data
+            raise RuntimeError("a sampler or a model raised StopIteration") from error
+        self.deliver(batch, result)
+        return len(batch.records)

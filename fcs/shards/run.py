@@ -1,0 +1,109 @@
+"""The pin: what every process of a run, now and after any restart, must agree on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fcs.errors import UsageError
+from fcs.shards.files import read_json, to_json, write_exclusive
+from fcs.shards.layout import run_file
+from fcs.shards.sources import KEY, Source
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """SHA-256 of the settings' canonical JSON; order of keys and tuple or list make no difference."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe(settings: dict[str, Any], sources: Sequence[Source], limit: int | None) -> dict[str, Any]:
+    """The content of ``run.json``."""
+    return {
+        "fingerprint": fingerprint(settings),
+        "settings": settings,
+        "shards": [asdict(source) for source in sources],
+        "limit": limit,
+    }
+
+
+def pin(out: Path, run: dict[str, Any]) -> None:
+    """Fix the run in ``OUT/run.json``, or check that it is the one that is fixed there.
+
+    Safe for any number of processes at once: the first one's stays, the others are compared with it.
+
+    Raises:
+        UsageError: another configuration is pinned, or an input changed since; nothing is written then.
+        StorageError: OUT cannot be written.
+    """
+    path = run_file(out)
+    pinned = read_json(path)
+    if pinned is None and not path.exists() and write_exclusive(path, to_json(run)):
+        return
+    pinned = read_json(path) if pinned is None else pinned
+    if pinned is None:
+        raise UsageError.of("out", out, f"a folder of ours; {path} is damaged")
+    _compare(out, pinned, json.loads(json.dumps(run)))
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """The pinned run.
+
+    Raises:
+        UsageError: OUT has none.
+    """
+    run = read_json(run_file(out))
+    if run is None or not isinstance(run.get("shards"), list):
+        raise UsageError.of("out", out, "the folder of a run; there is no run.json")
+    return run
+
+
+def _compare(out: Path, pinned: dict[str, Any], given: dict[str, Any]) -> None:
+    old, new = _flat(pinned.get("settings")), _flat(given.get("settings"))
+    for key in [*new, *(key for key in old if key not in new)]:
+        if old.get(key, _ABSENT) != new.get(key, _ABSENT):
+            raise _differs(out, key, new.get(key, _ABSENT), old.get(key, _ABSENT))
+    _compare_shards(out, pinned.get("shards") or [], given.get("shards") or [])
+    if pinned.get("limit") != given.get("limit"):
+        raise _differs(out, "data.limit", given.get("limit"), pinned.get("limit"))
+    if pinned.get("fingerprint") != given.get("fingerprint"):
+        raise _differs(out, "fingerprint", given.get("fingerprint"), pinned.get("fingerprint"))
+
+
+def _compare_shards(out: Path, pinned: list[dict[str, Any]], given: list[dict[str, Any]]) -> None:
+    old, new = ({shard["stem"]: shard for shard in shards} for shards in (pinned, given))
+    for stem in [*(s for s in new if s not in old), *(s for s in old if s not in new)]:
+        where = "is not in the run that" if stem in new else "is missing; it is in the run that"
+        raise UsageError(f"{KEY}: {stem} {where} {run_file(out)} pins ({len(old)} shards); use another out")
+    for stem, shard in new.items():
+        for name in ("size", "mtime"):
+            if old[stem].get(name) != shard.get(name):
+                change = f"{name} {old[stem].get(name)} then, {shard.get(name)} now"
+                raise UsageError(f"{KEY}: {shard['url']} changed since {run_file(out)} was made ({change})")
+
+
+_ABSENT = object()  # differs from any value, null too
+
+
+def _differs(out: Path, key: str, given: object, pinned: object) -> UsageError:
+    return UsageError.of(key, _show(given), f"{_show(pinned)}, as {run_file(out)} pins it, or another out")
+
+
+def _show(value: object) -> str:
+    if value is _ABSENT:
+        return "(not set)"
+    text = value if isinstance(value, str) and value else json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {prefix: value} if prefix else {}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat.update(_flat(inner, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
