@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ from fcs.models import load as load_found
 from fcs.records import Batch, Record, collate
 from fcs.samplers import DDIM, Newton, Sampler
 from fcs.solve import Solver
-from fcs.tasks import Inpaint, Superres, Task
+from fcs.tasks import Inpaint, Superres
 
-Picture = Image.Image | np.ndarray
+Picture: TypeAlias = Image.Image | np.ndarray
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ OmegaConf reads the files and resolves interpolation, jsonargparse checks the re
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -206,7 +207,7 @@ def class_keys(owner: type, where: str) -> list[Key]:
     return list(_parameters(owner, f"{where}."))
 
 
-def _parameters(owner: type, prefix: str) -> Iterator[Key]:
+def _parameters(owner: Any, prefix: str) -> Iterator[Key]:
     hints = get_type_hints(owner if is_dataclass(owner) else owner.__init__)  # type: ignore[misc]
     documented = {p.arg_name: p.description or "" for p in docstring_parser.parse(owner.__doc__ or "").params}
     for name, parameter in inspect.signature(owner).parameters.items():
@@ -300,7 +301,8 @@ def _build(tree: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         raise
     except ValueError as error:
         raise UsageError(_qualified(_innermost(error), tree)) from error
-    return run, config.as_dict()
+    # Through JSON: the restricted numbers of jsonargparse become plain ones.
+    return run, json.loads(json.dumps(config.as_dict()))
 
 
 def _innermost(error: BaseException) -> str:
@@ -324,7 +326,7 @@ def _qualified(message: str, tree: Mapping[str, Any]) -> str:
 
 
 def _explain(message: str, tree: Mapping[str, Any]) -> UsageError:
-    """jsonargparse's nested message as one line."""
+    """The message of jsonargparse as one line."""
     path = [part for found in re.findall(r'Parser key "([^"]+)"', message) for part in found.split(".")]
     value: Any = tree
     for part in path:
@@ -382,7 +384,10 @@ def _describe_classes(where: str) -> list[str]:
 def _describe(key: Key) -> list[str]:
     names = f"{', '.join(shipped(key.name))} or a class path" if key.name in CLASSES else words(key.type)
     default = "required" if key.default is inspect.Parameter.empty else f"default {_shown(key)}"
-    spellings = [key.name, *(f"{s}.{i}" for s, inner in INNER.items() for i, t in inner.items() if key.name == f"{s}.{t}.{i}")]
+    spellings = [
+        key.name,
+        *(f"{s}.{i}" for s, inner in INNER.items() for i, t in inner.items() if key.name == f"{s}.{t}.{i}"),
+    ]
     return [f"  {' = '.join(spellings)}  ({names}; {default})", f"      {key.meaning}"]
 
 
@@ -396,4 +401,4 @@ def _shown(key: Key) -> str:
 
 def as_yaml(settings: Mapping[str, Any]) -> str:
     """Resolved settings as YAML that ``--config`` reads back."""
-    return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+    return OmegaConf.to_yaml(OmegaConf.create(dict(settings)))  # quotes text that looks like a number

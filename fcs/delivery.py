@@ -49,16 +49,15 @@ class Outcome:
 
     def rows(self, batch: Batch, result: Result | None) -> list[Row]:
         """One row for each record of the batch, failed ones too; ``result`` is None if all failed."""
-        encoded = {} if result is None else self._encode(batch, result)
-        written = result.images if result is None or self.format == "png" else _decoded(result.images, encoded)
-        scores: list[dict[str, float | None]] = [{} for _ in batch.records]
-        if result is not None and written is not None:
-            scores = metrics.scores(written, self._reference(batch), _masks(batch))
+        records = [(slot, record) for slot, record in enumerate(batch.records) if record is not None]
+        if result is None:
+            return [Row(record.index, record.key, record.error) for _, record in records]
+        encoded = self._encode(batch, result)
+        written = result.images if self.format == "png" else _decoded(result.images, encoded)
+        scores = metrics.scores(written, self._reference(batch), _masks(batch))
         rows = []
-        for slot, record in enumerate(batch.records):
-            if record is None:
-                continue
-            if record.error is not None or result is None:
+        for slot, record in records:
+            if record.error is not None:
                 rows.append(Row(record.index, record.key, record.error))
             elif not result.finite[slot]:
                 rows.append(Row(record.index, record.key, "not_finite: the model gave NaN or infinity"))

@@ -29,7 +29,7 @@ class Denoiser(nn.Module):
 
     def __init__(self, network: nn.Module, predicts: Predicts, autocast: torch.dtype | None = None) -> None:
         super().__init__()
-        self.network = network
+        self.network: nn.Module = network
         self.predicts = predicts
         self.autocast = autocast
 

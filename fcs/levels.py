@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -77,4 +78,4 @@ def flow_levels(steps: int, shift: float = 1.0) -> list[Level]:
 
 def pairs(levels: Sequence[Level]) -> list[tuple[Level, Level]]:
     """Neighbouring levels (t, s), noisier first."""
-    return list(zip(levels[:-1], levels[1:], strict=True))
+    return list(pairwise(levels))

@@ -96,4 +96,3 @@ class ReadAhead:
         form = self.readers.form
         shape = (form.channels, form.height, form.width)
         return collate(reader.source.stem, work.batch, records, shape, self.seed, self.prompt)
-

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -34,7 +35,7 @@ from fcs.shards.ledger import Ledger
 from fcs.shards.parts import Row
 from fcs.shards.run import describe, fingerprint, pin
 from fcs.shards.sources import Source, counts, resolve
-from fcs.shards.summary import summarize
+from fcs.shards.summary import failures, summarize
 from fcs.signals import Stop
 from fcs.solve import Solver
 
@@ -120,6 +121,8 @@ def solver_for(plan: Plan) -> Solver:
     run.task.input_shape(model)
     if run.guidance != 1.0 and not model.prompted:
         raise UsageError.of("guidance", run.guidance, "1 for a model without prompts")
+    if torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile:
+        model.compile_network()
     return Solver(model, run.task, run.sampler, run.steps, run.levels, run.guidance, run.negative_prompt)
 
 
@@ -140,7 +143,7 @@ def devices(run: Run) -> int:
         return max(gpus, 1)
     if gpus and run.trainer.devices > gpus:
         raise UsageError.of("trainer.devices", run.trainer.devices, f"at most the {gpus} GPUs of this machine")
-    return run.trainer.devices
+    return int(run.trainer.devices)
 
 
 def dry_run(run: Run, settings: dict[str, Any]) -> int:
@@ -278,10 +281,10 @@ def _round(run: Run, place: Place, ledger: Ledger, readers: Readers, predictor: 
     if first is None:
         time.sleep(0 if ledger.complete() else POLL)
         return
-    batches = ReadAhead(
-        chain([first], work), readers, run.data.batch_size, run.seed, run.data.prompt, run.data.workers
-    )
-    _trainer(run, place).predict(predictor, batches, return_predictions=False)
+    batches = ReadAhead(chain([first], work), readers, run.data.batch_size, run.seed, run.data.prompt, run.data.workers)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning 2.6 with torch 2.13
+        _trainer(run, place).predict(predictor, batches, return_predictions=False)
 
 
 def _every(run: Run, total: int | None) -> int:
@@ -328,4 +331,8 @@ def report(checked: Plan, quiet: bool = False) -> int:
                 print(f"{name:16s} {values['mean']:10.4f} {values['n']:8d}")
         print(f"records: {ok} ok, {failed} failed")
         print(f"pictures: {checked.out}/shards  rows: {checked.out}/metrics  previews: {checked.out}/previews")
+        for shard, key, error in failures(checked.out, LISTED):
+            print(f"failed: {shard} {'(unnamed)' if key is None else key}: {error}", file=sys.stderr)
+        if failed > LISTED:
+            print(f"and {failed - LISTED} more, in {checked.out}/metrics", file=sys.stderr)
     return SOME_FAILED if failed else 0

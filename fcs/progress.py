@@ -17,16 +17,16 @@ class Progress:
     Args:
         total: records of the run; None where it is not known yet.
         done: records done by earlier runs.
-        stream: where it is shown.
+        stream: where it is shown; standard error if left out.
     """
 
-    def __init__(self, total: int | None, done: int = 0, stream: TextIO = sys.stderr) -> None:
-        self.total, self.done, self.stream = total, done, stream
+    def __init__(self, total: int | None, done: int = 0, stream: TextIO | None = None) -> None:
+        self.total, self.done, self.stream = total, done, stream or sys.stderr
         self.failed = 0
         self._start, self._began = done, time.monotonic()
         self._said = self._began
-        options = {"total": total, "initial": done, "unit": "record", "dynamic_ncols": True, "file": stream}
-        self._bar = tqdm(**options) if stream.isatty() else None
+        options = {"total": total, "initial": done, "unit": "record", "dynamic_ncols": True, "file": self.stream}
+        self._bar = tqdm(**options) if self.stream.isatty() else None
 
     def update(self, count: int, failed: int) -> None:
         """``count`` more records are done, ``failed`` of them failed."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any
 
 from fcs.errors import Interrupted
 
@@ -14,6 +15,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 class Stop:
     """Whether and when a signal asked this process to stop. The handler only sets a flag.
 
+    As a context manager it handles the signals and gives them back to whoever had them.
+
     Args:
         grace: seconds that the current batch may still take.
     """
@@ -22,6 +25,18 @@ class Stop:
         self.grace = grace
         self.name: str | None = None
         self._deadline = float("inf")
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.install()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def install(self) -> None:
         """Handle SIGTERM, SIGINT and SIGUSR1 from now on, whatever handled them before."""

@@ -109,11 +109,11 @@ def records(kinds: list[str], numbers: list[int]) -> Iterator[dict[str, Any]]:
 def write_shard(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     """Write a WebDataset shard whose bytes depend on its records alone; returns how many there are."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
+    kept = list(rows)
     with wds.TarWriter(str(path), mtime=0, user="fcs", group="fcs") as tar:
-        for count, row in enumerate(rows, 1):
+        for row in kept:
             tar.write(row)
-    return count
+    return len(kept)
 
 
 def main() -> None:

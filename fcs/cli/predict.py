@@ -43,11 +43,10 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code. Every way to end early is one line on stderr."""
-    stop = Stop()
-    stop.install()
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        return _run(given, stop)
+        with Stop() as stop:
+            return _run(given, stop)
     except UsageError as error:
         return _end(USAGE, error)
     except TooManyFailures as error:

@@ -56,14 +56,13 @@ class RandomFeatures(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in ((channels, width), (width, 2 * width), (2 * width, 2 * width)):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers)
         generator = torch.Generator().manual_seed(seed)
         for layer in self.body:
             if isinstance(layer, nn.Conv2d):
                 fan_in = layer.in_channels * 9
                 layer.weight.data = torch.randn(layer.weight.shape, generator=generator) * (2 / fan_in) ** 0.5
-                layer.bias.data.zero_()
         self.requires_grad_(False)
 
     def features(self, images: Tensor) -> Tensor:

@@ -91,6 +91,6 @@ class Model(nn.Module, ABC):
             scale: diffusers' guidance_scale; 1 is none.
         """
 
-    @abstractmethod
-    def compile(self) -> None:  # type: ignore[override]
-        """Compile the network in place; parameters keep their names."""
+    def compile_network(self) -> None:
+        """Compile the network in place, as one graph; parameters keep their names."""
+        self.denoiser.network.compile(fullgraph=True)

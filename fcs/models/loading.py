@@ -113,9 +113,10 @@ def load(found: Found, autocast: torch.dtype | None = None) -> Model:
 
 def _json(found: Found, place: str) -> dict[str, Any]:
     try:
-        return json.loads((found.path / place).read_text())
+        content: dict[str, Any] = json.loads((found.path / place).read_text())
     except (OSError, ValueError) as error:
         raise UsageError.of("model.name", found.name, f"a readable {place} in it ({error})") from error
+    return content
 
 
 def _schedule(config: dict[str, Any], name: str) -> tuple[Predicts, Schedule]:
@@ -177,6 +178,4 @@ def _load_single_file(found: Found, autocast: torch.dtype | None) -> Model:
         reason = str(error).strip().splitlines()[0][:160]
         raise UsageError.of("model.name", found.name, f"a Stable Diffusion checkpoint ({reason})") from error
     predicts, schedule = _schedule({"_class_name": "", **parts.scheduler.config}, found.name)
-    return StableDiffusion(
-        parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, predicts, schedule, autocast
-    )
+    return StableDiffusion(parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, predicts, schedule, autocast)

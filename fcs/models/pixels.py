@@ -21,7 +21,8 @@ class PixelNetwork(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """The network's output ``(N, C, H, W)``; there is no conditioning."""
-        return self.unet(x, t, return_dict=False)[0]
+        out: Tensor = self.unet(x, t, return_dict=False)[0]
+        return out
 
 
 class Pixels(Model):
@@ -50,6 +51,3 @@ class Pixels(Model):
 
     def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
         return Guided(self.denoiser, scale=scale)
-
-    def compile(self) -> None:  # type: ignore[override]
-        self.denoiser.network.unet.compile(fullgraph=True)

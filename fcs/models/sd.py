@@ -24,7 +24,8 @@ class LatentNetwork(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """The network's output ``(N, C, h, w)`` for embeddings ``(N, L, D)``."""
-        return self.unet(x, t, cond, return_dict=False)[0]
+        out: Tensor = self.unet(x, t, cond, return_dict=False)[0]
+        return out
 
 
 class StableDiffusion(Model):
@@ -64,16 +65,17 @@ class StableDiffusion(Model):
         self.vae = vae
         self.text_encoder = text_encoder
         self.tokenizer = tokenizer
+        self.latent_scale: float = vae.config.scaling_factor
+        self.latent_shift: float = vae.config.shift_factor or 0.0
         self._embeddings: dict[str, Tensor] = {}
 
     def encode(self, pictures: Tensor) -> Tensor:
-        mean = self.vae.encode(pictures).latent_dist.mean
-        shift = self.vae.config.shift_factor or 0.0
-        return (mean - shift) * self.vae.config.scaling_factor
+        mean: Tensor = self.vae.encode(pictures).latent_dist.mean
+        return (mean - self.latent_shift) * self.latent_scale
 
     def decode(self, z: Tensor) -> Tensor:
-        shift = self.vae.config.shift_factor or 0.0
-        return self.vae.decode(z / self.vae.config.scaling_factor + shift, return_dict=False)[0]
+        pictures: Tensor = self.vae.decode(z / self.latent_scale + self.latent_shift, return_dict=False)[0]
+        return pictures
 
     def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
         cond = self.embed(prompts)
@@ -94,6 +96,3 @@ class StableDiffusion(Model):
                 # One prompt at a time: an embedding must not depend on which prompts came with it.
                 self._embeddings[prompt] = self.text_encoder(tokens.input_ids.to(self.device))[0][0]
         return torch.stack([self._embeddings[prompt].to(self.device) for prompt in prompts])
-
-    def compile(self) -> None:  # type: ignore[override]
-        self.denoiser.network.unet.compile(fullgraph=True)

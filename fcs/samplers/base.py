@@ -34,9 +34,7 @@ class Sampler(ABC):
         return x
 
     @abstractmethod
-    def step(
-        self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise
-    ) -> Tensor:
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
         """``x`` ``(N, *)`` at level ``t`` to level ``s``."""
 
     @abstractmethod

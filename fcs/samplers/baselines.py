@@ -13,9 +13,7 @@ from fcs.samplers.base import Denoise, Noise, Sampler, ddim
 class DDIM(Sampler):
     """Plain sampling; the constraint is not looked at (Song et al. 2021)."""
 
-    def step(
-        self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise
-    ) -> Tensor:
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
         return ddim(x, denoise(x, t), t, s, randn)
 
     def calls(self, steps: int) -> int:
@@ -28,9 +26,7 @@ class Replacement(Sampler):
     For inpainting only.
     """
 
-    def step(
-        self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise
-    ) -> Tensor:
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
         if not isinstance(constraint, Known):
             raise UsageError("sampler=replacement: expected a task with known entries (inpaint)")
         x = ddim(x, denoise(x, t), t, s, randn)

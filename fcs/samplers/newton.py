@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from torch import Tensor
 
@@ -34,10 +33,10 @@ class Newton(Sampler):
         self.direction = NewtonDirection() if direction is None else direction
         self.step_sizes = tuple(step_sizes)
 
-    def step(
-        self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise
-    ) -> Tensor:
-        f = partial(denoise, level=t)
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
+        def f(x: Tensor) -> Tensor:
+            return denoise(x, t)
+
         x0, F = self.direction.linearize(f, x)
         for size in self.step_sizes:
             d = F(constraint.error(x0))

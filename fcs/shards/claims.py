@@ -79,7 +79,7 @@ class Claims:
             if link(temp, path):
                 return True
             owner = read_json(path)
-            return self._is_stale(path, owner, temp) and _set_aside(path, owner) and link(temp, path)
+            return self._is_stale(path, owner, temp) and self._take_over(path, owner, temp)
         except FileNotFoundError:  # the shard was committed and its folder removed
             return False
         finally:
@@ -93,8 +93,26 @@ class Claims:
             return False
         if _dead(owner) or _restarted(owner, self.me):
             return True
-        # Both times are of the file server's one clock, whatever the hosts' clocks say.
+        return self._older(path, fresh)
+
+    def _older(self, path: Path, fresh: Path) -> bool:
+        """Not touched for long. Both times are of the file server's one clock, whatever the hosts' say."""
         return os.stat(fresh).st_mtime - os.stat(path).st_mtime > self.stale
+
+    def _take_over(self, path: Path, owner: dict[str, object] | None, temp: Path) -> bool:
+        """Put our claim in the place of a stale one; of several processes that saw it one succeeds."""
+        lock = path.with_name(f".{path.name}.takeover")
+        if not link(temp, lock):
+            if self._older(lock, temp):  # whoever had it was killed
+                os.unlink(lock)
+            return False
+        try:
+            if read_json(path) != owner:  # someone was faster, and this is already the new claim
+                return False
+            os.replace(temp, path)
+            return True
+        finally:
+            os.unlink(lock)
 
     def _start(self) -> None:
         if self._thread is None and not self._stop.is_set():
@@ -108,20 +126,6 @@ class Claims:
             for path in paths:
                 with suppress(OSError):  # gone with its shard, or the store is away: the writers will say so
                     os.utime(path)
-
-
-def _set_aside(path: Path, owner: dict[str, object] | None) -> bool:
-    """Move a stale claim away; of several processes that saw it one succeeds."""
-    aside = temp_name(path)
-    os.rename(path, aside)
-    try:
-        if read_json(aside) != owner:  # someone was faster, and this is already the new claim
-            with suppress(FileExistsError):
-                os.link(aside, path)
-            return False
-        return True
-    finally:
-        os.unlink(aside)
 
 
 def _dead(owner: dict[str, object]) -> bool:

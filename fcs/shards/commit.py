@@ -60,8 +60,13 @@ def commit(
     """Merge the parts of a shard and commit it, if they cover all its ``count`` records.
 
     Args:
+        out: folder of the run.
+        stem: the shard.
+        count: records of the shard that belong to the run.
+        fingerprint: of the run's settings, for the commit record.
         info: further entries of the commit record (versions, card).
-        scores, features: names that get a column and a file even where no part has them.
+        scores: names that get a column even where no part has them.
+        features: names that get a file even where no part has them.
 
     Returns:
         True where the shard is committed now, by whomever; False where parts are missing.

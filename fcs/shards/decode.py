@@ -62,7 +62,7 @@ class Format:
         return ("image", "mask") if self.needs_mask else ("image",)
 
 
-class _Bad(Exception):
+class _BadRecordError(Exception):
     def __init__(self, code: str, detail: object) -> None:
         super().__init__(code)
         line = " ".join(str(detail).split()) or type(detail).__name__
@@ -73,6 +73,8 @@ def decode(entry: Entry, read: Callable[[int, int], bytes], form: Format) -> Rec
     """The record of an index entry.
 
     Args:
+        entry: what the index says of it.
+        form: what is wanted.
         read: gives the bytes at (offset, size) of the shard; its OSErrors pass through.
     """
     record = Record(entry.index, entry.key, error=entry.error)
@@ -82,29 +84,29 @@ def decode(entry: Entry, read: Callable[[int, int], bytes], form: Format) -> Rec
         data = {suffix: _load(suffix, place, read) for suffix, place in entry.members.items()}
         slots = {SLOTS[suffix]: value for suffix, value in data.items()}
         return _decode(record, slots, data if form.keep_members else {}, form)
-    except _Bad as bad:
+    except _BadRecordError as bad:
         return record.failed(bad.code, bad.detail)
 
 
 def _load(suffix: str, place: tuple[int, int], read: Callable[[int, int], bytes]) -> bytes:
     limit = MAX_IMAGE_BYTES if SLOTS[suffix] in ("image", "mask") else MAX_TEXT_BYTES
     if place[1] > limit:
-        raise _Bad("too_large", f"{suffix} has {place[1]} bytes, allowed are {limit}")
+        raise _BadRecordError("too_large", f"{suffix} has {place[1]} bytes, allowed are {limit}")
     return read(*place)
 
 
 def _decode(record: Record, slots: dict[str, bytes], members: dict[str, bytes], form: Format) -> Record:
     if "image" not in slots:
-        raise _Bad("missing_image", "no png, jpg, jpeg or webp")
+        raise _BadRecordError("missing_image", "no png, jpg, jpeg or webp")
     if form.needs_mask and "mask" not in slots:
-        raise _Bad("missing_mask", "no mask.png")
+        raise _BadRecordError("missing_mask", "no mask.png")
     extra = _json(slots["json"]) if "json" in slots else {}
     seed = _seed(extra)
     prompt = _text(slots["prompt"]) if "prompt" in slots else None
     image = _picture(slots["image"], "RGB" if form.channels == 3 else "L")
     mask = _picture(slots["mask"], "L", "mask ") if "mask" in slots else None
     if mask is not None and mask.size != image.size:
-        raise _Bad("mask_size", f"{_size(mask)}, the image has {_size(image)}")
+        raise _BadRecordError("mask_size", f"{_size(mask)}, the image has {_size(image)}")
     return Record(
         record.index,
         record.key,
@@ -122,15 +124,15 @@ def _picture(data: bytes, mode: Literal["L", "RGB"], what: str = "") -> Image.Im
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
         if image.width * image.height > MAX_PIXELS:
-            raise _Bad("too_large", f"{what}{_size(image)}, allowed are {MAX_PIXELS} pixels")
+            raise _BadRecordError("too_large", f"{what}{_size(image)}, allowed are {MAX_PIXELS} pixels")
         image.load()
         return _eight_bit(_upright(image), mode, flat=not what)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _Bad("too_large", f"{what}{error}") from error
-    except (_Bad, MemoryError):
+        raise _BadRecordError("too_large", f"{what}{error}") from error
+    except (_BadRecordError, MemoryError):
         raise
     except Exception as error:  # PIL's plugins raise whatever their parsers stumble over
-        raise _Bad("bad_image", f"{what}{error or type(error).__name__}") from error
+        raise _BadRecordError("bad_image", f"{what}{error or type(error).__name__}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -157,7 +159,7 @@ def _fit(image: Image.Image, form: Format, filter: Image.Resampling) -> Image.Im
     if image.size == (width, height):
         return image
     if form.resize == "none":
-        raise _Bad("image_size", f"{_size(image)}, expected {width}x{height}; see data.resize")
+        raise _BadRecordError("image_size", f"{_size(image)}, expected {width}x{height}; see data.resize")
     if form.resize == "crop":
         # The centre of the target's shape is cut out first, so that no long strip is ever enlarged.
         scale = min(image.width / width, image.height / height)
@@ -166,9 +168,7 @@ def _fit(image: Image.Image, form: Format, filter: Image.Resampling) -> Image.Im
         box = (left, top, min(left + w, image.width), min(top + h, image.height))
         return image.resize((width, height), filter, box=box)
     scale = min(width / image.width, height / image.height)
-    w, h = (
-        min(max(1, round(side * scale)), most) for side, most in zip(image.size, (width, height), strict=True)
-    )
+    w, h = (min(max(1, round(side * scale)), most) for side, most in zip(image.size, (width, height), strict=True))
     padded = Image.new(image.mode, (width, height))
     padded.paste(image.resize((w, h), filter), ((width - w) // 2, (height - h) // 2))
     return padded
@@ -183,16 +183,16 @@ def _text(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise _Bad("bad_text", error) from error
+        raise _BadRecordError("bad_text", error) from error
 
 
 def _json(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data.decode("utf-8-sig"), parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise _Bad("bad_json", error) from error
+        raise _BadRecordError("bad_json", error) from error
     if not isinstance(value, dict):
-        raise _Bad("bad_json", f"{type(value).__name__}, expected an object")
+        raise _BadRecordError("bad_json", f"{type(value).__name__}, expected an object")
     return value
 
 
@@ -208,7 +208,7 @@ def _seed(extra: dict[str, Any]) -> int | None:
     if seed is None:
         return None
     if type(seed) is not int or not 0 <= seed < 2**63:
-        raise _Bad("bad_seed", f"{seed!r}, expected an integer from 0 to 2^63 - 1")
+        raise _BadRecordError("bad_seed", f"{seed!r}, expected an integer from 0 to 2^63 - 1")
     return seed
 
 

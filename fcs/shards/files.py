@@ -15,9 +15,8 @@ from typing import Any, BinaryIO
 from fcs.errors import StorageError
 
 _OUTSIDE = {
-    getattr(errno, name)
-    for name in ["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EIO", "ESTALE", "EFBIG", "ENXIO", "ENODEV", "ETIMEDOUT", "ENOTCONN", "EOPNOTSUPP", "ENOSYS"]
-    if hasattr(errno, name)
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP),
+    *(errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENOSYS),
 }
 
 

@@ -58,13 +58,20 @@ class Ledger:
         """Describe this process's share; nothing is read or written yet.
 
         Args:
+            out: folder of the run, pinned.
+            sources: its shards, in the pinned order.
+            batch_size: records a batch; batch b of a shard is its records ``b * B`` to ``b * B + B - 1``.
             length: rows of shard number i; called at most once per shard, from ``work`` and ``prepare`` only.
             limit: first N records over the list.
-            rank, world: this process starts at shard ``rank * n / world``.
-            scores, features: names that rows may have.
+            rank: this process starts at shard ``rank * n / world``.
+            world: number of processes that were started together.
+            scores: names of scores that rows may have.
+            features: names of features that rows may have.
+            fingerprint: of the run's settings, for commit records.
             info: further entries for commit records (versions, card).
             poll: seconds between two looks at other processes' work.
-            stale, heartbeat: seconds after which a silent claim is void, between touches of our own.
+            stale: seconds of silence after which a claim is void.
+            heartbeat: seconds between touches of our own claims.
         """
         self.out, self.sources, self.batch_size, self.limit = Path(out), list(sources), batch_size, limit
         self.rank, self.world, self.poll = rank, world, poll

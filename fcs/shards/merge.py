@@ -36,12 +36,14 @@ def merge(
     """Write tar, features, metrics and commit record of a shard from these parts."""
     started = time.time()
     tables: list[pa.Table] = []
-    with _output(out, stem, tar_file(out, stem)) as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for part in _in_order(out, stem, part_names):
-                for members in part["members"].to_pylist():
-                    _add(tar, members or [])
-                tables.append(part.drop_columns(["members"]))
+    with (
+        _output(out, stem, tar_file(out, stem)) as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for part in _in_order(out, stem, part_names):
+            for members in part["members"].to_pylist():
+                _add(tar, members or [])
+            tables.append(part.drop_columns(["members"]))
     rows = _joined(tables, scores, features)
     if rows.num_rows != count:
         raise RuntimeError(f"{stem}: {rows.num_rows} rows merged, {count} records expected")
@@ -56,8 +58,7 @@ def merge(
         "counts": _counts(rows),
         "failures": _failures(rows),
         "files": {
-            path.relative_to(out).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
-            for path in written
+            path.relative_to(out).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in written
         },
         "fingerprint": fingerprint,
         **info,
@@ -91,9 +92,7 @@ def _add(tar: tarfile.TarFile, members: list[dict[str, Any]]) -> None:
 
 
 def _joined(tables: list[pa.Table], scores: Sequence[str], features: Sequence[str]) -> pa.Table:
-    rows = pa.concat_tables(
-        [parts.rows_schema(scores, features).empty_table(), *tables], promote_options="default"
-    )
+    rows = pa.concat_tables([parts.rows_schema(scores, features).empty_table(), *tables], promote_options="default")
     has = [name for name in rows.column_names if name.startswith(parts.FEATURE)]
     named = [name for name in rows.column_names if name not in parts.FIXED and name not in has]
     return rows.select(parts.rows_schema(named, [name.removeprefix(parts.FEATURE) for name in has]).names)

@@ -1,4 +1,4 @@
-"""Parts: each finished batch is one Parquet file ``parts/STEM/FIRST-LAST``, created exclusively, then kept."""
+"""Parts: each finished batch is one Parquet file ``parts/STEM/FIRST-LAST``, created exclusively."""
 
 from __future__ import annotations
 

@@ -33,6 +33,9 @@ def totals(
     """Records done so far over all processes, committed or in parts, and how many there are in all.
 
     Args:
+        out: folder of the run.
+        sources: its shards.
+        limit: first N records over the list.
         known: rows of the shards that were opened, by number; of the others ``sizes.json`` is believed.
 
     Raises:

@@ -40,6 +40,8 @@ class ShardReader:
         """Open and index a shard.
 
         Args:
+            source: the shard.
+            form: what is wanted of its records.
             temporary: node-local folder for the copy of a compressed or remote shard (default: the system's).
             max_bytes: a shard that is larger when decompressed is cut there.
 
@@ -102,7 +104,7 @@ def _open(source: Source, temporary: Path | None, max_bytes: int) -> tuple[Binar
     if path is not None and unpack is None:
         return open(path, "rb"), None
     # Unnamed: the system removes it even when the process is killed.
-    copy = cast(BinaryIO, tempfile.TemporaryFile(prefix="fcs-", dir=temporary))
+    copy = cast(BinaryIO, tempfile.TemporaryFile(prefix="fcs-", dir=temporary))  # noqa: SIM115
     try:
         return copy, _copy(source.url, copy, unpack, max_bytes)
     except BaseException:
@@ -121,14 +123,14 @@ def _copy(
             if total > max_bytes:
                 return f"more than {max_bytes} bytes decompressed"
             copy.write(data)
-    except _BadStream as error:
+    except _StreamError as error:
         return str(error)
     finally:
         copy.flush()
     return None
 
 
-class _BadStream(Exception):
+class _StreamError(Exception):
     """Compressed bytes that end or break before their end."""
 
 
@@ -156,9 +158,9 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
                 yield stream.decompress(chunk)
                 chunk, started = stream.unused_data, True
     except zlib.error as error:
-        raise _BadStream(f"damaged gzip stream ({error})") from error
+        raise _StreamError(f"damaged gzip stream ({error})") from error
     if not stream.eof or not started:
-        raise _BadStream("gzip stream without its end")
+        raise _StreamError("gzip stream without its end")
 
 
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -170,7 +172,7 @@ def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
             while data := stream.read(1 << 20):
                 yield data
     except zstandard.ZstdError as error:
-        raise _BadStream(f"damaged zstd stream ({error})") from error
+        raise _StreamError(f"damaged zstd stream ({error})") from error
 
 
 class _Stream(io.RawIOBase):

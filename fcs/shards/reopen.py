@@ -32,6 +32,7 @@ def retry_failed(out: Path, before: float | None = None) -> list[str]:
     """Reopen each committed shard that has failed records; their next attempt counts one more.
 
     Args:
+        out: folder of the run.
         before: shards committed at this time or later (seconds since the epoch) are left alone, so that
             processes which start late do not retry what this launch has just retried.
 

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import fsspec
-from braceexpand import UnbalancedBracesError, braceexpand
+from braceexpand import braceexpand
 from fsspec.implementations.local import LocalFileSystem
 
 from fcs.errors import StorageError, UsageError
@@ -88,7 +88,7 @@ def _expand(pattern: str) -> dict[str, dict[str, Any]]:
         for name in braceexpand(path) if "{" in path else [path]:
             found.update(_files(fs, pattern, _glob(fs, pattern, name)))
         return found
-    except (UnbalancedBracesError, ValueError, ImportError) as error:
+    except (ValueError, ImportError) as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError.of(KEY, pattern, f"a path, glob or URL ({error})") from error

@@ -54,6 +54,21 @@ def write_summary(out: Path) -> dict[str, Any]:
     return summary
 
 
+def failures(out: Path, most: int) -> list[tuple[str, str | None, str]]:
+    """The first ``most`` failed records of the committed shards as (shard, key, error)."""
+    found: list[tuple[str, str | None, str]] = []
+    for shard in read_run(out)["shards"]:
+        record = committed(out, shard["stem"])
+        if record is None or not record["counts"]["failed"] or len(found) >= most:
+            continue
+        path = metrics_file(out, shard["stem"])
+        with storage(path):
+            rows = pq.read_table(path, columns=["key", "status", "error"])
+        for row in rows.filter(pc.equal(rows["status"], "failed")).to_pylist():
+            found.append((shard["stem"], row["key"], row["error"]))
+    return found[:most]
+
+
 def _sums(path: Path) -> dict[str, tuple[float, int]]:
     """Sum and number of values per metric of one shard."""
     with storage(path):

@@ -66,6 +66,7 @@ def index(file: BinaryIO, required: Collection[str] = ("image",)) -> ShardIndex:
     """Index a seekable, uncompressed tar without reading its data.
 
     Args:
+        file: the tar; its place is moved.
         required: slots (``image``, ``mask``) that the last record before a break must have to count as whole.
     """
     members, truncated = _scan(file)
@@ -146,7 +147,7 @@ def _scan(file: BinaryIO) -> tuple[list[tuple[str, int, int]], str | None]:
     headers = _Headers(file, size)
     members: list[tuple[str, int, int]] = []
     try:
-        tar = tarfile.open(fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape")
+        tar = tarfile.TarFile(fileobj=headers, encoding="utf-8", errors="surrogateescape")
         place = 0
         while (info := _next(tar, headers)) is not None:
             if tar.offset <= place or info.size < 0:

@@ -1,0 +1,195 @@
+"""Every usage error: one line with key, value, what was expected and the nearest name; exit 2; nothing written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import DIGITS_RUN
+
+from fcs.cli.predict import main
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, so that anything written is seen."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a refused command says."""
+    code = main(list(arguments))
+    streams = capsys.readouterr()
+    assert code == 2, streams.err
+    assert streams.out == ""
+    lines = streams.err.splitlines()
+    assert len(lines) == 1, streams.err
+    assert lines[0].startswith("fcs-predict: ")
+    return lines[0]
+
+
+MISTAKES = {
+    "data.batchsize=3": ["data.batchsize=3", "did you mean data.batch_size?"],
+    "fomat=png": ["fomat=png", "did you mean format?"],
+    "smapler=newton": ["smapler=newton", "did you mean sampler?"],
+    "data=5": ["data=5", "data.shards"],
+    "data.batch_size=abc": ["data.batch_size=abc", "a whole number above 0"],
+    "data.batch_size=0": ["data.batch_size=0", "a whole number above 0"],
+    "steps=2.5": ["steps=2.5", "a whole number above 0"],
+    "steps=1001": ["steps=1001", "1 to 1000"],
+    "seed=-1": ["seed=-1", "0 or above"],
+    "guidance=abc": ["guidance=abc", "a number"],
+    "guidance=nan": ["guidance=nan", "a number"],
+    "guidance=2": ["guidance=2", "1 for a model without prompts"],
+    "format=gif": ["format=gif", "png, jpg, webp"],
+    "levels=odd": ["levels=odd", "even, paper"],
+    "copy_inputs=perhaps": ["copy_inputs=perhaps", "true or false"],
+    "trainer.precision=64": ["trainer.precision=64", "32, 16, bf16"],
+    "trainer.devices=0": ["trainer.devices=0", "a whole number above 0"],
+    "trainer.grace=-1": ["trainer.grace=-1", "a number above 0"],
+    "previews.max=-1": ["previews.max=-1", "0 or above"],
+    "data.resize=stretch": ["data.resize=stretch", "none, crop, pad"],
+    "task=inpant": ["task=inpant", "did you mean inpaint?"],
+    "task.paste=maybe": ["task.paste=maybe", "true or false"],
+    "task.pste=true": ["task.pste=true", "did you mean task.paste?"],
+    "sampler=newtn": ["sampler=newtn", "did you mean newton?"],
+    "sampler=fcs.samplers.Newtn": ["sampler=fcs.samplers.Newtn", "did you mean fcs.samplers.Newton?"],
+    "sampler=fcs.tasks.Inpaint": ["sampler=fcs.tasks.Inpaint", "a sampler"],
+    "sampler.direction=gradiant": ["sampler.direction=gradiant", "did you mean gradient?"],
+    "sampler.step_sizes=abc": ["sampler.step_sizes=abc", "a list, each a number"],
+    "sampler.difference=-1": ["difference=-1", "a number above 0"],
+    "sampler.difference=abc": ["difference=abc", "a number"],
+    "model.name=digits-17": ["model.name=digits-17", "did you mean digits-16?"],
+    "model.name=": ["model.name="],
+    "data.shards=nowhere/*.tar": ["data.shards=nowhere/*.tar", "glob"],
+    "data.shards=nowhere.tar": ["data.shards=nowhere.tar", "existing file"],
+    "data.shards=pipe:cat x.tar": ["data.shards=pipe:cat x.tar"],
+    "out=s3://bucket/x": ["out=s3://bucket/x", "a folder"],
+    "nonsense": ["nonsense", "key=value"],
+    "--batch=3": ["batch=3", "known key"],
+    "seed=${sed}": ["sed"],
+}
+
+
+@pytest.mark.parametrize("override", MISTAKES)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    override: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, "--config", "digits_inpaint", override)
+    for part in MISTAKES[override]:
+        assert part in line
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_scale_that_the_model_does_not_have(scale: int, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "--config", "digits_superres", f"task.scale={scale}")
+    assert f"task.scale={scale}" in line
+    assert list(here.iterdir()) == []
+
+
+def test_unknown_config_names_the_nearest(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "--config", "digits_inpant")
+    assert "--config=digits_inpant" in line
+    assert "did you mean digits_inpaint?" in line
+
+
+def test_no_arguments(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--config" in refused(capsys)
+
+
+def test_missing_required_key(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "data.shards" in refused(capsys, "--config", "sd15_inpaint_paper")
+
+
+def test_broken_yaml(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "mine.yaml").write_text("data: [")
+    assert "--config=mine.yaml" in refused(capsys, "--config", "mine.yaml")
+
+
+def test_out_is_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "taken").write_text("mine")
+    assert "out=taken" in refused(capsys, "--config", "digits_inpaint", "out=taken")
+    assert (here / "taken").read_text() == "mine"
+
+
+def test_two_shards_of_one_stem(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.tar", "a.tar.gz"):
+        (here / name).write_bytes(b"")
+    assert "data.shards=a" in refused(capsys, "--config", "digits_inpaint", "data.shards=[a.tar,a.tar.gz]")
+
+
+def test_a_folder_that_is_no_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "folder").mkdir()
+    line = refused(capsys, "--config", "digits_inpaint", "model.name=./folder")
+    assert "model_index.json" in line
+
+
+def test_another_configuration_on_a_pinned_out(
+    digits_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(digits_run.parent)
+    before = sorted(path for path in digits_run.rglob("*"))
+    line = refused(capsys, "--config", "digits_inpaint", f"out={digits_run}", *DIGITS_RUN, "seed=1")
+    assert "seed=1" in line
+    assert "0" in line
+    assert sorted(path for path in digits_run.rglob("*")) == before
+
+
+def test_an_input_that_changed(here: Path, capsys: pytest.CaptureFixture[str], digits_shard: Path) -> None:
+    shard = here / "in.tar"
+    shard.write_bytes(digits_shard.read_bytes())
+    arguments = ["--config", "digits_inpaint", "data.shards=in.tar", "out=o", "steps=1", "data.limit=4"]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    shard.write_bytes(digits_shard.read_bytes() + b"\0" * 512)
+    assert "in.tar" in refused(capsys, *arguments)
+
+
+def test_print_config_reads_back_to_itself(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", "digits_inpaint", "--print-config", "seed=7", "model.revision=1e10"]) == 0
+    first = capsys.readouterr().out
+    (here / "again.yaml").write_text(first)
+    assert main(["--config", "again.yaml", "--print-config"]) == 0
+    assert capsys.readouterr().out == first
+    assert "seed: 7" in first
+    assert "1e10" in first
+
+
+def test_help_lists_every_contract_key(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    keys = """data.shards data.batch_size data.limit data.max_failed data.retry_failed data.prompt data.resize
+    data.workers out seed steps levels guidance negative_prompt format copy_inputs model.name model.revision task
+    sampler task.paste sampler.direction sampler.step_sizes sampler.difference trainer.devices trainer.precision
+    trainer.compile trainer.deterministic trainer.grace previews.max"""
+    for key in keys.split():
+        assert f" {key} " in text, key
+
+
+def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", "digits_inpaint", "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert "48" in text
+    assert str(60 * 48) in text
+    assert list(here.iterdir()) == []
+
+
+def test_prepare_pins_and_indexes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", "digits_inpaint", "--prepare", "out=o"]) == 0
+    assert "48 records" in capsys.readouterr().out
+    assert json.loads((here / "o" / "run.json").read_text())["settings"]["seed"] == 0
+    assert not (here / "o" / "shards").exists()
+
+
+def test_the_command_itself(here: Path) -> None:
+    command = [sys.executable, "-m", "fcs.cli.predict", "--config", "digits_inpaint", "fomat=png"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    assert "did you mean format?" in ended.stderr
