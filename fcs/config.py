@@ -22,7 +22,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fcs.errors import UsageError, nearest
+from fcs.errors import UsageError, first_line, nearest
 from fcs.run import Run
 
 PACKAGE = Path(__file__).parent
@@ -92,7 +92,7 @@ def _read(name: str) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"--config={name}: expected YAML ({_first_line(error)})") from error
+        raise UsageError(f"--config={name}: expected YAML ({first_line(error)})") from error
     if not isinstance(content, dict):
         raise UsageError.of("--config", name, "a mapping of keys to values")
     return {str(key): value for key, value in content.items()}
@@ -183,7 +183,7 @@ def _resolve(tree: dict[str, Any]) -> dict[str, Any]:
         everything = OmegaConf.create({"package": str(PACKAGE), **merge(defaults, tree)})
         return {key: _interpolate(everything, key, value) for key, value in tree.items()}
     except OmegaConfBaseException as error:
-        raise UsageError(f"{_first_line(error)}: expected an interpolation that resolves") from error
+        raise UsageError(f"{first_line(error)}: expected an interpolation that resolves") from error
 
 
 def _interpolate(everything: Any, place: str, value: Any) -> Any:
@@ -257,7 +257,7 @@ def _import_class(where: str, path: str) -> type:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         names = [f"{CLASSES[where]}.{item.__name__}" for item in shipped(where).values()]
-        raise UsageError.of(where, path, f"a class that can be imported ({_first_line(error)})", names) from error
+        raise UsageError.of(where, path, f"a class that can be imported ({first_line(error)})", names) from error
     if not inspect.isclass(found):
         raise UsageError.of(where, path, "a class")
     return found
@@ -309,7 +309,7 @@ def _innermost(error: BaseException) -> str:
     """What the class's own constructor said, below what the parser made of it."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
-    return _first_line(error)
+    return first_line(error)
 
 
 def _qualified(message: str, tree: Mapping[str, Any]) -> str:
@@ -354,11 +354,6 @@ def words(kind: Any) -> str:
     if origin is not None or not hasattr(kind, "__name__"):
         return str(kind)
     return TYPE_WORDS.get(kind.__name__, f"a {kind.__name__.lower()}")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def describe() -> str:

@@ -24,9 +24,7 @@ class Gaussian:
         seed: of mean and covariance.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...] = (1, 4, 4), covariance: Tensor | None = None, seed: int = 0
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...] = (1, 4, 4), covariance: Tensor | None = None, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
         size = torch.Size(shape).numel()
         root = torch.randn(size, size, generator=generator, dtype=torch.float64)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
-from fcs.errors import UsageError
+from fcs.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     from fcs.denoiser import Predicts
@@ -23,6 +26,8 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt", "*/vocab.json"]
 HUB_FILES += ["*/diffusion_pytorch_model.safetensors", "*/diffusion_pytorch_model-*-of-*.safetensors"]
 HUB_FILES += ["*/model.safetensors", "*/model-*-of-*.safetensors"]
+SINGLE_FILE_KEY = "model.diffusion_model.input_blocks.0.0.weight"  # in every Stable Diffusion checkpoint
+UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 PREDICTS: dict[str, Predicts] = {"epsilon": "eps", "v_prediction": "v"}
 
 
@@ -64,12 +69,13 @@ def find(name: str, revision: str | None = None) -> Found:
     """
     if name in embedded():
         return Found(name, EMBEDDED / name)
-    path = Path(name).expanduser()
-    if (path / "model_index.json").is_file():
+    # os.path answers where Path raises: for an unknown user's ~, for a name too long for the file system.
+    path = Path(os.path.expanduser(name))
+    if os.path.isfile(path / "model_index.json"):
         return Found(name, path)
-    if path.is_file() and path.suffix == ".safetensors":
+    if os.path.isfile(path) and path.suffix == ".safetensors":
         return Found(name, path)
-    if path.exists():
+    if os.path.exists(path):
         raise UsageError.of("model.name", name, "a folder with model_index.json, or a .safetensors checkpoint")
     if HUB_NAME.fullmatch(name) and path.suffix != ".safetensors":
         return _fetch(name, revision)
@@ -83,8 +89,8 @@ def _fetch(name: str, revision: str | None) -> Found:
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
     except Exception as error:  # the client raises its own, httpx's and the file system's
-        reason = str(error).strip().splitlines()[0][:160]
-        expected = f"a folder here or a model that the hub gives ({type(error).__name__}: {reason})"
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        expected = f"a folder here or a model that the hub gives ({reason})"
         raise UsageError.of("model.name", name, expected) from error
     return Found(name, folder, folder.name)
 
@@ -98,24 +104,37 @@ def load(found: Found, autocast: torch.dtype | None = None) -> Model:
     Raises:
         UsageError: files that are no model of a known layout.
     """
-    if found.path.is_file():
-        model = _load_single_file(found, autocast)
-    else:
-        index = _json(found, "model_index.json")
-        network = (index.get("unet") or [None, None])[1]
-        loaders = {"UNet2DModel": _load_pixels, "UNet2DConditionModel": _load_sd}
-        if network not in loaders or "text_encoder_2" in index:
-            layouts = "a UNet2DModel, or Stable Diffusion's UNet2DConditionModel with one text encoder"
-            raise UsageError.of("model.name", found.name, f"{layouts}; found {index.get('_class_name', network)}")
-        model = loaders[network](found, autocast)
-    return model.eval().requires_grad_(False)
+    loader = _load_single_file if found.path.is_file() else _loader(found)
+    try:
+        return loader(found, autocast).eval().requires_grad_(False)
+    except UsageError:
+        raise
+    except UNLOADABLE as error:  # diffusers, transformers, safetensors: each raises its own
+        raise UsageError.of("model.name", found.name, f"a model that loads ({first_line(error)})") from error
+
+
+def _loader(found: Found) -> Callable[[Found, torch.dtype | None], Model]:
+    """Which layout a folder has, its parts being there."""
+    index = _json(found, "model_index.json")
+    network = (index.get("unet") or [None, None])[1]
+    loaders = {"UNet2DModel": _load_pixels, "UNet2DConditionModel": _load_sd}
+    if network not in loaders or "text_encoder_2" in index:
+        layouts = "a UNet2DModel, or Stable Diffusion's UNet2DConditionModel with one text encoder"
+        raise UsageError.of("model.name", found.name, f"{layouts}; found {index.get('_class_name', network)}")
+    parts = ("unet", "vae", "text_encoder", "tokenizer") if network == "UNet2DConditionModel" else ("unet",)
+    for part in parts:
+        if not (found.path / part).is_dir():  # else diffusers takes the path for a hub name
+            raise UsageError.of("model.name", found.name, f"a folder {part} in it")
+    return loaders[network]
 
 
 def _json(found: Found, place: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads((found.path / place).read_text())
+        content = json.loads((found.path / place).read_text())
     except (OSError, ValueError) as error:
         raise UsageError.of("model.name", found.name, f"a readable {place} in it ({error})") from error
+    if not isinstance(content, dict):
+        raise UsageError.of("model.name", found.name, f"a readable {place} in it (it holds no mapping)")
     return content
 
 
@@ -170,12 +189,11 @@ def _load_single_file(found: Found, autocast: torch.dtype | None) -> Model:
 
     from fcs.models.sd import StableDiffusion
 
-    try:
-        parts = StableDiffusionPipeline.from_single_file(
-            found.path, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
-        )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise UsageError.of("model.name", found.name, f"a Stable Diffusion checkpoint ({reason})") from error
+    with safe_open(found.path, "pt") as file:
+        if SINGLE_FILE_KEY not in file.keys():  # noqa: SIM118 (not a mapping); else diffusers asks the hub
+            raise UsageError.of("model.name", found.name, "a Stable Diffusion checkpoint")
+    parts = StableDiffusionPipeline.from_single_file(
+        found.path, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+    )
     predicts, schedule = _schedule({"_class_name": "", **parts.scheduler.config}, found.name)
     return StableDiffusion(parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, predicts, schedule, autocast)

@@ -1,0 +1,158 @@
+"""The library from Python, on the embedded digits."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import fcs
+from fcs.models import Model
+from fcs.samplers import DDIM, Replacement
+
+STEPS = 4
+
+
+def digit(seed: int = 0) -> Image.Image:
+    """A bright stroke on black."""
+    array = np.zeros((16, 16), np.uint8)
+    array[2:14, 6 + seed : 9 + seed] = 200
+    return Image.fromarray(array)
+
+
+def right_half() -> Image.Image:
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:, 8:] = 255
+    return Image.fromarray(mask)
+
+
+def same(a: Image.Image, b: Image.Image) -> bool:
+    return np.array_equal(np.array(a), np.array(b))
+
+
+@pytest.mark.parametrize("name", ["digits-16", "digits-16-flow"])
+def test_inpainting_keeps_the_black_part_and_makes_the_white(name: str) -> None:
+    result = fcs.inpaint(fcs.load(name, device="cpu"), digit(), right_half(), steps=STEPS)
+    made, given = np.array(result.images[0]), np.array(digit())
+    assert made.shape == (16, 16)
+    assert made.dtype == np.uint8
+    assert np.array_equal(made[:, :8], given[:, :8])
+    assert not np.array_equal(made[:, 8:], given[:, 8:])
+
+
+def test_metrics_are_the_records_own(digits: Model) -> None:
+    result = fcs.inpaint(digits, [digit(0), digit(1)], right_half(), seed=5, steps=STEPS)
+    for i, row in enumerate(result.metrics):
+        made, given = (np.array(p).astype(float) for p in (result.images[i], digit(i)))
+        assert row["seed"] == 5 + i
+        assert row["nfe"] == STEPS * 11
+        error = ((made - given)[:, 8:] ** 2).mean()
+        assert row["psnr_generated"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
+        assert 0 < row["residual"] < 1
+
+
+def test_newton_comes_nearer_to_the_constraint_than_free_sampling(digits: Model) -> None:
+    newton, free = (
+        fcs.inpaint(digits, digit(), right_half(), steps=STEPS, sampler=sampler).metrics[0]["residual"]
+        for sampler in (None, DDIM())
+    )
+    assert newton < 0.5 * free
+
+
+def test_the_same_seed_gives_the_same_picture(digits: Model) -> None:
+    first, again, other = (
+        fcs.inpaint(digits, digit(), right_half(), seed=seed, steps=STEPS).images[0] for seed in (1, 1, 2)
+    )
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_global_randomness_is_neither_used_nor_touched(digits: Model) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = fcs.inpaint(digits, digit(), right_half(), steps=STEPS).images[0]
+    assert torch.equal(torch.rand(3), expected)
+    assert same(fcs.inpaint(digits, digit(), right_half(), steps=STEPS).images[0], first)
+
+
+def test_order_in_a_list_changes_nothing(digits: Model) -> None:
+    pictures = [digit(0), digit(1), digit(3)]
+    straight = fcs.inpaint(digits, pictures, right_half(), seed=[7, 8, 9], steps=STEPS).images
+    back = fcs.inpaint(digits, pictures[::-1], right_half(), seed=[9, 8, 7], steps=STEPS).images
+    assert all(same(a, b) for a, b in zip(straight, back[::-1], strict=True))
+
+
+def test_a_list_is_its_pictures_one_by_one(digits: Model) -> None:
+    # Another batch size rounds otherwise, and Newton's difference amplifies that: shown on plain sampling.
+    pictures = [digit(0), digit(1), digit(3)]
+    options = {"steps": STEPS, "sampler": DDIM()}
+    together = fcs.inpaint(digits, pictures, right_half(), seed=3, **options)
+    for i, picture in enumerate(pictures):
+        alone = fcs.inpaint(digits, picture, right_half(), seed=3 + i, **options)
+        gap = np.array(alone.images[0]).astype(int) - np.array(together.images[i])
+        assert np.abs(gap).max() <= 1
+        assert alone.metrics[0]["seed"] == together.metrics[i]["seed"]
+
+
+def test_arrays_are_as_good_as_pictures(digits: Model) -> None:
+    picture = fcs.inpaint(digits, digit(), right_half(), steps=STEPS).images[0]
+    array = fcs.inpaint(digits, np.array(digit()), np.array(right_half()), steps=STEPS).images[0]
+    assert same(picture, array)
+
+
+def test_without_paste_the_raw_picture_comes_out(digits: Model) -> None:
+    raw = np.array(fcs.inpaint(digits, digit(), right_half(), steps=STEPS, paste=False).images[0])
+    pasted = np.array(fcs.inpaint(digits, digit(), right_half(), steps=STEPS).images[0])
+    assert np.array_equal(raw[:, 8:], pasted[:, 8:])
+    assert not np.array_equal(raw[:, :8], pasted[:, :8])
+
+
+def test_other_samplers_and_levels_are_taken(digits: Model) -> None:
+    result = fcs.inpaint(digits, digit(), right_half(), steps=STEPS, sampler=Replacement(), levels="paper")
+    assert result.metrics[0]["nfe"] == STEPS
+    assert np.array_equal(np.array(result.images[0])[:, :8], np.array(digit())[:, :8])
+
+
+def test_superres_enlarges(digits: Model) -> None:
+    small = digit().resize((8, 8), Image.Resampling.BOX)
+    result = fcs.superres(digits, small, scale=2, steps=STEPS)
+    assert result.images[0].size == (16, 16)
+    assert result.metrics[0]["nfe"] == STEPS * 21
+    assert result.metrics[0]["psnr"] is None  # there is no truth
+    free = fcs.superres(digits, small, scale=2, steps=STEPS, sampler=DDIM())
+    assert result.metrics[0]["residual"] < 0.5 * free.metrics[0]["residual"]
+
+
+def test_sample_makes_as_many_as_asked(digits: Model) -> None:
+    result = fcs.sample(digits, 3, seed=1, steps=STEPS)
+    assert len(result.images) == 3
+    assert not same(*result.images[:2])
+    assert [row["seed"] for row in result.metrics] == [1, 2, 3]
+    assert result.metrics[0]["psnr"] is None
+    assert same(result.images[1], fcs.sample(digits, 3, seed=1, steps=STEPS).images[1])
+
+
+def test_a_latent_model_paints_with_a_prompt(latent_model: Model) -> None:
+    picture = Image.fromarray(np.full((64, 64, 3), 90, np.uint8))
+    mask = Image.fromarray(np.pad(np.full((64, 32), 255, np.uint8), ((0, 0), (32, 0))))
+    red, blue = (fcs.inpaint(latent_model, picture, mask, prompt, steps=2, guidance=3.0) for prompt in ("red", "blue"))
+    assert np.array_equal(np.array(red.images[0])[:, :32], np.array(picture)[:, :32])
+    assert not same(red.images[0], blue.images[0])
+    assert red.metrics[0]["nfe"] == 2 * 11  # both branches of guidance are one call
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image": digit().resize((8, 8))}, "image of 8x8 pixels: expected 16x16"),
+        ({"mask": right_half().resize((16, 8))}, "mask of 16x8 pixels: expected 16x16"),
+        ({"image": [digit()] * 3, "mask": [right_half()] * 2}, "3 images, 2 masks"),
+        ({"prompt": ["a", "b"]}, "1 images, 1 masks, 2 prompts"),
+        ({"seed": [1, 2]}, "2 seeds"),
+        ({"steps": 1001}, "steps=1001"),
+        ({"guidance": 2.0}, "guidance=2"),
+    ],
+)
+def test_what_does_not_fit_is_said(digits: Model, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fcs.inpaint(digits, **({"image": digit(), "mask": right_half(), "steps": STEPS} | changes))

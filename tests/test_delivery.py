@@ -1,0 +1,118 @@
+"""Behind the network: rows for every record, pictures as a reader sees them, errors that are not lost."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fcs.delivery import FIRST_RECORDS, IN_FLIGHT, Delivery, Outcome, encode
+from fcs.errors import StorageError, TooManyFailures
+from fcs.progress import Progress
+from fcs.records import Batch, Record, Result, collate
+from fcs.shards.parts import Row
+from fcs.tasks import Inpaint
+
+SHAPE = (1, 16, 16)
+
+
+def batch_of(records: list[Record | None]) -> Batch:
+    return collate("shard", 0, records, SHAPE, run_seed=0)
+
+
+def good(index: int) -> Record:
+    generator = torch.Generator().manual_seed(index)
+    image = torch.randint(256, SHAPE, generator=generator).byte()
+    return Record(index, f"r{index}", image, torch.full(SHAPE, 255, dtype=torch.uint8))
+
+
+def result_for(batch: Batch, finite: bool = True) -> Result:
+    count = len(batch.records)
+    return Result(batch.images.flip(3), (0.1,) * count, (3,) * count, (finite,) * count, 0.5)
+
+
+def outcome(form: str = "png") -> Outcome:
+    return Outcome(Inpaint(), form, False, {"model": "m", "fingerprint": "f"})
+
+
+def test_a_row_for_each_record_and_none_for_padding() -> None:
+    batch = batch_of([good(0), good(1).failed("bad_image", "torn"), None, good(3)])
+    rows = outcome().rows(batch, result_for(batch))
+    assert [(row.index, row.error) for row in rows] == [(0, None), (1, "bad_image: torn"), (3, None)]
+    assert [name for name, _ in rows[0].members] == ["r0.png", "r0.json"]
+    assert rows[0].seed == batch.seeds[0]
+
+
+def test_what_is_not_finite_fails_alone() -> None:
+    batch = batch_of([good(0), good(1)])
+    result = replace(result_for(batch), finite=(False, True))
+    errors = [row.error for row in outcome().rows(batch, result)]
+    assert errors == ["not_finite: the model gave NaN or infinity", None]
+
+
+@pytest.mark.parametrize("form", ["png", "jpg", "webp"])
+def test_scores_are_of_the_written_picture(form: str) -> None:
+    batch = batch_of([good(0)])
+    (row,) = outcome(form).rows(batch, result_for(batch))
+    written = np.array(Image.open(io.BytesIO(row.members[0][1])).convert("L")).astype(float)
+    error = np.mean((written - batch.images[0, 0].numpy()) ** 2)
+    assert row.scores["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
+
+
+def test_png_is_exact() -> None:
+    picture = torch.arange(3 * 4 * 5).reshape(3, 4, 5).byte()
+    back = np.array(Image.open(io.BytesIO(encode(picture, "png"))))
+    assert np.array_equal(back, picture.permute(1, 2, 0).numpy())
+
+
+def fails(batch: Batch, rows: list[Row]) -> None:
+    raise StorageError("disk full")
+
+
+def test_an_error_in_a_thread_reaches_the_run() -> None:
+    batch = batch_of([good(0)])
+    delivery = Delivery(outcome(), fails, Progress(1, stream=io.StringIO()))
+    delivery(batch, result_for(batch))
+    with pytest.raises(StorageError, match="disk full"):
+        delivery.flush()
+    delivery.close()
+
+
+def test_a_failing_store_never_blocks() -> None:
+    batch = batch_of([good(0)])
+    delivery = Delivery(outcome(), fails, Progress(1, stream=io.StringIO()))
+    raised = 0
+    for _ in range(3 * IN_FLIGHT):
+        try:
+            delivery(batch, result_for(batch))
+        except StorageError:
+            raised += 1
+    with contextlib.suppress(StorageError):
+        delivery.close()
+    assert raised > 0
+
+
+@pytest.mark.parametrize(("most", "before", "stops"), [(None, 0, True), (3, 0, True), (200, 0, False), (60, 50, True)])
+def test_too_many_failures(most: int | None, before: int, stops: bool) -> None:
+    records: list[Record | None] = [good(i).failed("bad_image", "torn") for i in range(FIRST_RECORDS)]
+    delivery = Delivery(outcome(), lambda *_: None, Progress(None, stream=io.StringIO()), most, before)
+    delivery(batch_of(records), None)
+    if stops:
+        with pytest.raises(TooManyFailures, match="bad_image: torn"):
+            delivery.flush()
+    else:
+        delivery.flush()
+    delivery.close()
+
+
+def test_one_good_record_is_enough_to_go_on() -> None:
+    records: list[Record | None] = [good(0), *(good(i).failed("bad_image", "torn") for i in range(1, 80))]
+    delivery = Delivery(outcome(), lambda *_: None, Progress(None, stream=io.StringIO()))
+    batch = batch_of(records)
+    delivery(batch, result_for(batch))
+    delivery.close()

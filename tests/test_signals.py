@@ -1,0 +1,39 @@
+"""A signal only sets a flag; the grace decides where the run stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from fcs.errors import Interrupted
+from fcs.signals import SIGNALS, Stop
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_between_batches_at_once_within_a_batch_after_the_grace(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with Stop(grace=60) as stop:
+        stop.check()
+        os.kill(os.getpid(), number)
+        stop.watch()
+        with pytest.raises(Interrupted, match=number.name):
+            stop.check()
+    assert signal.getsignal(number) is before
+
+
+def test_no_grace_cuts_the_batch() -> None:
+    with Stop(grace=1e-9) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            stop.watch()
+
+
+def test_asked_twice_waits_no_longer() -> None:
+    with Stop(grace=60) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        stop.watch()
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted, match="SIGINT"):
+            stop.watch()

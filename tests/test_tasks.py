@@ -1,0 +1,190 @@
+"""Tasks: what a batch's records ask of x_0, and the pictures that are written."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fcs.denoiser import Denoiser, Guided
+from fcs.errors import UsageError
+from fcs.models import Model, Schedule
+from fcs.pictures import to_float, to_uint8
+from fcs.records import Batch
+from fcs.tasks import Inpaint, Superres
+
+
+class Flat(Model):
+    """A model without a network whose codec averages blocks of pixels (or, at factor 1, does nothing)."""
+
+    def __init__(self, factor: int, size: int = 16) -> None:
+        shape, picture_shape = (3, size // factor, size // factor), (3, size, size)
+        super().__init__(Denoiser(nn.Identity(), "eps"), Schedule(None), shape, picture_shape)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(pictures, self.factor)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z.repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)
+
+    def guided(self, prompts: list[str], negative: str = "", scale: float = 1.0) -> Guided:
+        raise NotImplementedError
+
+    def compile(self) -> None:
+        raise NotImplementedError
+
+
+def images(n: int = 3, size: int = 16, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+def batch(pictures: Tensor, masks: Tensor | None = None) -> Batch:
+    n, _, height, width = pictures.shape
+    masks = torch.full((n, 1, height, width), 255, dtype=torch.uint8) if masks is None else masks
+    return Batch("shard", 0, (None,) * n, pictures, masks, ("",) * n, tuple(range(n)))
+
+
+def holes(size: int = 16) -> Tensor:
+    """White: one corner pixel; an unaligned box; every pixel. ``(3, 1, H, W)``."""
+    masks = torch.zeros(3, 1, size, size, dtype=torch.uint8)
+    masks[0, 0, 0, 0] = 255
+    masks[1, 0, 3:11, 6:14] = 255
+    masks[2] = 255
+    return masks
+
+
+# Inpaint
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_a_cell_is_known_if_and_only_if_all_its_pixels_are(factor: int) -> None:
+    masks = holes()
+    known = Inpaint().constraint(batch(images(), masks), Flat(factor)).known
+    for n, y, x in np.ndindex(3, 16 // factor, 16 // factor):
+        cell = masks[n, 0, y * factor : (y + 1) * factor, x * factor : (x + 1) * factor]
+        assert known[n, 0, y, x] == bool((cell == 0).all())
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_grey_is_softly_known_by_its_most_generated_pixel(factor: int) -> None:
+    masks = torch.zeros(1, 1, 16, 16, dtype=torch.uint8)
+    masks[0, 0, 1, 1], masks[0, 0, 2, 2] = 51, 102
+    known = Inpaint().constraint(batch(images(1), masks), Flat(factor)).known[0, 0]
+    if factor == 1:
+        assert known[1, 1].item() == pytest.approx(0.8)
+        assert known[2, 2].item() == pytest.approx(0.6)
+    else:
+        assert known[0, 0].item() == pytest.approx(0.6)
+    assert known[-1, -1] == 1
+
+
+@pytest.mark.parametrize("hole", ["fill", "grey"])
+@pytest.mark.parametrize("kind", ["pixels", "averages", "autoencoder"])
+def test_hidden_pixels_never_reach_the_constraint(kind: str, hole: str, latent_model: Model) -> None:
+    model = latent_model if kind == "autoencoder" else Flat(1 if kind == "pixels" else 4)
+    size = model.picture_shape[1]
+    masks, seen = holes(size), images(size=size)
+    other = torch.where(masks == 255, images(size=size, seed=1), seen)
+    assert not torch.equal(seen, other)
+    task = Inpaint(hole=hole)
+    one, two = task.constraint(batch(seen, masks), model), task.constraint(batch(other, masks), model)
+    assert torch.equal(one.target, two.target)
+    assert torch.equal(one.known, two.known)
+
+
+def test_holes_are_grey_as_published_or_filled() -> None:
+    pictures = torch.full((3, 3, 16, 16), 255, dtype=torch.uint8)
+    masks = holes()
+    grey = Inpaint(hole="grey").constraint(batch(pictures, masks), Flat(1)).target
+    filled = Inpaint(hole="fill").constraint(batch(pictures, masks), Flat(1)).target
+    hidden = (masks == 255).expand_as(grey)
+    assert torch.equal(grey[hidden], torch.zeros_like(grey[hidden]))
+    torch.testing.assert_close(filled[:2], torch.ones_like(filled[:2]))  # white goes on as white
+
+
+def test_the_known_target_is_the_picture() -> None:
+    pictures, masks = images(), holes()
+    constraint = Inpaint().constraint(batch(pictures, masks), Flat(1))
+    assert torch.equal(constraint.known * constraint.target, (masks == 0) * to_float(pictures))
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_paste_gives_the_kept_bytes_back(factor: int) -> None:
+    model, pictures, masks = Flat(factor), images(), holes()
+    x0 = torch.randn(3, *model.shape, generator=torch.Generator().manual_seed(1))
+    made = to_uint8(model.decode(x0))
+    pasted = Inpaint().pictures(x0, batch(pictures, masks), model)
+    assert torch.equal(pasted, torch.where(masks == 0, pictures, made))
+    assert torch.equal(Inpaint(paste=False).pictures(x0, batch(pictures, masks), model), made)
+
+
+# Superres
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_bicubic_is_pillows(scale: int) -> None:
+    picture = to_float(images(1, 32))[:, :1]
+    small = Image.fromarray(picture[0, 0].numpy()).resize((32 // scale,) * 2, Image.Resampling.BICUBIC)
+    ours = Superres(scale).measure(picture)[0, 0]
+    torch.testing.assert_close(ours, torch.from_numpy(np.array(small)), rtol=0, atol=1e-3)
+
+
+def test_average_is_the_mean_of_each_block() -> None:
+    picture = to_float(images(1))
+    ours = Superres(4, operator="average").measure(picture)
+    torch.testing.assert_close(ours[0, 1, 2, 3], picture[0, 1, 8:12, 12:16].mean())
+
+
+@pytest.mark.parametrize("operator", ["bicubic", "average"])
+def test_reduction_is_linear(operator: str) -> None:
+    A = Superres(4, operator=operator).measure
+    a, b = to_float(images(1)), to_float(images(1, seed=1))
+    torch.testing.assert_close(A(2 * a - b), 2 * A(a) - A(b), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("degrade", "side"), [(False, 4), (True, 16)])
+def test_superres_takes_the_measurement_or_the_truth(degrade: bool, side: int) -> None:
+    task, model = Superres(4, degrade=degrade), Flat(1)
+    assert task.input_shape(model) == (3, side, side)
+    given = batch(images(size=side))
+    constraint = task.constraint(given, model)
+    assert constraint.target.shape == (3, 3, 4, 4)
+    assert constraint.error(torch.zeros(3, 3, 16, 16)).shape == (3, 3, 16, 16)
+    if degrade:
+        assert torch.equal(task.reference(given), given.images)
+        assert torch.equal(to_float(to_uint8(constraint.target)), constraint.target)  # gone through 8 bits
+        assert (constraint.residual(to_float(given.images)) < 1 / 127.5).all()  # so the truth nearly meets it
+    else:
+        assert task.reference(given) is None
+        assert torch.equal(constraint.target, to_float(given.images))
+
+
+def test_superres_is_met_by_a_picture_that_reduces_to_the_measurement() -> None:
+    task, model = Superres(4, operator="average"), Flat(1)
+    given = batch(images(size=4))
+    x0 = to_float(given.images).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert (task.constraint(given, model).residual(x0) < 1e-6).all()
+
+
+def test_superres_measures_what_a_latent_model_decodes(latent_model: Model) -> None:
+    task, given = Superres(8), batch(images(2, 8))
+    constraint = task.constraint(given, latent_model)
+    z = torch.randn(2, *latent_model.shape, generator=torch.Generator().manual_seed(0))
+    expected = (constraint.target - task.measure(latent_model.decode(z))).flatten(1).norm(dim=1)
+    torch.testing.assert_close(constraint.loss(z), expected)
+    error = constraint.error(z)
+    assert error.shape == z.shape
+    assert (constraint.loss(z + 1e-3 * error) < constraint.loss(z)).all()
+    assert task.pictures(z, given, latent_model).shape == (2, *latent_model.picture_shape)
+
+
+@pytest.mark.parametrize("scale", [1, 0, -2])
+def test_superres_refuses_a_scale_below_two(scale: int) -> None:
+    with pytest.raises(UsageError, match=rf"task\.scale={scale}"):
+        Superres(scale)
+
+
+def test_superres_refuses_a_scale_that_does_not_divide_the_model() -> None:
+    with pytest.raises(UsageError, match=r"task\.scale=5: expected a divisor of the model's 16x16 pixels"):
+        Superres(5).input_shape(Flat(1))
