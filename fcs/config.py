@@ -9,14 +9,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-import docstring_parser
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from omegaconf import OmegaConf
@@ -24,42 +22,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcs.errors import UsageError, first_line, nearest
 from fcs.run import Run
+from fcs.schema import CLASSES, INNER, class_keys, class_path, keys, shipped, words
 
 PACKAGE = Path(__file__).parent
 # A wheel holds the configs inside the package; in a checkout they lie beside it.
 CONFIGS = next((p for p in (PACKAGE / "configs", PACKAGE.parent / "configs") if p.is_dir()), PACKAGE / "configs")
-CLASSES = {"task": "fcs.tasks", "sampler": "fcs.samplers", "sampler.direction": "fcs.directions"}
-BASES = {"Task", "Sampler", "Direction"}
-# A key that belongs to a part of its section: the Newton direction's delta.
-INNER = {"sampler": {"difference": "direction"}}
-TYPE_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "PositiveInt": "a whole number above 0",
-    "NonNegativeInt": "a whole number, 0 or above",
-    "PositiveFloat": "a number above 0",
-    "NonNegativeFloat": "a number, 0 or above",
-    "NoneType": "null",
-}
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key of the schema.
-
-    Attributes:
-        name: with dots.
-        type: its annotation.
-        default: or ``inspect.Parameter.empty``.
-        meaning: from the docstring.
-    """
-
-    name: str
-    type: Any
-    default: Any
-    meaning: str
 
 
 def load(names: list[str], overrides: list[str]) -> tuple[Run, dict[str, Any]]:
@@ -142,25 +109,6 @@ def _section(where: str, value: Any) -> Any:
     return section
 
 
-def class_path(where: str, name: str) -> str:
-    """The class that a short name or a path means in section ``where``."""
-    if "." in name:
-        return name
-    classes = shipped(where)
-    if name.lower() not in classes:
-        raise UsageError.of(where, name, f"{', '.join(classes)} or a class path", classes)
-    return f"{CLASSES[where]}.{classes[name.lower()].__name__}"
-
-
-def shipped(where: str) -> dict[str, type]:
-    """The classes that a section may name in lower case."""
-    module = import_module(CLASSES[where])
-    public = [item for item in vars(module).values() if inspect.isclass(item) and item.__module__.startswith("fcs.")]
-    base = next(item for item in public if item.__name__ in BASES and where.endswith(item.__name__.lower()))
-    chosen = [item for item in public if issubclass(item, base) and item is not base]
-    return {item.__name__.lower(): item for item in sorted(chosen, key=lambda item: item.__name__)}
-
-
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """``above`` over ``below``. Where another class is chosen, the arguments of the old one go."""
     merged = dict(below)
@@ -191,28 +139,6 @@ def _interpolate(everything: Any, place: str, value: Any) -> Any:
         return {key: _interpolate(everything, f"{place}.{key}", item) for key, item in value.items()}
     found = OmegaConf.select(everything, place, throw_on_missing=True)
     return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
-
-
-def keys() -> Iterator[Key]:
-    """Every plain key of the schema, in the order of ``Run``; classes' own arguments are in ``class_keys``."""
-    for key in _parameters(Run, ""):
-        if is_dataclass(key.type):
-            yield from _parameters(key.type, f"{key.name}.")
-        else:
-            yield key
-
-
-def class_keys(owner: type, where: str) -> list[Key]:
-    """The arguments of a class that a section chose."""
-    return list(_parameters(owner, f"{where}."))
-
-
-def _parameters(owner: Any, prefix: str) -> Iterator[Key]:
-    hints = get_type_hints(owner if is_dataclass(owner) else owner.__init__)  # type: ignore[misc]
-    documented = {p.arg_name: p.description or "" for p in docstring_parser.parse(owner.__doc__ or "").params}
-    for name, parameter in inspect.signature(owner).parameters.items():
-        meaning = " ".join(documented.get(name, "").split())
-        yield Key(prefix + name, hints.get(name, Any), parameter.default, meaning)
 
 
 def _check_names(tree: Mapping[str, Any]) -> None:
@@ -340,58 +266,6 @@ def _explain(message: str, tree: Mapping[str, Any]) -> UsageError:
             expected |= {key.name: words(key.type) for key in class_keys(owner, where)}
     reason = message.strip().splitlines()[-1].strip()
     return UsageError.of(name or "configuration", _plain(value), expected.get(name, f"another value ({reason})"))
-
-
-def words(kind: Any) -> str:
-    """An annotation in words."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
-    if origin in (Union, types.UnionType):
-        return " or ".join(words(argument) for argument in arguments)
-    if origin in (list, tuple, Sequence):
-        return f"a list, each {words(arguments[0])}"
-    if origin is not None or not hasattr(kind, "__name__"):
-        return str(kind)
-    return TYPE_WORDS.get(kind.__name__, f"a {kind.__name__.lower()}")
-
-
-def describe() -> str:
-    """Every key with type, default and meaning, for --help."""
-    lines = []
-    for key in keys():
-        lines += _describe(key)
-        for where in CLASSES:
-            if where == key.name or where.startswith(f"{key.name}."):
-                lines += _describe_classes(where)
-    return "\n".join(lines)
-
-
-def _describe_classes(where: str) -> list[str]:
-    lines = []
-    for name, owner in shipped(where).items():
-        own = class_keys(owner, where)
-        lines += [f"    with {where}={name}:"] if own else []
-        lines += [f"    {line}" for key in own for line in _describe(key)]
-    return lines
-
-
-def _describe(key: Key) -> list[str]:
-    names = f"{', '.join(shipped(key.name))} or a class path" if key.name in CLASSES else words(key.type)
-    default = "required" if key.default is inspect.Parameter.empty else f"default {_shown(key)}"
-    spellings = [
-        key.name,
-        *(f"{s}.{i}" for s, inner in INNER.items() for i, t in inner.items() if key.name == f"{s}.{t}.{i}"),
-    ]
-    return [f"  {' = '.join(spellings)}  ({names}; {default})", f"      {key.meaning}"]
-
-
-def _shown(key: Key) -> str:
-    if key.default is None:
-        return "newton" if key.name in CLASSES else "null"
-    if isinstance(key.default, tuple):
-        return str(list(key.default))
-    return str(key.default).lower() if isinstance(key.default, bool) else repr(key.default)
 
 
 def as_yaml(settings: Mapping[str, Any]) -> str:

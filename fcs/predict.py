@@ -1,4 +1,4 @@
-"""A run from beginning to end: what is known beforehand, the work, and what is said at the end."""
+"""A run from beginning to end: the work, and what is said at the end."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import os
 import sys
 import time
 import warnings
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -19,131 +17,27 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from fcs.delivery import Delivery, Outcome
-from fcs.errors import UsageError
 from fcs.launch import Place, follow_parent, launch
 from fcs.loader import ReadAhead, Readers
 from fcs.metrics import pictures as metrics
-from fcs.models import Found, Model, find, load
+from fcs.plan import Plan, devices, plan, record_format, solver_for
 from fcs.predictor import Predictor
 from fcs.progress import Progress
 from fcs.records import Batch
 from fcs.run import Run
-from fcs.shards.commit import is_complete
-from fcs.shards.decode import Format
 from fcs.shards.layout import run_file
 from fcs.shards.ledger import Ledger
 from fcs.shards.parts import Row
-from fcs.shards.run import describe, fingerprint, pin
-from fcs.shards.sources import Source, counts, resolve
+from fcs.shards.run import fingerprint, pin
+from fcs.shards.sources import counts
 from fcs.shards.summary import failures, summarize
 from fcs.signals import Stop
 from fcs.solve import Solver
 
-AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
 SOME_FAILED = 3
 POLL = 1.0  # seconds between two looks at what other processes have in hand
 LISTED = 20  # failed records that are named at the end
 PACKAGES = ("fcs", "torch", "lightning", "diffusers", "transformers", "pillow")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run that was checked as far as that is possible without opening a shard.
-
-    Attributes:
-        run: its configuration.
-        found: the model's files.
-        sources: the input shards.
-        pinned: what run.json holds.
-    """
-
-    run: Run
-    found: Found
-    sources: list[Source]
-    pinned: dict[str, Any]
-
-    @property
-    def out(self) -> Path:
-        """The folder for results."""
-        return Path(self.run.out)
-
-
-def plan(run: Run, settings: dict[str, Any]) -> Plan:
-    """Check a configuration against the world: model files, inputs, an earlier run in the same folder.
-
-    Raises:
-        UsageError: something is missing, or the folder holds another run; nothing was written.
-    """
-    if "://" in run.out:
-        raise UsageError.of("out", run.out, "a folder on a local or network file system")
-    out = Path(run.out)
-    place = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not place.is_dir():
-        raise UsageError.of("out", run.out, f"a folder; {place} is a file")
-    if not math.isfinite(run.guidance):
-        raise UsageError.of("guidance", run.guidance, "a finite number")
-    found = find(run.model.name, run.model.revision)
-    sources = resolve(run.data.shards)
-    pinned = describe(covered(run, settings, found), sources, run.data.limit)
-    if run_file(out).exists():
-        pin(out, pinned)
-    return Plan(run, found, sources, pinned)
-
-
-def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
-    """Everything that a record's result depends on, by the keys a user knows."""
-    keys: dict[str, Any] = {"model.sha256": found.sha256(), "model.revision": found.revision}
-    for where in ("task", "sampler"):
-        keys |= _arguments(where, settings[where])
-    for name in ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt"):
-        keys[name] = getattr(run, name)
-    keys |= {"data.resize": run.data.resize, "data.prompt": run.data.prompt}
-    return keys | {"trainer.precision": run.trainer.precision}
-
-
-def _arguments(where: str, section: dict[str, Any]) -> dict[str, Any]:
-    keys = {where: section["class_path"]}
-    for name, value in section.get("init_args", {}).items():
-        inner = isinstance(value, dict) and "class_path" in value
-        keys |= _arguments(f"{where}.{name}", value) if inner else {f"{where}.{name}": value}
-    return keys
-
-
-def solver_for(plan: Plan) -> Solver:
-    """The loaded model with task and sampler, checked to fit together.
-
-    Raises:
-        UsageError: steps, levels, guidance, or a scale that the model does not have.
-    """
-    run = plan.run
-    model = load(plan.found, AUTOCAST[run.trainer.precision])
-    model.schedule.levels(run.steps, run.levels)
-    run.task.input_shape(model)
-    if run.guidance != 1.0 and not model.prompted:
-        raise UsageError.of("guidance", run.guidance, "1 for a model without prompts")
-    if torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile:
-        model.compile_network()
-    return Solver(model, run.task, run.sampler, run.steps, run.levels, run.guidance, run.negative_prompt)
-
-
-def record_format(run: Run, model: Model) -> Format:
-    """What a record's members must look like."""
-    channels, height, width = run.task.input_shape(model)
-    return Format(channels, height, width, run.data.resize, run.task.needs_mask, run.copy_inputs)
-
-
-def devices(run: Run) -> int:
-    """How many processes this machine gets.
-
-    Raises:
-        UsageError: more GPUs are asked for than there are.
-    """
-    gpus = torch.cuda.device_count()
-    if run.trainer.devices == "auto":
-        return max(gpus, 1)
-    if gpus and run.trainer.devices > gpus:
-        raise UsageError.of("trainer.devices", run.trainer.devices, f"at most the {gpus} GPUs of this machine")
-    return int(run.trainer.devices)
 
 
 def dry_run(run: Run, settings: dict[str, Any]) -> int:
@@ -199,12 +93,12 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
     place = Place.here()
     checked = plan(run, settings)
     count = devices(run)
-    if count > 1 and not place.started and not _complete(checked):
+    if count > 1 and not place.started and not checked.complete:
         solver_for(checked)
         pin(checked.out, checked.pinned)
         code = launch(arguments, count)
         return max(code, report(checked)) if code in (0, SOME_FAILED) else code
-    if not _complete(checked):
+    if not checked.complete:
         if place.started:
             follow_parent()
         solver = solver_for(checked)
@@ -229,11 +123,6 @@ def _ledger(checked: Plan, readers: Readers, place: Place) -> Ledger:
         info={"versions": {name: version(name) for name in PACKAGES}, "card": card},
         scores=metrics.NAMES,
     )
-
-
-def _complete(checked: Plan) -> bool:
-    stems = [source.stem for source in checked.sources]
-    return run_file(checked.out).exists() and is_complete(checked.out, stems, checked.run.data.limit)
 
 
 def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:

@@ -35,7 +35,7 @@ from fcs.metrics.features import DigitsClassifier, RandomFeatures
 from fcs.metrics.pictures import scores
 from fcs.models import find, load
 from fcs.pictures import to_float
-from fcs.predict import record_format
+from fcs.plan import record_format
 from fcs.records import Record
 from fcs.shards.decode import Format
 from fcs.shards.reader import ShardReader

@@ -15,7 +15,7 @@ LAYERS = [
     "samplers models",
     "tasks metrics shards",
     "solve predictor loader delivery previews progress signals",
-    "run settings config predict launch api",
+    "run settings schema config plan predict launch api",
     "cli",
 ]
 LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts.split()}

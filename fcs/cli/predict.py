@@ -74,10 +74,10 @@ def _run(given: list[str], stop: Stop) -> int:
         parser.add_argument(flag, action="store_true")
     flags, overrides = parser.parse_known_args(given)
     # Below here torch is imported, which takes seconds; --help needs the classes' annotations too.
-    from fcs import config
+    from fcs import config, schema
 
     if flags.help or flags.h:
-        print(HELP + config.describe())
+        print(HELP + schema.describe())
         return 0
     if not flags.config and not overrides:
         raise UsageError("--config: expected a file or a shipped config; --help explains")

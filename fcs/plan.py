@@ -1,0 +1,128 @@
+"""What is known of a run before a shard is opened: the model's files, the inputs, an earlier run in the same folder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fcs.errors import UsageError
+from fcs.models import Found, Model, find, load
+from fcs.run import Run
+from fcs.shards.commit import is_complete
+from fcs.shards.decode import Format
+from fcs.shards.layout import run_file
+from fcs.shards.run import describe, pin
+from fcs.shards.sources import Source, resolve
+from fcs.solve import Solver
+
+AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that was checked as far as that is possible without opening a shard.
+
+    Attributes:
+        run: its configuration.
+        found: the model's files.
+        sources: the input shards.
+        pinned: what run.json holds.
+    """
+
+    run: Run
+    found: Found
+    sources: list[Source]
+    pinned: dict[str, Any]
+
+    @property
+    def out(self) -> Path:
+        """The folder for results."""
+        return Path(self.run.out)
+
+    @property
+    def complete(self) -> bool:
+        """Whether an earlier run left nothing to do."""
+        stems = [source.stem for source in self.sources]
+        return run_file(self.out).exists() and is_complete(self.out, stems, self.run.data.limit)
+
+
+def plan(run: Run, settings: dict[str, Any]) -> Plan:
+    """Check a configuration against the world: model files, inputs, an earlier run in the same folder.
+
+    Raises:
+        UsageError: something is missing, or the folder holds another run; nothing was written.
+    """
+    if "://" in run.out:
+        raise UsageError.of("out", run.out, "a folder on a local or network file system")
+    out = Path(run.out)
+    place = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise UsageError.of("out", run.out, f"a folder; {place} is a file")
+    if not math.isfinite(run.guidance):
+        raise UsageError.of("guidance", run.guidance, "a finite number")
+    found = find(run.model.name, run.model.revision)
+    sources = resolve(run.data.shards)
+    pinned = describe(covered(run, settings, found), sources, run.data.limit)
+    if run_file(out).exists():
+        pin(out, pinned)
+    return Plan(run, found, sources, pinned)
+
+
+def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
+    """Everything that a record's result depends on, by the keys a user knows."""
+    keys: dict[str, Any] = {"model.sha256": found.sha256(), "model.revision": found.revision}
+    for where in ("task", "sampler"):
+        keys |= _arguments(where, settings[where])
+    for name in ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt"):
+        keys[name] = getattr(run, name)
+    keys |= {"data.resize": run.data.resize, "data.prompt": run.data.prompt}
+    return keys | {"trainer.precision": run.trainer.precision}
+
+
+def _arguments(where: str, section: dict[str, Any]) -> dict[str, Any]:
+    keys = {where: section["class_path"]}
+    for name, value in section.get("init_args", {}).items():
+        inner = isinstance(value, dict) and "class_path" in value
+        keys |= _arguments(f"{where}.{name}", value) if inner else {f"{where}.{name}": value}
+    return keys
+
+
+def solver_for(plan: Plan) -> Solver:
+    """The loaded model with task and sampler, checked to fit together.
+
+    Raises:
+        UsageError: steps, levels, guidance, or a scale that the model does not have.
+    """
+    run = plan.run
+    model = load(plan.found, AUTOCAST[run.trainer.precision])
+    model.schedule.levels(run.steps, run.levels)
+    run.task.input_shape(model)
+    if run.guidance != 1.0 and not model.prompted:
+        raise UsageError.of("guidance", run.guidance, "1 for a model without prompts")
+    if torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile:
+        model.compile_network()
+    return Solver(model, run.task, run.sampler, run.steps, run.levels, run.guidance, run.negative_prompt)
+
+
+def record_format(run: Run, model: Model) -> Format:
+    """What a record's members must look like."""
+    channels, height, width = run.task.input_shape(model)
+    return Format(channels, height, width, run.data.resize, run.task.needs_mask, run.copy_inputs)
+
+
+def devices(run: Run) -> int:
+    """How many processes this machine gets.
+
+    Raises:
+        UsageError: more GPUs are asked for than there are.
+    """
+    gpus = torch.cuda.device_count()
+    if run.trainer.devices == "auto":
+        return max(gpus, 1)
+    if gpus and run.trainer.devices > gpus:
+        raise UsageError.of("trainer.devices", run.trainer.devices, f"at most the {gpus} GPUs of this machine")
+    return int(run.trainer.devices)
