@@ -28,13 +28,15 @@ from fcs.run import Run
 from fcs.shards.layout import run_file
 from fcs.shards.ledger import Ledger
 from fcs.shards.parts import Row
+from fcs.shards.reopen import retry_failed
 from fcs.shards.run import fingerprint, pin
-from fcs.shards.sources import counts
+from fcs.shards.sources import Source, counts, local_path
 from fcs.shards.summary import failures, summarize
 from fcs.signals import Stop
 from fcs.solve import Solver
 
 SOME_FAILED = 3
+COUNTED = 64  # no more shards than this are opened beforehand, only to show a total
 POLL = 1.0  # seconds between two looks at what other processes have in hand
 LISTED = 20  # failed records that are named at the end
 PACKAGES = ("fcs", "torch", "lightning", "diffusers", "transformers", "pillow")
@@ -92,6 +94,8 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
     """
     place = Place.here()
     checked = plan(run, settings)
+    if run.data.retry_failed and not place.started and run_file(checked.out).exists():
+        retry_failed(checked.out)
     count = devices(run)
     if count > 1 and not place.started and not checked.complete:
         solver_for(checked)
@@ -131,6 +135,9 @@ def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
     readers = Readers(checked.sources, record_format(run, solver.model))
     ledger = _ledger(checked, readers, place)
     totals = ledger.totals()
+    if totals.total is None and len(checked.sources) <= COUNTED and all(map(_in_place, checked.sources)):
+        ledger.prepare()
+        totals = ledger.totals()
     progress = Progress(totals.total, totals.ok + totals.failed)
     facts = {"model": run.model.name, "fingerprint": fingerprint(checked.pinned["settings"])}
     numbers = {source.stem: number for number, source in enumerate(checked.sources)}
@@ -174,6 +181,11 @@ def _round(run: Run, place: Place, ledger: Ledger, readers: Readers, predictor: 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning 2.6 with torch 2.13
         _trainer(run, place).predict(predictor, batches, return_predictions=False)
+
+
+def _in_place(source: Source) -> bool:
+    """Whether a shard can be counted without copying it first."""
+    return local_path(source.url) is not None and source.url.lower().endswith(".tar")
 
 
 def _every(run: Run, total: int | None) -> int:

@@ -168,6 +168,20 @@ def test_failures_are_rows(tmp_path: Path, digits_shard: Path, capsys: pytest.Ca
     assert main(arguments) == 3
 
 
+def test_failed_records_are_tried_again(tmp_path: Path, digits_shard: Path) -> None:
+    records = [{"__key__": key, **members} for key, members in list(samples(digits_shard).items())[:4]]
+    del records[1]["png"]
+    write_shard(tmp_path / "in.tar", records)
+    arguments = ["--config", "digits_inpaint", f"data.shards={tmp_path}/in.tar", f"out={tmp_path}/o", "steps=1"]
+    assert main(arguments) == 3
+    first = samples(tmp_path / "o" / "shards" / "in.tar")
+    assert main([*arguments, "data.retry_failed=true"]) == 3
+    commit = json.loads((tmp_path / "o" / "shards" / "in.json").read_text())
+    assert commit["attempt"] == 2
+    assert commit["counts"] == {"records": 4, "ok": 3, "failed": 1}
+    assert samples(tmp_path / "o" / "shards" / "in.tar") == first
+
+
 def test_too_many_failures_stop_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_shard(tmp_path / "in.tar", [{"__key__": f"r{i}", "png": b"no picture"} for i in range(300)])
     arguments = ["--config", "digits_inpaint", f"data.shards={tmp_path}/in.tar", f"out={tmp_path}/o", "steps=1"]
