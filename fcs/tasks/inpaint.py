@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fcs.constraint import Known
+from fcs.errors import UsageError
 from fcs.models.base import Model
 from fcs.pictures import fill_holes, paste, to_float, to_uint8
 from fcs.records import Batch
@@ -22,13 +23,21 @@ class Inpaint(Task):
         paste: put the given pixels back exactly; false gives the model's raw picture.
         hole: what the encoder of a latent model sees where nothing is given: ``grey`` as published (it leaks into the
             cells beside the hole), or ``fill``, a smooth continuation of what is given.
+        erode: cells of a latent model beside the hole that count as unknown too, since the encoder saw the hole in
+            them; 0 or more.
+
+    Raises:
+        UsageError: a negative ``erode``.
     """
 
     needs_mask = True
 
-    def __init__(self, paste: bool = True, hole: Literal["grey", "fill"] = "fill") -> None:
+    def __init__(self, paste: bool = True, hole: Literal["grey", "fill"] = "fill", erode: int = 0) -> None:
+        if erode < 0:
+            raise UsageError.of("task.erode", erode, "0 or more")
         self.paste = paste
         self.hole = hole
+        self.erode = erode
 
     def constraint(self, batch: Batch, model: Model) -> Known:
         """The known cells' latents: a cell is known only as far as all of its pixels are."""
@@ -36,9 +45,11 @@ class Inpaint(Task):
         generate = batch.masks.float() / 255
         given = (generate < 1).float()
         visible = fill_holes(images, given) if self.hole == "fill" else images * given
-        known = 1 - F.max_pool2d(generate, model.factor) if model.factor > 1 else 1 - generate
+        unknown = F.max_pool2d(generate, model.factor) if model.factor > 1 else generate
+        if self.erode:
+            unknown = F.max_pool2d(unknown, 2 * self.erode + 1, stride=1, padding=self.erode)
         with torch.no_grad():
-            return Known(model.encode(visible), known)
+            return Known(model.encode(visible), 1 - unknown)
 
     def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:
         """The decoded pictures, the given pixels pasted back unless told otherwise."""
