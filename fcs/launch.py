@@ -47,18 +47,28 @@ def launch(arguments: list[str], count: int) -> int:
     Signals are handed on. Returns the highest exit code; a rank that a signal killed counts as 75.
     """
     command = [sys.executable, "-m", "fcs.cli.predict", *arguments]
-    ranks = [
-        subprocess.Popen(command, env={**os.environ, "FCS_RANK": str(rank), "FCS_WORLD": str(count)})
-        for rank in range(count)
-    ]
+    ranks: list[subprocess.Popen[bytes]] = []
+    asked: list[int] = []  # signals, in order
+    told = [0] * count  # how many of them each rank was sent
+
+    def tell() -> None:
+        for place, rank in enumerate(ranks):
+            while told[place] < len(asked):
+                told[place] += 1  # first: a signal that comes just here must not send this one again
+                if rank.poll() is None:
+                    rank.send_signal(asked[told[place] - 1])
 
     def forward(number: int, frame: FrameType | None) -> None:
-        for rank in ranks:
-            if rank.poll() is None:
-                rank.send_signal(number)
+        asked.append(number)
+        tell()
 
     for number in SIGNALS:
         signal.signal(number, forward)
+    for rank in range(count):
+        environment = {**os.environ, "FCS_RANK": str(rank), "FCS_WORLD": str(count)}
+        # In groups of their own: a terminal's Ctrl-C would reach them twice, from it and from here.
+        ranks.append(subprocess.Popen(command, env=environment, process_group=0))
+        tell()  # what came while this rank was being started
     codes = [rank.wait() for rank in ranks]
     return max(EXIT_INTERRUPTED if code < 0 else code for code in codes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from fcs.directions import Newton
 from fcs.errors import UsageError
 from fcs.models import Found, Model, find, load
 from fcs.run import Run
@@ -19,6 +21,10 @@ from fcs.shards.run import describe, pin
 from fcs.shards.sources import Source, resolve
 from fcs.solve import Solver
 
+# Below this largest entry of a perturbation its image drowns in the network's rounding. Measured on a digits model at
+# t = 999: cosine to the true J e .90 in fp16 at 0.05, .75 in bf16 at 0.2.
+ROUNDING = {"32": 0.0, "16": 0.05, "bf16": 0.2}
+log = logging.getLogger("fcs")
 AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -105,7 +111,21 @@ def solver_for(plan: Plan) -> Solver:
         raise UsageError.of("guidance", run.guidance, "1 for a model without prompts")
     if torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile:
         model.compile_network()
+    _warn_of_rounding(run)
     return Solver(model, run.task, run.sampler, run.steps, run.levels, run.guidance, run.negative_prompt)
+
+
+def _warn_of_rounding(run: Run) -> None:
+    """Say so where the finite difference would be lost in the network's rounding."""
+    direction = getattr(run.sampler, "direction", None)
+    least = ROUNDING[run.trainer.precision]
+    if isinstance(direction, Newton) and direction.difference < least:
+        log.warning(
+            "sampler.difference=%g is lost in the rounding of trainer.precision=%s: take %g or more",
+            direction.difference,
+            run.trainer.precision,
+            least,
+        )
 
 
 def record_format(run: Run, model: Model) -> Format:

@@ -99,6 +99,7 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
     count = devices(run)
     if count > 1 and not place.started and not checked.complete:
         solver_for(checked)
+        stop.check()
         pin(checked.out, checked.pinned)
         code = launch(arguments, count)
         return max(code, report(checked)) if code in (0, SOME_FAILED) else code
@@ -139,7 +140,7 @@ def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
         ledger.prepare()
         totals = ledger.totals()
     progress = Progress(totals.total, totals.ok + totals.failed)
-    facts = {"model": run.model.name, "fingerprint": fingerprint(checked.pinned["settings"])}
+    facts = {"model": checked.found.label, "fingerprint": fingerprint(checked.pinned["settings"])}
     numbers = {source.stem: number for number, source in enumerate(checked.sources)}
 
     def finish(batch: Batch, rows: list[Row]) -> None:

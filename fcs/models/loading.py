@@ -45,6 +45,11 @@ class Found:
     path: Path
     revision: str | None = None
 
+    @property
+    def label(self) -> str:
+        """The name for files that go elsewhere: a hub's or embedded one, or a path's last part."""
+        return self.name if self.revision is not None else self.path.resolve().name
+
     def sha256(self) -> str:
         """Hash over all weights, by relative name and content."""
         files = [self.path] if self.path.is_file() else sorted(self.path.rglob("*.safetensors"))
