@@ -45,7 +45,7 @@ from fcs.shards.decode import Format
 from fcs.shards.reader import ShardReader
 from fcs.shards.sources import Source, resolve
 
-CONFIGS = {"digits-16": "digits_half", "digits-16-flow": "digits_half", "emoji-64": "emoji_inpaint"}
+CONFIGS = {"digits-16": "digits_half", "digits-16-flow": "digits_half"}
 CLIP = WEIGHTS / "emoji-64" / "clip"
 FILE = "evaluate.json"
 PAIRED = ("energy_own", "energy_random", "retrieval")  # figures that are kept for each record
