@@ -168,7 +168,8 @@ def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
     try:
         # Read in bounded pieces: a few bytes of zstd may stand for gigabytes.
-        with zstandard.ZstdDecompressor().stream_reader(_Stream(chunks), read_across_frames=True) as stream:
+        source = cast(BinaryIO, _Stream(chunks))
+        with zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True) as stream:
             while data := stream.read(1 << 20):
                 yield data
     except zstandard.ZstdError as error:
