@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcs.errors import UsageError, first_line, nearest
 from fcs.run import Run
-from fcs.schema import CLASSES, INNER, class_keys, class_path, keys, shipped, words
+from fcs.schema import CLASSES, DEFAULTS, INNER, class_keys, class_path, keys, shipped, words
 
 PACKAGE = Path(__file__).parent
 # A wheel holds the configs inside the package; in a checkout they lie beside it.
@@ -167,13 +167,17 @@ def _check_class(where: str, section: Any) -> None:
         names = ", ".join(shipped(where))
         raise UsageError.of(where, _plain(section), f"a class: {names} or a class path")
     owner = _import_class(where, str(section["class_path"]))
-    known = {key.name for key in class_keys(owner, where)}
+    arguments = class_keys(owner, where)
+    known = {key.name for key in arguments}
+    for key in arguments:
+        if key.default is inspect.Parameter.empty and key.name.rpartition(".")[2] not in section.get("init_args", {}):
+            raise UsageError(f"{key.name}: expected {words(key.type)}, found nothing; it has no default")
     for name, value in section.get("init_args", {}).items():
         if f"{where}.{name}" not in known:
             raise _unknown(f"{where}.{name}", value, sorted(known))
         if f"{where}.{name}" in CLASSES and value is not None:
-            if isinstance(value, dict):
-                value.setdefault("class_path", class_path(f"{where}.{name}", "newton"))
+            if isinstance(value, dict) and f"{where}.{name}" in DEFAULTS:
+                value.setdefault("class_path", class_path(f"{where}.{name}", DEFAULTS[f"{where}.{name}"]))
             _check_class(f"{where}.{name}", value)
 
 

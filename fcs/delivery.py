@@ -83,7 +83,8 @@ class Outcome:
     ) -> Row:
         own = {"seed": batch.seeds[slot], "nfe": result.calls[slot], "residual": result.residuals[slot]}
         facts = {"fcs": {**own, "scores": scores, **self.facts}, "input": record.extra}
-        text = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()
+        # A lone surrogate in the record's own JSON goes out as it came in: that is its escape in JSON too.
+        text = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(errors="backslashreplace")
         members = [(f"{record.key}.{self.format}", picture), (f"{record.key}.json", text)]
         if self.copy_inputs:
             members += [(f"{record.key}.input.{suffix}", data) for suffix, data in sorted(record.members.items())]

@@ -10,12 +10,19 @@ from importlib import import_module
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
+from torch import Tensor
 
 from fcs.errors import UsageError
 from fcs.run import Run
 
-CLASSES = {"task": "fcs.tasks", "sampler": "fcs.samplers", "sampler.direction": "fcs.directions"}
-BASES = {"Task", "Sampler", "Direction"}
+CLASSES = {
+    "task": "fcs.tasks",
+    "task.operator": "fcs.operators",
+    "sampler": "fcs.samplers",
+    "sampler.direction": "fcs.directions",
+}
+BASES = {"Task", "Operator", "Sampler", "Direction"}
+DEFAULTS = {"sampler.direction": "newton"}  # the class of a section that gives arguments only
 # A key that belongs to a part of its section: the Newton direction's delta.
 INNER = {"sampler": {"difference": "direction"}}
 TYPE_WORDS = {
@@ -63,8 +70,13 @@ def shipped(where: str) -> dict[str, type]:
     module = import_module(CLASSES[where])
     public = [item for item in vars(module).values() if inspect.isclass(item) and item.__module__.startswith("fcs.")]
     base = next(item for item in public if item.__name__ in BASES and where.endswith(item.__name__.lower()))
-    chosen = [item for item in public if issubclass(item, base) and item is not base]
+    chosen = [item for item in public if issubclass(item, base) and item is not base and _from_text(item)]
     return {item.__name__.lower(): item for item in sorted(chosen, key=lambda item: item.__name__)}
+
+
+def _from_text(owner: type) -> bool:
+    """Whether a class can be written in a configuration: tensors cannot."""
+    return all(key.type is not Tensor for key in _parameters(owner, ""))
 
 
 def keys() -> Iterator[Key]:
@@ -100,7 +112,8 @@ def words(kind: Any) -> str:
         return f"a list, each {words(arguments[0])}"
     if origin is not None or not hasattr(kind, "__name__"):
         return str(kind)
-    return TYPE_WORDS.get(kind.__name__, f"a {kind.__name__.lower()}")
+    name = kind.__name__.lower()
+    return TYPE_WORDS.get(kind.__name__, f"{'an' if name[0] in 'aeiou' else 'a'} {name}")
 
 
 def describe() -> str:
@@ -135,7 +148,7 @@ def _describe(key: Key) -> list[str]:
 
 def _shown(key: Key) -> str:
     if key.default is None:
-        return "newton" if key.name in CLASSES else "null"
+        return DEFAULTS.get(key.name, "null")
     if isinstance(key.default, tuple):
         return str(list(key.default))
     return str(key.default).lower() if isinstance(key.default, bool) else repr(key.default)

@@ -11,7 +11,7 @@ import fcs
 ROOT = Path(fcs.__file__).parent
 LAYERS = [
     "rows levels errors",
-    "directions constraint denoiser records pictures",
+    "directions constraint operators denoiser records pictures",
     "samplers models",
     "tasks metrics shards",
     "solve predictor loader delivery previews progress signals",

@@ -1,0 +1,173 @@
+"""Restoration: the picture whose measurement by a linear operator is the given one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fcs.constraint import Constraint, Measured
+from fcs.directions import Newton
+from fcs.errors import UsageError
+from fcs.models.base import Model
+from fcs.operators import Linear, Operator, Pixels
+from fcs.pictures import to_float, to_uint8
+from fcs.records import Batch
+from fcs.rows import RowNoise
+from fcs.tasks.base import Task
+
+Error = Literal["decoder_gradient", "vae_newton"]
+NOISE_STREAM = 0x6E6F697365  # keeps a record's measurement noise apart from the noise it is sampled from
+
+
+class EncodedMeasured(Measured):
+    """A measurement whose error is taken back to the model's space by the encoder: no backpropagation anywhere.
+
+    ``e_x = A^+ (y - A D(x_0))`` in pixels, then ``J_E e_x`` by a forward difference of the encoder at ``D(x_0)``,
+    which stands in for ``J_D^-1 e_x``: the Newton direction of the sampler once more, applied to the autoencoder
+    ("second Newton approximation" of the authors' ZoomLDM code). Encoding the decoded picture anew cancels the
+    autoencoder's own round trip.
+
+    Args:
+        target: y.
+        operator: A and its pseudo-inverse.
+        decode: D, the model's space to pixels.
+        encode: E, pixels to the model's space, deterministic.
+        difference: largest entry of the perturbation of the picture, in pixels of [-1, 1].
+    """
+
+    def __init__(
+        self,
+        target: Tensor,
+        operator: Linear,
+        decode: Callable[[Tensor], Tensor],
+        encode: Callable[[Tensor], Tensor],
+        difference: float,
+    ) -> None:
+        super().__init__(target, operator.A, decode)
+        self.inverse = operator.A_dagger
+        self.encode = encode
+        self.direction = Newton(difference)
+
+    def error(self, x0: Tensor) -> Tensor:
+        picture = self.decode(x0)
+        _, jacobian = self.direction.linearize(self.encode, picture)
+        return jacobian(self.inverse(self.target - self.operator(picture)))
+
+
+class Perturbed(Constraint):
+    """A constraint whose error is taken at a point near x_0, a new one each time.
+
+    Without it superresolution converges to a blurred picture that meets the measurement exactly (Graikos et al.,
+    ICLR 2025 submission, appendix).
+
+    Args:
+        constraint: what must be met.
+        std: of the perturbation, in the model's space.
+        randn: its noise, by row.
+    """
+
+    def __init__(self, constraint: Constraint, std: float, randn: RowNoise) -> None:
+        self.constraint = constraint
+        self.std = std
+        self.randn = randn
+
+    def loss(self, x0: Tensor) -> Tensor:
+        return self.constraint.loss(x0)
+
+    def error(self, x0: Tensor) -> Tensor:
+        return self.constraint.error(x0 + self.std * self.randn(x0.shape[1:]))
+
+    def residual(self, x0: Tensor) -> Tensor:
+        return self.constraint.residual(x0)
+
+
+class Restore(Task):
+    """Find the picture that an operator has turned into the given one.
+
+    Args:
+        operator: A.
+        degrade: the records hold the truth, which is measured first (and scored against); otherwise they hold the
+            measurement.
+        error: how the error of the measurement comes to a latent model's space: ``decoder_gradient``, by
+            backpropagation through the decoder only, or ``vae_newton``, by two encodings and none.
+        difference: perturbation of the picture for ``vae_newton``, in pixels of [-1, 1].
+        noise: standard deviation of the noise that a degraded measurement gets, in pixels of [-1, 1].
+        perturb: standard deviation of the perturbation of x_0 at which the error is taken; 0 for none.
+
+    Raises:
+        UsageError: a negative noise or perturbation, a difference that is not positive.
+    """
+
+    def __init__(
+        self,
+        operator: Operator,
+        degrade: bool = False,
+        error: Error = "decoder_gradient",
+        difference: float = 0.05,
+        noise: float = 0.0,
+        perturb: float = 0.0,
+    ) -> None:
+        for name, value in (("noise", noise), ("perturb", perturb)):
+            if not value >= 0:
+                raise UsageError.of(f"task.{name}", value, "0 or above")
+        if not difference > 0:
+            raise UsageError.of("task.difference", difference, "a number above 0")
+        self.operator = operator
+        self.degrade = degrade
+        self.error = error
+        self.difference = difference
+        self.noise = noise
+        self.perturb = perturb
+
+    def input_shape(self, model: Model) -> tuple[int, int, int]:
+        """The model's picture shape where the truth is given, else that of its measurement."""
+        if self.degrade:
+            return model.picture_shape
+        channels, height, width = self.operator.A(torch.zeros(1, *model.picture_shape)).shape[1:]
+        return channels, height, width
+
+    def operator_for(self, batch: Batch) -> Linear:
+        """The operator of a batch; the same for all unless overridden."""
+        return self.operator
+
+    def constraint(self, batch: Batch, model: Model) -> Constraint:
+        """``y = A D(x_0)``, with y the given picture or the measured truth."""
+        operator = self.operator_for(batch)
+        noise = RowNoise([seed ^ NOISE_STREAM for seed in batch.seeds], batch.images.device)
+        target = self._measure(to_float(batch.images), operator, noise) if self.degrade else to_float(batch.images)
+        constraint: Constraint
+        if self.error == "vae_newton":
+            constraint = EncodedMeasured(target, operator, model.decode, model.encode, self.difference)
+        else:
+            constraint = Measured(target, operator.A, model.decode)
+        return Perturbed(constraint, self.perturb, noise) if self.perturb else constraint
+
+    def _measure(self, truth: Tensor, operator: Linear, noise: RowNoise) -> Tensor:
+        measured = operator.A(truth)
+        if self.noise:
+            return measured + self.noise * noise(measured.shape[1:])
+        # Through 8 bits and back: a measurement that comes from a file has gone the same way.
+        return to_float(to_uint8(measured))
+
+    def reference(self, batch: Batch) -> Tensor | None:
+        """The truth where records hold it."""
+        return batch.images if self.degrade else None
+
+
+class KnownPixels(Restore):
+    """Some pixels of each picture are given, scattered: the black ones of its mask.
+
+    For a latent model no cell may be wholly known, so the constraint is on the decoded picture; with larger
+    regions ``Inpaint`` is the better task. Arguments as those of ``Restore``.
+    """
+
+    needs_mask = True
+
+    def __init__(self, error: Error = "decoder_gradient", difference: float = 0.05, perturb: float = 0.0) -> None:
+        super().__init__(Pixels(torch.ones(1)), True, error, difference, 0.0, perturb)
+
+    def operator_for(self, batch: Batch) -> Linear:
+        return Pixels(1 - batch.masks.float() / 255)

@@ -1,0 +1,110 @@
+"""Operators: linear, each with its true transpose, each undone as far as it can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fcs.operators import Blur, Downsample, GaussianBlur, Grey, MotionBlur, Operator, Pixels
+
+
+def given() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return (torch.rand(2, 1, 16, 16, generator=generator, dtype=torch.float64) < 0.4).double()
+
+
+OPERATORS: dict[str, Operator] = {
+    "bicubic": Downsample(4),
+    "average": Downsample(4, "average"),
+    "gaussian": GaussianBlur(1.5),
+    "motion": MotionBlur(7, 30),
+    "grey": Grey(),
+    "pixels": Pixels(given()),
+}
+
+
+def pictures(seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_linear_and_row_by_row(name: str) -> None:
+    A, x, z = OPERATORS[name].A, pictures(), pictures(1)
+    torch.testing.assert_close(A(2 * x - 3 * z), 2 * A(x) - 3 * A(z), rtol=0, atol=1e-12)
+    moved = x.clone()
+    moved[1] += 1
+    torch.testing.assert_close(A(moved)[0], A(x)[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_dot_product(name: str) -> None:
+    operator, x = OPERATORS[name], pictures()
+    y = torch.randn_like(operator.A(x))
+    assert (operator.A(x) * y).sum().item() == pytest.approx((x * operator.A_adjoint(y)).sum().item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["average", "grey", "pixels"])
+def test_pseudo_inverse_in_closed_form(name: str) -> None:
+    operator, x = OPERATORS[name], pictures()
+    y = operator.A(x)
+    torch.testing.assert_close(operator.A(operator.A_dagger(y)), y, rtol=0, atol=1e-12)
+    # of least norm: equal to its own projection
+    torch.testing.assert_close(operator.A_dagger(operator.A(operator.A_dagger(y))), operator.A_dagger(y))
+    iterated = Operator.A_dagger(operator, y)
+    torch.testing.assert_close(operator.A_dagger(y), iterated, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "motion"])
+def test_iterations_bring_the_measurement_back(name: str) -> None:
+    operator, x = OPERATORS[name], pictures()
+    y = operator.A(x)
+    error = operator.A(operator.A_dagger(y)) - y
+    assert error.norm() < 0.05 * y.norm()
+
+
+def test_bicubic_enlargement_is_nearly_a_right_inverse() -> None:
+    operator = Downsample(4)
+    rows = torch.linspace(-1, 1, 16, dtype=torch.float64).view(1, 1, 16, 1)
+    smooth = rows.expand(1, 3, 16, 16)
+    y = operator.A(smooth)
+    assert (operator.A(operator.A_dagger(y)) - y).abs().max() < 0.1
+
+
+def test_blurs_keep_flat_pictures_and_move_nothing() -> None:
+    for blur in (GaussianBlur(2.0), MotionBlur(9, 45), MotionBlur(1, 0)):
+        flat = torch.full((1, 3, 32, 32), 0.3)
+        torch.testing.assert_close(blur.A(flat), flat)
+        torch.testing.assert_close(blur.kernel, blur.kernel.flip(0, 1))
+
+
+def test_a_motion_of_one_pixel_is_none() -> None:
+    assert MotionBlur(1, 0).kernel.max() > 0.49
+
+
+def test_motion_runs_along_its_angle() -> None:
+    upright, level = MotionBlur(9, 90).kernel, MotionBlur(9, 0).kernel
+    torch.testing.assert_close(upright, level.T)
+    assert (level.sum(1) > 1e-6).sum() <= 3
+
+
+def test_grey_is_pillows() -> None:
+    rgb = torch.randint(256, (8, 8, 3), generator=torch.Generator().manual_seed(0)).byte()
+    theirs = np.array(Image.fromarray(rgb.numpy()).convert("L")).astype(float)
+    ours = Grey().A(rgb.permute(2, 0, 1)[None].double())[0, 0].numpy()
+    assert np.abs(ours - theirs).max() <= 1
+
+
+def test_a_kernel_of_ones_own() -> None:
+    kernel = torch.zeros(3, 3)
+    kernel[0, 1] = 1
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    assert torch.equal(Blur(kernel).A(x)[0, 0, 1:], x[0, 0, :-1])
+
+
+@pytest.mark.parametrize("make", [lambda: GaussianBlur(0), lambda: GaussianBlur(-1), lambda: MotionBlur(0.5)])
+def test_senseless_sizes_are_refused(make: object) -> None:
+    assert callable(make)
+    with pytest.raises(ValueError, match="expected"):
+        make()

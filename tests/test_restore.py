@@ -1,0 +1,114 @@
+"""Restoration: the measurement is met, through the decoder's gradient or the encoder; noise is the record's own."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from test_tasks import Flat, batch, images
+
+from fcs.directions import jacobian
+from fcs.errors import UsageError
+from fcs.models import Model
+from fcs.operators import Downsample, GaussianBlur, Grey
+from fcs.rows import dot
+from fcs.tasks import KnownPixels, Restore, Superres
+from fcs.tasks.restore import EncodedMeasured, Perturbed
+
+
+def test_the_encoded_error_is_the_encoders_jacobian_times_the_pixel_error(latent_model: Model) -> None:
+    pictures = batch(images(2, latent_model.picture_shape[1]))
+    task = Superres(4, degrade=True, error="vae_newton", difference=1e-3)
+    constraint = task.constraint(pictures, latent_model)
+    assert isinstance(constraint, EncodedMeasured)
+    z = 0.5 * torch.randn(2, *latent_model.shape, generator=torch.Generator().manual_seed(0))
+    picture = latent_model.decode(z)
+    e_x = Downsample(4).A_dagger(constraint.target - Downsample(4).A(picture))
+    exact, h = deepcopy(latent_model).double(), 1e-5
+    above, below = (exact.encode(picture.double() + sign * h * e_x.double()) for sign in (1, -1))
+    expected = (above - below) / (2 * h)
+    cosine = torch.nn.functional.cosine_similarity(constraint.error(z).flatten(1), expected.flatten(1))
+    assert cosine.min() > 0.99
+
+
+def test_the_encoded_error_is_exact_for_a_linear_codec() -> None:
+    model, pictures = Flat(4), batch(images(2))
+    constraint = Superres(8, degrade=True, filter="average", error="vae_newton").constraint(pictures, model)
+    z = torch.randn(2, *model.shape, generator=torch.Generator().manual_seed(0))
+    step = constraint.error(z)
+    assert constraint.residual(z + step).max() < 1e-4
+    assert constraint.residual(z).min() > 0.1
+
+
+@pytest.mark.parametrize("error", ["decoder_gradient", "vae_newton"])
+@pytest.mark.parametrize("operator", [Downsample(4), GaussianBlur(1.0), Grey()])
+def test_each_error_points_downhill(error: str, operator: Downsample, latent_model: Model) -> None:
+    pictures = batch(images(2, latent_model.picture_shape[1]))
+    constraint = Restore(operator, degrade=True, error=error).constraint(pictures, latent_model)  # type: ignore[arg-type]
+    z = 0.5 * torch.randn(2, *latent_model.shape, generator=torch.Generator().manual_seed(1))
+    with torch.enable_grad():
+        leaf = z.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(constraint.loss(leaf).sum(), leaf)
+    assert error != "decoder_gradient" or (dot(constraint.error(z), -gradient) > 0).all()
+    if error == "vae_newton":
+        # An untrained codec's encoder does not invert its decoder; that it does is what training makes true.
+        assert constraint.error(z).isfinite().all()
+
+
+def test_a_met_measurement_asks_for_no_step(latent_model: Model) -> None:
+    z = 0.5 * torch.randn(1, *latent_model.shape, generator=torch.Generator().manual_seed(1))
+    target = Downsample(4).A(latent_model.decode(z))
+    constraint = EncodedMeasured(target, Downsample(4), latent_model.decode, latent_model.encode, 0.05)
+    assert torch.equal(constraint.error(z), torch.zeros_like(z))
+
+
+def test_measurement_noise_has_its_size_and_is_the_records_own() -> None:
+    model, clean, noisy = Flat(1, 64), Restore(GaussianBlur(), degrade=True), Restore(GaussianBlur(), True, noise=0.1)
+    pictures = batch(images(3, 64))
+    difference = noisy.constraint(pictures, model).target - clean.constraint(pictures, model).target
+    assert difference.std().item() == pytest.approx(0.1, rel=0.05)
+    alone = replace(batch(pictures.images[1:2]), seeds=(1,))
+    assert torch.equal(noisy.constraint(alone, model).target[0], noisy.constraint(pictures, model).target[1])
+
+
+def test_a_perturbed_error_is_taken_nearby_and_the_residual_is_not() -> None:
+    model, pictures = Flat(1), batch(images(2))
+    plain = Restore(GaussianBlur(1.0), True).constraint(pictures, model)
+    perturbed = Restore(GaussianBlur(1.0), True, perturb=0.1).constraint(pictures, model)
+    assert isinstance(perturbed, Perturbed)
+    z = torch.zeros(2, *model.shape)
+    first, second = perturbed.error(z), perturbed.error(z)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, plain.error(z))
+    assert torch.equal(perturbed.residual(z), plain.residual(z))
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape"), [(Downsample(4), (3, 4, 4)), (GaussianBlur(), (3, 16, 16)), (Grey(), (1, 16, 16))]
+)
+def test_records_hold_the_measurement_or_the_truth(operator: Downsample, shape: tuple[int, int, int]) -> None:
+    model = Flat(1)
+    assert Restore(operator).input_shape(model) == shape
+    assert Restore(operator).reference(batch(images())) is None
+    assert Restore(operator, degrade=True).input_shape(model) == (3, 16, 16)
+
+
+def test_scattered_pixels_are_each_records_own() -> None:
+    model = Flat(1)
+    masks = torch.randint(0, 2, (3, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte() * 255
+    pictures = batch(images(), masks)
+    constraint = KnownPixels().constraint(pictures, model)
+    known = (masks == 0).expand(3, 3, 16, 16)
+    hidden = replace(pictures, images=torch.where(known, pictures.images, 7).byte())
+    z = torch.zeros(3, *model.shape)
+    assert torch.equal(KnownPixels().constraint(hidden, model).error(z), constraint.error(z))
+    assert (constraint.error(z)[~known] == 0).all()
+    assert jacobian(lambda x: constraint.operator(x), z).diagonal(dim1=1, dim2=2).sum() == known.sum()
+
+
+@pytest.mark.parametrize("arguments", [{"noise": -1}, {"perturb": float("nan")}, {"difference": 0}])
+def test_senseless_arguments_are_refused(arguments: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=r"task\."):
+        Restore(Grey(), **arguments)  # type: ignore[arg-type]
