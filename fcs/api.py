@@ -19,7 +19,7 @@ from fcs.models import load as load_found
 from fcs.records import Batch, Record, collate
 from fcs.samplers import DDIM, Newton, Sampler
 from fcs.solve import Solver
-from fcs.tasks import Inpaint, Superres
+from fcs.tasks import Inpaint, Style, Superres
 
 Picture: TypeAlias = Image.Image | np.ndarray
 
@@ -113,6 +113,35 @@ def superres(
     """
     sampler = sampler or Newton(NewtonDirection(), [0.1] * 10)
     solver = Solver(model, Superres(scale), sampler, steps, levels, guidance, negative_prompt)
+    return _solve(solver, _as_list(image), None, prompt, seed)
+
+
+def style(
+    model: Model,
+    image: Picture | Sequence[Picture],
+    prompt: str | Sequence[str] = "",
+    clip: str = "emoji-64",
+    block: int = 3,
+    seed: int | Sequence[int] = 0,
+    steps: int = 20,
+    sampler: Sampler | None = None,
+    guidance: float = 2.0,
+    negative_prompt: str = "",
+    levels: Spacing = "even",
+) -> Pictures:
+    """Generate each prompt in the style of a picture.
+
+    Args:
+        image: style pictures of the model's size, one or several.
+        clip: whose features: an embedded model's, or a folder with a transformers CLIP.
+        block: after which of its blocks they are taken.
+
+    The other arguments and errors are those of ``inpaint``.
+    """
+    solver = Solver(
+        model, Style(clip, block), sampler or Newton(NewtonDirection()), steps, levels, guidance, negative_prompt
+    )
+    solver.task.prepare(model)
     return _solve(solver, _as_list(image), None, prompt, seed)
 
 

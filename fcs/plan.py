@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from fcs.directions import Newton
 from fcs.errors import UsageError
@@ -104,9 +105,11 @@ def solver_for(plan: Plan) -> Solver:
         UsageError: steps, levels, guidance, or a scale that the model does not have.
     """
     run = plan.run
+    disable_progress_bar()  # one bar for each part of a model says less than our own
     model = load(plan.found, AUTOCAST[run.trainer.precision])
     model.schedule.levels(run.steps, run.levels)
     run.task.input_shape(model)
+    run.task.prepare(model)
     if run.guidance != 1.0 and not model.prompted:
         raise UsageError.of("guidance", run.guidance, "1 for a model without prompts")
     if torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile:

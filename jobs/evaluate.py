@@ -34,8 +34,9 @@ from torch import Tensor
 
 from fcs import config
 from fcs.cli.predict import main as fcs_predict
+from fcs.clip import ImageTower
 from fcs.metrics.energy import bootstrap_interval, diversity, energy_scores
-from fcs.metrics.features import WEIGHTS, ClipFeatures, DigitsClassifier, RandomFeatures
+from fcs.metrics.features import WEIGHTS, DigitsClassifier, RandomFeatures
 from fcs.metrics.pictures import scores
 from fcs.models import find, load
 from fcs.pictures import to_float
@@ -163,7 +164,7 @@ def extractors(truth: Tensor) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
     if (channels, side) == (1, 16):
         found.insert(0, ("own", DigitsClassifier.load().features))
     elif channels == 3 and (CLIP / "config.json").exists():
-        found.insert(0, ("own", ClipFeatures(CLIP).features))
+        found.insert(0, ("own", ImageTower(CLIP).embed))
     return found
 
 

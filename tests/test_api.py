@@ -1,5 +1,7 @@
 """The library from Python, on the embedded digits."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -156,3 +158,13 @@ def test_a_latent_model_paints_with_a_prompt(latent_model: Model) -> None:
 def test_what_does_not_fit_is_said(digits: Model, changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fcs.inpaint(digits, **({"image": digit(), "mask": right_half(), "steps": STEPS} | changes))
+
+
+def test_style_makes_a_picture_of_the_models_size(latent_model: Model, tiny_clip: Path) -> None:
+    _, height, width = latent_model.picture_shape
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 256, (height, width, 3)).astype(np.uint8)) for _ in range(2)]
+    result = fcs.style(latent_model, pictures, ["red", "red"], clip=str(tiny_clip), steps=2, seed=[3, 3])
+    assert [image.size for image in result.images] == [(width, height)] * 2
+    assert all(metrics["psnr"] is None for metrics in result.metrics)
+    assert result.images[0].tobytes() != result.images[1].tobytes()

@@ -12,7 +12,7 @@ ROOT = Path(fcs.__file__).parent
 LAYERS = [
     "rows levels errors",
     "directions constraint operators denoiser records pictures",
-    "samplers models",
+    "samplers models clip",
     "tasks metrics shards",
     "solve predictor loader delivery previews progress signals",
     "run settings schema config plan predict launch api",

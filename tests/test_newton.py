@@ -290,3 +290,29 @@ def test_replacement_needs_known_entries(small_network: nn.Module, abar: Tensor)
     measured, denoise = Measured(targets(), lambda x: x, lambda x: x), Guided(Denoiser(small_network, "eps"))
     with pytest.raises(UsageError, match="sampler=replacement"):
         Replacement()(targets(), ddpm_levels(abar, 2), denoise, measured, noise())
+
+
+@pytest.mark.parametrize(("restarts", "depth"), [(1, 1.0), (2, 0.5), (1, 0.01)])
+def test_a_restart_is_a_walk_from_the_noised_result(
+    restarts: int, depth: float, small_network: nn.Module, abar: Tensor
+) -> None:
+    levels, y, known = ddpm_levels(abar, 8), targets(), left()
+    constraint, sampler = Known(y, known), Newton(step_sizes=[0.3], restarts=restarts, depth=depth)
+    guided, randn = Guided(Denoiser(small_network, "eps")), noise()
+    found = sampler(randn(y.shape[1:]), levels, guided, constraint, randn)
+    assert guided.calls == sampler.calls(8)
+
+    randn = noise()
+    plain = Newton(step_sizes=[0.3])
+    expected = plain(randn(y.shape[1:]), levels, Guided(Denoiser(small_network, "eps")), constraint, randn)
+    again = levels[-1 - max(1, round(8 * depth)) :]
+    for _ in range(restarts):
+        x = again[0].alpha * expected + again[0].sigma * randn(y.shape[1:])
+        expected = plain(x, again, Guided(Denoiser(small_network, "eps")), constraint, randn)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("arguments", [{"restarts": -1}, {"depth": 0.0}, {"depth": 1.5}])
+def test_senseless_restarts_are_refused(arguments: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Newton(**arguments)  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -45,35 +44,6 @@ class DigitsClassifier(nn.Module):
         state = load_file(WEIGHTS / "digits-classifier" / "model.safetensors")
         model.load_state_dict({name: value.float() for name, value in state.items()})
         return model.eval().requires_grad_(False)
-
-
-class ClipFeatures(nn.Module):
-    """The image tower of a CLIP: projected embeddings of unit length.
-
-    Args:
-        folder: a transformers ``CLIPModel`` folder with its preprocessor, such as ``weights/emoji-64/clip``.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        from transformers import CLIPVisionModelWithProjection
-
-        preprocessor = json.loads((folder / "preprocessor_config.json").read_text())
-        self.tower = CLIPVisionModelWithProjection.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-        self.size: int = self.tower.config.image_size
-        self.register_buffer("mean", torch.tensor(preprocessor["image_mean"]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessor["image_std"]).view(1, 3, 1, 1))
-        self.eval().requires_grad_(False)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Embeddings ``(N, F)`` of pictures ``(N, 3, H, W)`` in [-1, 1]."""
-        if images.shape[-1] != self.size or images.shape[-2] != self.size:
-            images = nn.functional.interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True)
-        embedded = self.tower(((images + 1) / 2 - self.mean) / self.std).image_embeds
-        return nn.functional.normalize(embedded, dim=1)
 
 
 class RandomFeatures(nn.Module):

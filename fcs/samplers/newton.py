@@ -27,11 +27,42 @@ class Newton(Sampler):
         direction: the map from errors to steps; the paper's ``fcs.directions.Newton`` if left out.
         step_sizes: the K step sizes lambda, in units of x_t; the paper's for inpainting are .5, .4, .3, .2, .1.
             An empty list is plain DDIM sampling.
+        restarts: how often the result is noised again and walked down once more (the ICLR 2025 submission's warm
+            restarts; their number is not published).
+        depth: share of the levels that a restart goes back, above 0 and up to 1.
+
+    Raises:
+        ValueError: a negative number of restarts, a depth outside (0, 1].
     """
 
-    def __init__(self, direction: Direction | None = None, step_sizes: Sequence[float] = PAPER_STEP_SIZES) -> None:
+    def __init__(
+        self,
+        direction: Direction | None = None,
+        step_sizes: Sequence[float] = PAPER_STEP_SIZES,
+        restarts: int = 0,
+        depth: float = 0.5,
+    ) -> None:
+        if restarts < 0:
+            raise ValueError(f"restarts={restarts}: expected 0 or more")
+        if not 0 < depth <= 1:
+            raise ValueError(f"depth={depth}: expected above 0 and up to 1")
         self.direction = NewtonDirection() if direction is None else direction
         self.step_sizes = tuple(step_sizes)
+        self.restarts = restarts
+        self.depth = depth
+
+    def __call__(
+        self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
+    ) -> Tensor:
+        x0 = super().__call__(x, levels, denoise, constraint, randn)
+        for _ in range(self.restarts):
+            again = levels[len(levels) - 1 - self._levels_again(len(levels) - 1) :]
+            x = again[0].alpha * x0 + again[0].sigma * randn(x.shape[1:])
+            x0 = super().__call__(x, again, denoise, constraint, randn)
+        return x0
+
+    def _levels_again(self, steps: int) -> int:
+        return max(1, round(self.depth * steps))
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
         def f(x: Tensor) -> Tensor:
@@ -45,4 +76,5 @@ class Newton(Sampler):
         return ddim(x, x0, t, s, randn)
 
     def calls(self, steps: int) -> int:
-        return steps * (1 + len(self.step_sizes) * (1 + self.direction.forwards))
+        levels = steps + self.restarts * self._levels_again(steps)
+        return levels * (1 + len(self.step_sizes) * (1 + self.direction.forwards))

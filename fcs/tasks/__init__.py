@@ -3,6 +3,7 @@
 from fcs.tasks.base import Task
 from fcs.tasks.inpaint import Inpaint
 from fcs.tasks.restore import KnownPixels, Restore
+from fcs.tasks.style import Style
 from fcs.tasks.superres import Superres
 
-__all__ = ["Inpaint", "KnownPixels", "Restore", "Superres", "Task"]
+__all__ = ["Inpaint", "KnownPixels", "Restore", "Style", "Superres", "Task"]

@@ -21,6 +21,13 @@ class Task(ABC):
 
     needs_mask: bool = False
 
+    def prepare(self, model: Model) -> None:  # noqa: B027 (most tasks need nothing)
+        """Load what the task itself needs and check that it fits the model; called once, before any record is read.
+
+        Raises:
+            UsageError: it does not.
+        """
+
     def input_shape(self, model: Model) -> tuple[int, int, int]:
         """``(C, H, W)`` that each record's image must have."""
         return model.picture_shape

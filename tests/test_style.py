@@ -1,0 +1,103 @@
+"""Style: the Gram matrix of CLIP's patch tokens is the published one; its error points downhill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from test_tasks import Flat, batch, images
+
+from fcs.clip import ImageTower
+from fcs.errors import UsageError
+from fcs.pictures import to_float
+from fcs.records import Record
+from fcs.tasks import Style
+from fcs.tasks.style import gram
+
+SIDE = 32
+
+
+def test_gram_is_the_sum_of_outer_products() -> None:
+    tokens = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = sum(tokens[:, p, :, None] * tokens[:, p, None, :] for p in range(5))
+    torch.testing.assert_close(gram(tokens), expected)
+    half = torch.tensor([[1.0, 1, 0, 0, 0]] * 2, dtype=torch.float64)
+    torch.testing.assert_close(gram(tokens, half), gram(tokens[:, :2]))
+
+
+def test_tokens_are_a_blocks_output_without_the_class(tiny_clip: Path) -> None:
+    tower, pictures = ImageTower(tiny_clip), to_float(images(2, SIDE))
+    tokens = tower.tokens(pictures, 3)
+    assert tokens.shape == (2, 16, 16)
+    deeper = tower.tokens(pictures, 2)
+    with torch.no_grad():
+        layer = tower.tower.encoder.layers[2]
+        state = tower.tower(tower._pixels(pictures), output_hidden_states=True).hidden_states[2]
+        following = layer(state, attention_mask=None)
+    following = following[0] if isinstance(following, tuple) else following
+    torch.testing.assert_close(tokens, following[:, 1:])
+    torch.testing.assert_close(deeper, state[:, 1:])
+
+
+def test_pictures_of_any_size_are_brought_to_the_towers(tiny_clip: Path) -> None:
+    embedded = ImageTower(tiny_clip).embed(to_float(images(2, 64)))
+    assert embedded.shape == (2, 8)
+    torch.testing.assert_close(embedded.norm(dim=1), torch.ones(2))
+
+
+def test_the_style_picture_itself_meets_the_constraint(tiny_clip: Path) -> None:
+    pictures = batch(images(2, SIDE))
+    constraint = Style(str(tiny_clip)).constraint(pictures, Flat(1, SIDE))
+    own, other = to_float(pictures.images), to_float(images(2, SIDE, seed=1))
+    assert (constraint.residual(own) < 1e-5).all()
+    assert (constraint.residual(other) > 1e-2).all()
+    assert constraint.error(own).isfinite().all()
+
+
+def test_a_small_step_along_the_error_comes_nearer(tiny_clip: Path) -> None:
+    constraint = Style(str(tiny_clip)).constraint(batch(images(2, SIDE)), Flat(1, SIDE))
+    x0 = 0.5 * to_float(images(2, SIDE, seed=1))
+    error = constraint.error(x0)
+    step = 1e-2 * error / error.abs().amax((1, 2, 3), keepdim=True)
+    assert (constraint.loss(x0 + step) < constraint.loss(x0)).all()
+
+
+def test_style_inside_a_region_asks_nothing_of_patches_outside(tiny_clip: Path) -> None:
+    masks = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8)
+    masks[..., : SIDE // 2] = 255
+    pictures = batch(images(2, SIDE), masks)
+    pictures = replace(pictures, records=tuple(Record(i, str(i), mask=masks[i]) for i in range(2)))
+    constraint = Style(str(tiny_clip)).constraint(pictures, Flat(1, SIDE))
+    weights = constraint.weights  # type: ignore[attr-defined]
+    assert weights.shape == (2, 16)
+    assert weights.reshape(2, 4, 4)[..., :2].eq(1).all()
+    assert weights.reshape(2, 4, 4)[..., 2:].eq(0).all()
+
+
+def test_styles_are_mixed_by_weight(tiny_clip: Path, tmp_path: Path) -> None:
+    files = []
+    for seed in (1, 2):
+        path = tmp_path / f"{seed}.png"
+        Image.fromarray(images(1, SIDE, seed)[0].permute(1, 2, 0).numpy()).save(path)
+        files.append(str(path))
+    pictures, model, x0 = batch(images(2, SIDE)), Flat(1, SIDE), to_float(images(2, SIDE, seed=3))
+    one, two = (Style(str(tiny_clip), pictures=[file]).constraint(pictures, model).loss(x0) for file in files)
+    both = Style(str(tiny_clip), pictures=files, weights=[0.25, 2.0]).constraint(pictures, model).loss(x0)
+    torch.testing.assert_close(both, 0.25 * one + 2.0 * two)
+
+
+def test_what_cannot_be_is_one_line(tiny_clip: Path, tmp_path: Path) -> None:
+    pictures, model = batch(images(1, SIDE)), Flat(1, SIDE)
+    with pytest.raises(UsageError, match=r"task\.block=0"):
+        Style(block=0)
+    with pytest.raises(UsageError, match=r"task\.block=4: expected 1 to 3"):
+        Style(str(tiny_clip), block=4).constraint(pictures, model)
+    with pytest.raises(UsageError, match=r"task\.weights"):
+        Style(pictures=["a.png"], weights=[1.0, 2.0])
+    with pytest.raises(UsageError, match="expected a folder with a CLIP"):
+        Style(str(tmp_path)).constraint(pictures, model)
+    with pytest.raises(UsageError, match=r"task\.pictures=.*a\.png"):
+        Style(str(tiny_clip), pictures=[str(tmp_path / "a.png")]).constraint(pictures, model)
