@@ -19,10 +19,12 @@ class Stop:
 
     Args:
         grace: seconds that the current batch may still take.
+        last: whether the process ends with this; signals are ignored then instead of given back.
     """
 
-    def __init__(self, grace: float = 20.0) -> None:
+    def __init__(self, grace: float = 20.0, last: bool = False) -> None:
         self.grace = grace
+        self.last = last
         self.name: str | None = None
         self._deadline = float("inf")
         self._before: dict[int, Any] = {}
@@ -36,7 +38,8 @@ class Stop:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # Python gives up handlers before it has ended, but leaves an ignored signal ignored.
+            signal.signal(number, signal.SIG_IGN if self.last else handler)
 
     def install(self) -> None:
         """Handle SIGTERM, SIGINT and SIGUSR1 from now on, whatever handled them before."""

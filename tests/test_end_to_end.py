@@ -130,7 +130,7 @@ def slow(self, x, level):
     time.sleep(0.1)
     return call(self, x, level)
 Guided.__call__ = slow
-sys.exit(predict.main(sys.argv[1:]))
+sys.exit(predict.main())
 """
 
 

@@ -42,11 +42,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit code. Every way to end early is one line on stderr."""
-    given = sys.argv[1:] if arguments is None else arguments
+    """Run the command; returns its exit code. Every way to end early is one line on stderr.
+
+    Args:
+        arguments: those of the command line if left out. A caller in Python gets its signal handlers back; the
+            command ignores signals once all is done, so that none spoils its exit code while Python winds down.
+    """
     try:
-        with Stop() as stop:
-            return _run(given, stop)
+        with Stop(last=arguments is None) as stop:
+            return _run(sys.argv[1:] if arguments is None else arguments, stop)
     except UsageError as error:
         return _end(USAGE, error)
     except TooManyFailures as error:
