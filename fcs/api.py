@@ -18,6 +18,7 @@ from fcs.models import Model, find
 from fcs.models import load as load_found
 from fcs.records import Batch, Record, collate
 from fcs.samplers import DDIM, Newton, Sampler
+from fcs.shards.decode import eight_bit
 from fcs.solve import Solver
 from fcs.tasks import Inpaint, Style, Superres
 
@@ -70,8 +71,10 @@ def inpaint(
 
     Args:
         model: from ``fcs.load``.
-        image: PIL pictures or uint8 arrays ``(H, W)`` or ``(H, W, 3)`` of the model's size, one or several.
-        mask: of the image's size; white = generate, black = keep, grey = soft. One mask may serve all images.
+        image: PIL pictures or uint8 arrays ``(H, W)`` or ``(H, W, 3)`` of the model's size, one or several; read as
+            a record's are (upright by EXIF, transparency on white, 16 bit to 8).
+        mask: of the image's size, 0 to 255 or booleans; white (true) = generate, black = keep, grey = soft. One
+            mask may serve all images.
         prompt: one text, or one an image.
         seed: of the first image, counting up, or one an image; a record's ``seed`` column reproduces it.
         steps: noise levels.
@@ -82,7 +85,8 @@ def inpaint(
         paste: put the given pixels back exactly.
 
     Raises:
-        ValueError: pictures of another size than the model's, or lists that do not match.
+        ValueError: no pictures, other than of the model's size and 8 bit, seeds outside 0 to 2^63 - 1, or lists that
+            do not match.
     """
     solver = Solver(
         model, Inpaint(paste), sampler or Newton(NewtonDirection()), steps, levels, guidance, negative_prompt
@@ -154,7 +158,7 @@ def sample(
     guidance: float = 1.0,
     negative_prompt: str = "",
 ) -> Pictures:
-    """Plain sampling without a constraint: ``count`` pictures by DDIM. Arguments as those of ``inpaint``."""
+    """Plain sampling without a constraint: ``count`` pictures, 1 or more, by DDIM. The rest as in ``inpaint``."""
     channels, height, width = model.picture_shape
     grey = np.zeros((height, width) if channels == 1 else (height, width, channels), np.uint8)
     solver = Solver(model, Inpaint(), DDIM(), steps, "even", guidance, negative_prompt)
@@ -189,8 +193,10 @@ def _batch(
 ) -> Batch:
     count, shape = len(images), solver.task.input_shape(solver.model)
     prompts = [prompt] * count if isinstance(prompt, str) else list(prompt)
-    seeds = [seed + i for i in range(count)] if isinstance(seed, int) else list(seed)
+    seeds = [seed + i for i in range(count)] if isinstance(seed, int | np.integer) else list(seed)
     masks = [None] * count if masks is None else masks * count if len(masks) == 1 else masks
+    if not count:
+        raise ValueError("no images: expected one or more")
     if not len(prompts) == len(seeds) == len(masks) == count:
         raise ValueError(f"{count} images, {len(masks)} masks, {len(prompts)} prompts, {len(seeds)} seeds")
     records = [
@@ -200,11 +206,17 @@ def _batch(
             _tensor(image, shape, "image"),
             None if mask is None else _tensor(mask, (1, *shape[1:]), "mask"),
             text,
-            seed=number,
+            seed=_seed(number),
         )
         for i, (image, mask, text, number) in enumerate(zip(images, masks, prompts, seeds, strict=True))
     ]
     return collate("", 0, records, shape, 0)
+
+
+def _seed(seed: int) -> int:
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed!r}: expected a whole number, 0 to 2^63 - 1")
+    return int(seed)
 
 
 def _as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
@@ -213,12 +225,25 @@ def _as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
 
 def _tensor(picture: Picture, shape: tuple[int, int, int], what: str) -> Tensor:
     """``(C, H, W)`` uint8 of the shape wanted."""
-    pil = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    pil = pil.convert("L" if shape[0] == 1 else "RGB")
+    pil = picture if isinstance(picture, Image.Image) else Image.fromarray(_checked(picture, what))
+    pil = eight_bit(pil, "L" if shape[0] == 1 else "RGB", flat=what == "image")
     if (pil.height, pil.width) != shape[1:]:
         raise ValueError(f"{what} of {pil.width}x{pil.height} pixels: expected {shape[2]}x{shape[1]}")
     array = torch.from_numpy(np.array(pil))
     return array.unsqueeze(0) if shape[0] == 1 else array.permute(2, 0, 1).contiguous()
+
+
+def _checked(array: np.ndarray, what: str) -> np.ndarray:
+    """An array whose numbers mean what a picture's mean; another one would be sampled, but not as it was meant."""
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{what}={type(array).__name__}: expected a PIL picture or an array")
+    if what == "mask" and array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ValueError(f"{what} of {array.dtype} {array.shape}: expected uint8 (H, W) or (H, W, 3)")
+    if what == "mask" and array.max(initial=0) == 1:
+        raise ValueError("mask of 0 and 1: expected 0 to 255, or booleans")
+    return array
 
 
 def to_pil(picture: Tensor) -> Image.Image:

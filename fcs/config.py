@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -22,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcs.errors import UsageError, first_line, nearest
 from fcs.run import Run
-from fcs.schema import CLASSES, DEFAULTS, INNER, class_keys, class_path, keys, shipped, words
+from fcs.schema import CLASSES, DEFAULTS, INNER, base, class_keys, class_path, keys, shipped, words
 
 PACKAGE = Path(__file__).parent
 # A wheel holds the configs inside the package; in a checkout they lie beside it.
@@ -46,23 +48,33 @@ def load(names: list[str], overrides: list[str]) -> tuple[Run, dict[str, Any]]:
         tree = merge(tree, canonical(_parse_override(override)))
     tree = _resolve(tree)
     _check_names(tree)
+    _spell_out(tree)
     return _build(tree)
 
 
 def _read(name: str) -> dict[str, Any]:
-    path = Path(name)
-    if not path.is_file():
-        path = CONFIGS / f"{name}.yaml"
-    if not path.is_file():
+    # os.path answers where Path raises: for a name too long for the file system.
+    path = Path(name) if os.path.isfile(name) else CONFIGS / f"{name}.yaml"
+    if not os.path.isfile(path):
         shipped = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
         raise UsageError.of("--config", name, f"a file or a shipped config ({', '.join(shipped)})", shipped)
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"--config={name}: expected YAML ({first_line(error)})") from error
+        raise UsageError(f"--config={name}: expected YAML ({_what_yaml_says(error)})") from error
     if not isinstance(content, dict):
         raise UsageError.of("--config", name, "a mapping of keys to values")
+    for key, value in content.items():
+        if "." in str(key):  # would be read by nobody
+            raise UsageError.of(str(key), value, f"in a file, keys below keys; dots are for the command line ({name})")
     return {str(key): value for key, value in content.items()}
+
+
+def _what_yaml_says(error: Exception) -> str:
+    """What is wrong, and in which line; the first line of the error itself often says neither."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"{error.problem}, line {error.problem_mark.line + 1}"
+    return first_line(error)
 
 
 def _parse_override(text: str) -> dict[str, Any]:
@@ -95,7 +107,10 @@ def _section(where: str, value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     given = {key: item for key, item in value.items() if key not in ("class_path", "init_args")}
-    arguments = {**(value.get("init_args") or {}), **given}
+    listed = value.get("init_args") or {}
+    if not isinstance(listed, Mapping):
+        raise UsageError.of(f"{where}.init_args", listed, "keys below it: the arguments of the class")
+    arguments = {**listed, **given}
     for name, inner in INNER.get(where, {}).items():
         if name in arguments:
             moved = {"init_args": {name: arguments.pop(name)}}
@@ -131,7 +146,22 @@ def _resolve(tree: dict[str, Any]) -> dict[str, Any]:
         everything = OmegaConf.create({"package": str(PACKAGE), **merge(defaults, tree)})
         return {key: _interpolate(everything, key, value) for key, value in tree.items()}
     except OmegaConfBaseException as error:
-        raise UsageError(f"{first_line(error)}: expected an interpolation that resolves") from error
+        raise _unresolved(error, tree) from error
+
+
+def _unresolved(error: OmegaConfBaseException, tree: Mapping[str, Any]) -> UsageError:
+    path = [part for part in str(error.full_key or "").split(".") if part != "init_args"]
+    expected = f"a value, or an interpolation that resolves ({first_line(error)})"
+    return UsageError.of(".".join(path) or "configuration", _plain(_at(tree, path)), expected)
+
+
+def _at(tree: Any, path: Sequence[str]) -> Any:
+    """The value of a key in the tree, None where there is none."""
+    for part in path:
+        if isinstance(tree, Mapping) and "init_args" in tree:
+            tree = tree["init_args"]
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree
 
 
 def _interpolate(everything: Any, place: str, value: Any) -> Any:
@@ -162,6 +192,16 @@ def _check_name(name: str, value: Any, known: Iterable[str]) -> None:
         raise _unknown(name, value, known)
 
 
+def _spell_out(tree: Mapping[str, Any]) -> None:
+    """A whole number where text is wanted is that text: ``precision: 32`` in a file, ``${seed}`` in a path."""
+    for key in keys():
+        section, _, name = key.name.rpartition(".")
+        given = tree.get(section) if section else tree
+        takes_text = str in (key.type, *get_args(key.type)) or get_origin(key.type) is Literal
+        if takes_text and isinstance(given, dict) and type(given.get(name)) is int:
+            given[name] = str(given[name])
+
+
 def _check_class(where: str, section: Any) -> None:
     if not isinstance(section, Mapping) or "class_path" not in section:
         names = ", ".join(shipped(where))
@@ -185,11 +225,15 @@ def _import_class(where: str, path: str) -> type:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a module of the user's own may raise anything
         names = [f"{CLASSES[where]}.{item.__name__}" for item in shipped(where).values()]
         raise UsageError.of(where, path, f"a class that can be imported ({first_line(error)})", names) from error
     if not inspect.isclass(found):
         raise UsageError.of(where, path, "a class")
+    if not issubclass(found, base(where)):
+        raise UsageError.of(where, path, f"a {base(where).__name__.lower()}")
+    if inspect.isabstract(found):
+        raise UsageError.of(where, path, f"a {base(where).__name__.lower()} that has all of its methods")
     return found
 
 
@@ -225,14 +269,38 @@ def _build(tree: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         config = parser.parse_object(tree)
     except ArgumentError as error:
         raise _explain(str(error), tree) from error
+    # Through JSON: the restricted numbers of jsonargparse become plain ones.
+    settings = json.loads(json.dumps(config.as_dict()))
+    _check_values("", settings)
     try:
         run = Run(**vars(parser.instantiate(config)))
     except UsageError:
         raise
     except ValueError as error:
         raise UsageError(_qualified(_innermost(error), tree)) from error
-    # Through JSON: the restricted numbers of jsonargparse become plain ones.
-    return run, json.loads(json.dumps(config.as_dict()))
+    return run, settings
+
+
+def _check_values(name: str, value: Any) -> None:
+    """Refuse what no file can hold: numbers that are none, text that is no UTF-8 or has a zero byte in it."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_values(name if key == "init_args" else f"{name}.{key}".removeprefix("."), item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_values(name, item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UsageError.of(name, value, "a finite number")
+    elif isinstance(value, str) and ("\0" in value or not _is_utf8(value)):
+        raise UsageError.of(name, ascii(value), "text in UTF-8 without zero bytes")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _innermost(error: BaseException) -> str:
@@ -258,18 +326,17 @@ def _qualified(message: str, tree: Mapping[str, Any]) -> str:
 def _explain(message: str, tree: Mapping[str, Any]) -> UsageError:
     """The message of jsonargparse as one line."""
     path = [part for found in re.findall(r'Parser key "([^"]+)"', message) for part in found.split(".")]
-    value: Any = tree
-    for part in path:
-        if isinstance(value, Mapping) and "init_args" in value:
-            value = value["init_args"]
-        value = value.get(part) if isinstance(value, Mapping) else None
     name = ".".join(path)
     expected = {key.name: words(key.type) for key in keys()}
     for where in CLASSES:
-        for owner in shipped(where).values():
+        section = _at(tree, where.split("."))
+        chosen = [_import_class(where, section["class_path"])] if isinstance(section, Mapping) else []
+        for owner in [*shipped(where).values(), *chosen]:
             expected |= {key.name: words(key.type) for key in class_keys(owner, where)}
     reason = message.strip().splitlines()[-1].strip()
-    return UsageError.of(name or "configuration", _plain(value), expected.get(name, f"another value ({reason})"))
+    return UsageError.of(
+        name or "configuration", _plain(_at(tree, path)), expected.get(name, f"another value ({reason})")
+    )
 
 
 def as_yaml(settings: Mapping[str, Any]) -> str:

@@ -54,7 +54,8 @@ class Outcome:
             return [Row(record.index, record.key, record.error) for _, record in records]
         encoded = self._encode(batch, result)
         written = result.images if self.format == "png" else _decoded(result.images, encoded)
-        scores = metrics.scores(written, self._reference(batch), _masks(batch))
+        masks = batch.masks.cpu() if self.task.needs_mask else None
+        scores = metrics.scores(written, self._reference(batch), masks)
         rows = []
         for slot, record in records:
             if record.error is not None:
@@ -122,11 +123,6 @@ def _decoded(images: Tensor, encoded: dict[int, bytes]) -> Tensor:
     return seen
 
 
-def _masks(batch: Batch) -> Tensor | None:
-    masked = any(record is not None and record.mask is not None for record in batch.records)
-    return batch.masks.cpu() if masked else None
-
-
 @dataclass
 class Delivery:
     """Scores, encodes and writes batches behind the network; what fails there is raised at the next call.
@@ -139,6 +135,8 @@ class Delivery:
         failed: failed records of the run before this process.
         previews: folder for contact sheets.
         every: a contact sheet each so many batches; 0 for none.
+        most: contact sheets that the folder may hold, whoever made them.
+        elsewhere: records that failed in other processes since this one began.
     """
 
     outcome: Outcome
@@ -148,6 +146,8 @@ class Delivery:
     failed: int = 0
     previews: Path | None = None
     every: int = 0
+    most: int = 100
+    elsewhere: Callable[[], int] = lambda: 0
     _batches: int = 0
     _done: int = 0
     _own_failed: int = 0
@@ -196,10 +196,15 @@ class Delivery:
             self._room.release()
 
     def _preview(self, batch: Batch, result: Result) -> None:
-        picture = sheet(batch, result, self.outcome.task.reference(batch))
-        if picture is not None and self.previews is not None:
-            name = f"{batch.shard.replace('/', '-')}-{batch.number:05d}.png"
-            write_replace(self.previews / name, picture)
+        task = self.outcome.task
+        picture = sheet(batch, result, task.reference(batch), hidden=task.needs_mask)
+        if picture is None or self.previews is None:
+            return
+        name = f"{batch.shard.replace('/', '-')}-{batch.number:05d}.png"
+        with self._lock:
+            made = [path.name for path in self.previews.glob("*.png")]
+            if name in made or len(made) < self.most:
+                write_replace(self.previews / name, picture)
 
     def _count(self, rows: list[Row]) -> None:
         failed = sum(row.error is not None for row in rows)
@@ -208,6 +213,8 @@ class Delivery:
             self.progress.update(len(rows), failed)
             done, own, total = self._done, self._own_failed, self.failed + self._own_failed
         last = next((row.error for row in reversed(rows) if row.error), "")
+        if self.max_failed is not None and failed:
+            total += self.elsewhere()
         if self.max_failed is not None and total > self.max_failed:
             raise TooManyFailures(f"{total} records failed, data.max_failed={self.max_failed}; the last: {last}")
         if self.max_failed is None and done == own >= FIRST_RECORDS:

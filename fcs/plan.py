@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from fcs.run import Run
 from fcs.shards.commit import is_complete
 from fcs.shards.decode import Format
 from fcs.shards.layout import run_file
+from fcs.shards.progress import damaged
 from fcs.shards.run import describe, pin
 from fcs.shards.sources import Source, resolve
 from fcs.solve import Solver
@@ -48,13 +50,15 @@ class Plan:
     @property
     def out(self) -> Path:
         """The folder for results."""
-        return Path(self.run.out)
+        return folder(self.run)
 
     @property
     def complete(self) -> bool:
         """Whether an earlier run left nothing to do."""
         stems = [source.stem for source in self.sources]
-        return run_file(self.out).exists() and is_complete(self.out, stems, self.run.data.limit)
+        if not run_file(self.out).exists() or not is_complete(self.out, stems, self.run.data.limit):
+            return False
+        return not any(damaged(self.out, stem) for stem in stems)
 
 
 def plan(run: Run, settings: dict[str, Any]) -> Plan:
@@ -63,20 +67,33 @@ def plan(run: Run, settings: dict[str, Any]) -> Plan:
     Raises:
         UsageError: something is missing, or the folder holds another run; nothing was written.
     """
-    if "://" in run.out:
-        raise UsageError.of("out", run.out, "a folder on a local or network file system")
-    out = Path(run.out)
-    place = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not place.is_dir():
-        raise UsageError.of("out", run.out, f"a folder; {place} is a file")
-    if not math.isfinite(run.guidance):
-        raise UsageError.of("guidance", run.guidance, "a finite number")
+    out = folder(run)
     found = find(run.model.name, run.model.revision)
     sources = resolve(run.data.shards)
     pinned = describe(covered(run, settings, found), sources, run.data.limit)
     if run_file(out).exists():
         pin(out, pinned)
     return Plan(run, found, sources, pinned)
+
+
+def folder(run: Run) -> Path:
+    """The folder for results; it need not exist yet.
+
+    Raises:
+        UsageError: it cannot be one.
+    """
+    if not run.out or "://" in run.out:
+        raise UsageError.of("out", run.out, "a folder on a local or network file system")
+    out = Path(os.path.expanduser(run.out))  # a shell leaves the ~ of out=~/x alone
+    place = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+    if not os.path.isdir(place):
+        raise UsageError.of("out", run.out, f"a folder; {place} is a file")
+    try:
+        os.lstat(out)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError.of("out", run.out, "a name that the file system takes") from error
+    return out
 
 
 def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from fcs.delivery import Delivery, Outcome
 from fcs.launch import Place, follow_parent, launch
 from fcs.loader import ReadAhead, Readers
 from fcs.metrics import pictures as metrics
-from fcs.plan import Plan, devices, plan, record_format, solver_for
+from fcs.plan import Plan, devices, folder, plan, record_format, solver_for
 from fcs.predictor import Predictor
 from fcs.progress import Progress
 from fcs.records import Batch
@@ -28,6 +28,7 @@ from fcs.run import Run
 from fcs.shards.layout import run_file
 from fcs.shards.ledger import Ledger
 from fcs.shards.parts import Row
+from fcs.shards.progress import look_over
 from fcs.shards.reopen import retry_failed
 from fcs.shards.run import fingerprint, pin
 from fcs.shards.sources import Source, counts, local_path
@@ -133,8 +134,10 @@ def _ledger(checked: Plan, readers: Readers, place: Place) -> Ledger:
 def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
     """Sample whatever is not done yet, together with any other process on the same folder."""
     run = checked.run
-    readers = Readers(checked.sources, record_format(run, solver.model))
+    # Each worker may be in a shard of its own, and the ledger opens the next.
+    readers = Readers(checked.sources, record_format(run, solver.model), run.data.workers + 8)
     ledger = _ledger(checked, readers, place)
+    look_over(checked.out, checked.sources)  # what it takes back must not look complete below
     totals = ledger.totals()
     if totals.total is None and len(checked.sources) <= COUNTED and all(map(_in_place, checked.sources)):
         ledger.prepare()
@@ -154,6 +157,8 @@ def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
         totals.failed,
         checked.out / "previews",
         _every(run, totals.total),
+        run.previews.max,
+        ledger.failed_elsewhere,
     )
     predictor = Predictor(solver, delivery, stop)
     try:
@@ -218,7 +223,7 @@ def _trainer(run: Run, place: Place) -> L.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        default_root_dir=run.out,
+        default_root_dir=folder(run),
     )
 
 

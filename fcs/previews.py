@@ -15,15 +15,15 @@ LEAST_SIDE = 96  # smaller pictures are enlarged so that a person can see them
 GAP = 4
 
 
-def sheet(batch: Batch, result: Result, reference: Tensor | None) -> bytes | None:
+def sheet(batch: Batch, result: Result, reference: Tensor | None, hidden: bool) -> bytes | None:
     """PNG of up to eight records, one a row: what is given, the result, the reference where there is one.
 
-    None where the batch has no result to show.
+    ``hidden``: the task does not see what is under a mask, so that is grey. None where there is no result to show.
     """
     slots = [slot for slot, valid in enumerate(batch.valid) if valid][:ROWS]
     if not slots:
         return None
-    given = _given(batch)
+    given = _given(batch) if hidden else batch.images.cpu()
     columns = [given, result.images] + ([] if reference is None else [reference.cpu()])
     side = max(max(column.shape[-2:]) for column in columns)
     side *= -(-LEAST_SIDE // side)
@@ -40,7 +40,5 @@ def sheet(batch: Batch, result: Result, reference: Tensor | None) -> bytes | Non
 
 def _given(batch: Batch) -> Tensor:
     """The inputs as the task sees them, ``(N, C, H, W)`` uint8: what is to be generated shows as mid grey."""
-    if not any(record is not None and record.mask is not None for record in batch.records):
-        return batch.images.cpu()
     hidden = (batch.masks > 0).cpu().expand_as(batch.images)
     return torch.where(hidden, torch.tensor(128, dtype=torch.uint8), batch.images.cpu())

@@ -22,7 +22,7 @@ class Run:
         model: which pretrained model.
         task: what is wanted of each record.
         sampler: how it is reached.
-        out: folder for the results.
+        out: folder for the results; ``runs/CONFIG`` if left out, by the last configuration's name.
         seed: fixes, with shard and key, each record's noise.
         steps: noise levels at which the network is asked.
         levels: spacing of the levels: ``even``, or the ``paper``'s.

@@ -67,11 +67,19 @@ def class_path(where: str, name: str) -> str:
 
 def shipped(where: str) -> dict[str, type]:
     """The classes that a section may name in lower case."""
-    module = import_module(CLASSES[where])
-    public = [item for item in vars(module).values() if inspect.isclass(item) and item.__module__.startswith("fcs.")]
-    base = next(item for item in public if item.__name__ in BASES and where.endswith(item.__name__.lower()))
-    chosen = [item for item in public if issubclass(item, base) and item is not base and _from_text(item)]
+    above = base(where)
+    chosen = [item for item in _public(where) if issubclass(item, above) and item is not above and _from_text(item)]
     return {item.__name__.lower(): item for item in sorted(chosen, key=lambda item: item.__name__)}
+
+
+def base(where: str) -> type:
+    """The class that all classes of a section are made of."""
+    return next(item for item in _public(where) if item.__name__ in BASES and where.endswith(item.__name__.lower()))
+
+
+def _public(where: str) -> list[type]:
+    found = vars(import_module(CLASSES[where])).values()
+    return [item for item in found if inspect.isclass(item) and item.__module__.startswith("fcs.")]
 
 
 def _from_text(owner: type) -> bool:
@@ -94,7 +102,10 @@ def class_keys(owner: type, where: str) -> list[Key]:
 
 
 def _parameters(owner: Any, prefix: str) -> Iterator[Key]:
-    hints = get_type_hints(owner if is_dataclass(owner) else owner.__init__)  # type: ignore[misc]
+    try:
+        hints = get_type_hints(owner if is_dataclass(owner) else owner.__init__)  # type: ignore[misc]
+    except NameError as error:  # a class of the user's own, with a name that only the type checker sees
+        raise UsageError.of(prefix.rstrip("."), owner.__qualname__, f"annotations that resolve ({error})") from error
     documented = {p.arg_name: p.description or "" for p in docstring_parser.parse(owner.__doc__ or "").params}
     for name, parameter in inspect.signature(owner).parameters.items():
         meaning = " ".join(documented.get(name, "").split())

@@ -21,7 +21,7 @@ class Data:
         prompt: text for records that have none.
         resize: pictures of another size than the model's: ``none`` fails them, ``crop`` scales the short side and
             crops the centre, ``pad`` scales the long side and pads.
-        workers: processes that read and decode ahead; 0 reads in the main process.
+        workers: threads that read and decode ahead; 0 reads between batches.
     """
 
     shards: str | list[str]

@@ -96,6 +96,42 @@ def test_a_list_is_its_pictures_one_by_one(digits: Model) -> None:
         assert alone.metrics[0]["seed"] == together.metrics[i]["seed"]
 
 
+def test_pictures_are_read_as_records_are(digits: Model) -> None:
+    clear = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    deep = Image.fromarray(np.full((16, 16), 30000, np.uint16))
+    made = fcs.inpaint(digits, [clear, deep], right_half(), steps=1).images
+    assert [np.array(image)[0, 0] for image in made] == [255, round(30000 / 257)]
+
+
+WRONG = {
+    "float image": ({"image": np.zeros((16, 16), np.float32)}, "uint8"),
+    "deep image": ({"image": np.zeros((16, 16), np.uint16)}, "uint8"),
+    "stacked images": ({"image": np.zeros((2, 16, 16), np.uint8)}, r"\(H, W\)"),
+    "tensor": ({"image": torch.zeros(16, 16)}, "PIL"),
+    "no images": ({"image": []}, "one or more"),
+    "mask of ones": ({"mask": np.ones((16, 16), np.uint8)}, "0 to 255"),
+    "float mask": ({"mask": np.ones((16, 16))}, "uint8"),
+    "negative seed": ({"seed": -1}, "seed=-1"),
+    "large seed": ({"seed": 2**63}, "2\\^63"),
+    "levels": ({"levels": "odd"}, "levels=odd"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_would_mean_something_else_is_refused(digits: Model, name: str) -> None:
+    changes, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        fcs.inpaint(digits, **{"image": digit(), "mask": right_half(), "steps": 1, **changes})
+
+
+def test_boolean_masks_and_numpy_seeds(digits: Model) -> None:
+    mask = np.array(right_half())
+    plain = fcs.inpaint(digits, digit(), mask, seed=3, steps=1)
+    other = fcs.inpaint(digits, digit(), mask > 0, seed=np.int64(3), steps=1)
+    assert same(plain.images[0], other.images[0])
+    assert other.metrics[0]["seed"] == 3
+
+
 def test_arrays_are_as_good_as_pictures(digits: Model) -> None:
     picture = fcs.inpaint(digits, digit(), right_half(), steps=STEPS).images[0]
     array = fcs.inpaint(digits, np.array(digit()), np.array(right_half()), steps=STEPS).images[0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from fcs.errors import StorageError, TooManyFailures
 from fcs.progress import Progress
 from fcs.records import Batch, Record, Result, collate
 from fcs.shards.parts import Row
-from fcs.tasks import Inpaint
+from fcs.tasks import Inpaint, Superres
 
 SHAPE = (1, 16, 16)
 
@@ -116,3 +118,42 @@ def test_one_good_record_is_enough_to_go_on() -> None:
     batch = batch_of(records)
     delivery(batch, result_for(batch))
     delivery.close()
+
+
+def test_failures_of_other_processes_count() -> None:
+    records: list[Record | None] = [good(i).failed("bad_image", "torn") for i in range(2)]
+    progress = Progress(None, stream=io.StringIO())
+    for elsewhere in (1, 2):
+        delivery = Delivery(outcome(), lambda *_: None, progress, 3, 0, elsewhere=lambda n=elsewhere: n)
+        delivery(batch_of(records), None)
+        with pytest.raises(TooManyFailures, match="4 records") if elsewhere == 2 else contextlib.nullcontext():
+            delivery.flush()
+        delivery.close()
+
+
+def test_contact_sheets_are_limited_over_all_processes(tmp_path: Path) -> None:
+    progress = Progress(None, stream=io.StringIO())
+    for number in range(4):
+        delivery = Delivery(outcome(), lambda *_: None, progress, previews=tmp_path, every=1, most=2)
+        batch = replace(batch_of([good(0)]), number=number)
+        delivery(batch, result_for(batch))
+        delivery.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shard-00000.png", "shard-00001.png"]
+
+
+def test_a_mask_counts_only_for_a_task_that_needs_it() -> None:
+    record = good(0)
+    mask = torch.zeros(SHAPE, dtype=torch.uint8)
+    mask[:, 8:] = 255
+    batch = batch_of([replace(record, mask=mask)])
+    (inpainted,) = outcome().rows(batch, result_for(batch))
+    (enlarged,) = replace(outcome(), task=Superres(2, degrade=True)).rows(batch, result_for(batch))
+    assert inpainted.scores["psnr_generated"] != inpainted.scores["psnr"]
+    assert enlarged.scores["psnr_generated"] == pytest.approx(enlarged.scores["psnr"])
+
+
+def test_json_that_is_no_unicode_is_handed_through() -> None:
+    extra = {"text": "\ud800 \u00e9"}
+    batch = batch_of([replace(good(0), extra=extra)])
+    (row,) = outcome().rows(batch, result_for(batch))
+    assert json.loads(row.members[1][1])["input"] == extra

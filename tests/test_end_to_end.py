@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from PIL import Image
 
 import fcs
 from fcs.cli.predict import main
+from fcs.records import Record
+from fcs.shards import ShardReader
 
 
 def samples(path: Path) -> dict[str, dict[str, bytes]]:
@@ -201,6 +204,23 @@ def test_a_truncated_shard_gives_its_whole_records(tmp_path: Path, digits_shard:
     with tarfile.open(digits_shard) as tar:
         whole = [m.name.split(".")[0] for m in tar if m.name.endswith(".mask.png") and m.offset_data + m.size <= 20_000]
     assert [row["key"] for row in rows[:-1]][: len(whole) - 1] == whole[: len(whole) - 1]
+
+
+def test_as_many_shards_are_read_at_once_as_there_are_workers(
+    tmp_path: Path, digits_shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, record = next(iter(samples(digits_shard).items()))
+    for number in range(20):
+        write_shard(tmp_path / f"{number:02d}.tar", [{**record, "__key__": key}])
+    all_open, read = threading.Barrier(20), ShardReader.record
+
+    def together(reader: ShardReader, number: int) -> Record:
+        all_open.wait(60)
+        return read(reader, number)
+
+    monkeypatch.setattr(ShardReader, "record", together)
+    shards = [f"data.shards={tmp_path}/*.tar", "data.workers=20", "data.batch_size=1", "steps=1", "sampler=ddim"]
+    assert main(["--config", "digits_inpaint", f"out={tmp_path}/o", *shards]) == 0
 
 
 def test_own_seed_wins(tmp_path: Path, digits_shard: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 from fcs.errors import StorageError
 from fcs.shards import Ledger, Row, Source, Work, committed, describe, parts, pin, retry_failed
 from fcs.shards.claims import Claims, identity
+from fcs.shards.summary import failures, summarize
 
 COUNTS = (7, 0, 21, 4)
 SOURCES = [Source(f"/in/{name}.tar", name, 1, 1.0) for name in ("a", "b/empty", "b/c", "d")]
@@ -461,6 +462,41 @@ def test_results_that_are_gone_are_computed_again(
 
 
 # Claims
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}"])
+@pytest.mark.parametrize("limit", [None, 28])
+def test_a_damaged_commit_record_is_made_again(tmp_path: Path, text: str, limit: int | None) -> None:
+    finish(tmp_path, limit=limit)
+    whole = outputs(tmp_path)
+    (tmp_path / "shards" / "b" / "c.json").write_text(text)
+    done = set()
+    with closing(ledger(tmp_path, limit=limit)) as book:
+        for item in book.work(wait=False):
+            done.add(item.source)
+            do(book, item)
+    assert done == {2}
+    assert outputs(tmp_path) == whole
+
+
+def test_rows_that_are_gone_are_storage(tmp_path: Path) -> None:
+    finish(tmp_path)
+    path = tmp_path / "metrics" / "a.parquet"
+    path.write_bytes(b"x")
+    with pytest.raises(StorageError, match=r"a\.parquet"):
+        summarize(tmp_path)
+    path.unlink()
+    with pytest.raises(StorageError, match=r"a\.parquet"):
+        failures(tmp_path, 5)
+
+
+def test_failures_elsewhere(tmp_path: Path) -> None:
+    with closing(ledger(tmp_path)) as before:
+        do(before, next(before.work()), fail=lambda index: True)
+    with closing(ledger(tmp_path)) as one, closing(ledger(tmp_path)) as two:
+        assert two.failed_elsewhere() == 0
+        do(one, next(one.work()), fail=lambda index: True)
+        assert (one.failed_elsewhere(), two.failed_elsewhere()) == (0, 2)
 
 
 def claim(out: Path, **owner: object) -> Path:

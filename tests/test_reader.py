@@ -331,6 +331,10 @@ def test_broken_pictures_are_named(tmp_path: Path) -> None:
     assert codes([one(tmp_path, {"txt": b"x"})]) == [("k", "missing_image")]
 
 
+def test_what_is_no_picture_is_named_the_same_each_time(tmp_path: Path) -> None:
+    assert one(tmp_path, {"png": b"hello"}).error == "bad_image: no PNG, JPEG, WEBP"
+
+
 def test_text_json_and_seed(tmp_path: Path) -> None:
     found = one(tmp_path, {"png": picture(), "txt": "ein Äpfel\n".encode(), "json": b'{"seed": 3, "x": [1]}'})
     assert (found.prompt, found.extra, found.seed) == ("ein Äpfel", {"seed": 3, "x": [1]}, 3)
@@ -391,6 +395,15 @@ def test_remote_shards() -> None:
         assert reader.record(0).error is None
     with pytest.raises(StorageError):
         ShardReader(Source("memory://bucket/gone.tar", "gone", 1, ""), FORM)
+
+
+def test_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(url: str) -> None:
+        raise RuntimeError("no route to host")  # as the clients of stores raise errors of their own
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", fail)
+    with pytest.raises(StorageError, match="no route to host"):
+        resolve("memory://bucket/x.tar")
 
 
 def test_a_missing_file_is_storage(tmp_path: Path) -> None:

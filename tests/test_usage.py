@@ -71,7 +71,19 @@ MISTAKES = {
     "out=s3://bucket/x": ["out=s3://bucket/x", "a folder"],
     "nonsense": ["nonsense", "key=value"],
     "--batch=3": ["batch=3", "known key"],
-    "seed=${sed}": ["sed"],
+    "seed=${sed}": ["seed=${sed}"],
+    "seed=${seed}": ["seed=${seed}", "interpolation"],
+    "data.prompt=${": ["data.prompt=${", "interpolation"],
+    "out=${oc.env:FCS_NOT_SET}": ["out=${oc.env:FCS_NOT_SET}", "interpolation"],
+    "data.prompt=\udce9": ["data.prompt=", "UTF-8"],  # as Python reads a byte that is none
+    "out=": ["out=", "a folder"],
+    f"out={'a' * 300}": ["out=aaa", "a name that the file system takes"],
+    "task.init_args=5": ["task.init_args=5", "the arguments of the class"],
+    "task=builtins.int": ["task=builtins.int", "a task"],
+    "task=fcs.tasks.Task": ["task=fcs.tasks.Task", "all of its methods"],
+    "sampler.difference=1e400": ["sampler.direction.difference=inf", "a finite number"],
+    "sampler.step_sizes=[.nan]": ["sampler.step_sizes=nan", "a finite number"],
+    "guidance=inf": ["guidance=inf", "a finite number"],
 }
 
 
@@ -127,6 +139,12 @@ def test_a_folder_that_is_no_model(here: Path, capsys: pytest.CaptureFixture[str
     (here / "folder").mkdir()
     line = refused(capsys, "--config", "digits_inpaint", "model.name=./folder")
     assert "model_index.json" in line
+
+
+def test_a_model_index_of_another_shape(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "folder").mkdir()
+    (here / "folder" / "model_index.json").write_text('{"unet": 5}')
+    assert "model.name=./folder" in refused(capsys, "--config", "digits_inpaint", "model.name=./folder")
 
 
 def test_another_configuration_on_a_pinned_out(
@@ -193,3 +211,83 @@ def test_the_command_itself(here: Path) -> None:
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1
     assert "did you mean format?" in ended.stderr
+
+
+FILES = {
+    "data.batch_size: 4": ["data.batch_size=4", "keys below keys"],
+    "seed: 1\nseed: 2": ["--config=mine.yaml", "seed", "line 2"],
+    "seed: ???": ["seed=???", "a value"],
+    'out: "a\\0b"': ["out=", "without zero bytes"],
+    "task: {class_path: inpaint, init_args: [1]}": ["task.init_args=[1]", "the arguments of the class"],
+}
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_a_mistake_in_a_file(text: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "mine.yaml").write_text(text)
+    line = refused(capsys, "--config", "digits_inpaint", "--config", "mine.yaml")
+    for part in FILES[text]:
+        assert part in line
+    assert [path.name for path in here.iterdir()] == ["mine.yaml"]
+
+
+def test_a_config_whose_name_is_too_long(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--config=aaa" in refused(capsys, "--config", "a" * 300)
+
+
+def test_whole_numbers_are_text_where_text_is_wanted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "mine.yaml").write_text("trainer: {precision: 32}\nnegative_prompt: 5\n")
+    arguments = ["--config", "digits_inpaint", "--config", "mine.yaml", "--print-config", "data.prompt=${seed}"]
+    assert main([*arguments, "seed=7", "trainer.devices=2"]) == 0
+    text = capsys.readouterr().out
+    for line in ("precision: '32'", "negative_prompt: '5'", "prompt: '7'", "devices: 2"):
+        assert line in text
+
+
+MINE = """
+from fcs.tasks import Inpaint
+
+class Task(Inpaint):
+    def __init__(self, strength: float = 1.0) -> None:
+        super().__init__()
+
+class Unresolved(Inpaint):
+    def __init__(self, strength: "Strength" = 1.0) -> None:
+        super().__init__()
+"""
+
+
+def test_a_class_of_ones_own(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "mine_in_usage.py").write_text(MINE)
+    (here / "broken_in_usage.py").write_text("raise RuntimeError('boom')")
+    monkeypatch.syspath_prepend(here)
+    mistakes = {
+        ("task=mine_in_usage.Task", "task.strength=abc"): ["task.strength=abc", "a number"],
+        ("task=mine_in_usage.Unresolved",): ["task=Unresolved", "Strength"],
+        ("task=broken_in_usage.Task",): ["task=broken_in_usage.Task", "boom"],
+    }
+    for arguments, parts in mistakes.items():
+        line = refused(capsys, "--config", "digits_inpaint", *arguments)
+        assert all(part in line for part in parts), line
+
+
+def test_out_is_a_link_to_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "dangling").symlink_to(here / "nowhere" / "x")
+    assert "out=dangling" in refused(capsys, "--config", "digits_inpaint", "out=dangling")
+
+
+def test_out_below_home(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here / "home"))
+    (here / "home").mkdir()
+    assert main(["--config", "digits_inpaint", "--prepare", "out=~/o"]) == 0
+    assert (here / "home" / "o" / "run.json").exists()
+    assert [path.name for path in here.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"name": "another program"}', '{"settings": {}, "shards": [{}]}'])
+def test_a_run_json_that_is_not_ours(text: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "o").mkdir()
+    (here / "o" / "run.json").write_text(text)
+    line = refused(capsys, "--config", "digits_inpaint", "out=o")
+    assert "out=o: expected a folder of ours" in line
+    assert (here / "o" / "run.json").read_text() == text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +30,10 @@ class Schedule:
         """Levels for sampling in ``steps`` steps.
 
         Raises:
-            UsageError: a number of steps that the schedule does not have, or the paper's spacing of a flow.
+            UsageError: a number of steps that the schedule does not have, an unknown spacing, or the paper's of a flow.
         """
+        if spacing not in get_args(Spacing):
+            raise UsageError.of("levels", spacing, " or ".join(get_args(Spacing)))
         if self.alphas_cumprod is None:
             if spacing == "paper":
                 raise UsageError.of("levels", spacing, "even for a flow model (the paper's are a diffusion's)")

@@ -109,8 +109,8 @@ def load(found: Found, autocast: torch.dtype | None = None) -> Model:
     Raises:
         UsageError: files that are no model of a known layout.
     """
-    loader = _load_single_file if found.path.is_file() else _loader(found)
     try:
+        loader = _load_single_file if found.path.is_file() else _loader(found)
         return loader(found, autocast).eval().requires_grad_(False)
     except UsageError:
         raise

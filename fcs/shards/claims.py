@@ -18,13 +18,18 @@ HEARTBEAT = 20.0
 
 
 def identity() -> dict[str, str | int]:
-    """Who this process is: host, boot, pid, and the SLURM job with its restart count where there is one."""
+    """Who this process is: host, boot, pid, and the SLURM job where there is one.
+
+    Of the job its restart count; of an array also the task and how many tasks there are (0 without an array).
+    """
     return {
         "host": socket.gethostname(),
         "boot_id": _boot(),
         "pid": os.getpid(),
         "job": os.environ.get("SLURM_JOB_ID", ""),
         "restart": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
+        "task": os.environ.get("SLURM_ARRAY_TASK_ID", ""),
+        "array": int(os.environ.get("SLURM_ARRAY_TASK_COUNT") or 0),
     }
 
 

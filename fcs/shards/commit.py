@@ -22,8 +22,9 @@ MERGE = "merge.json"
 
 
 def committed(out: Path, stem: str) -> dict[str, Any] | None:
-    """The commit record of a shard, or None where it has none."""
-    return read_json(commit_file(out, stem))
+    """The commit record of a shard, or None where it has none, or one that is damaged."""
+    record = read_json(commit_file(out, stem))
+    return record if record is not None and {"counts", "files", "timings"} <= record.keys() else None
 
 
 def intact(out: Path, record: dict[str, Any]) -> bool:
@@ -37,7 +38,7 @@ def intact(out: Path, record: dict[str, Any]) -> bool:
 def is_complete(out: Path, stems: Sequence[str], limit: int | None = None) -> bool:
     """True where each shard is committed, or those are that hold the first ``limit`` records."""
     if limit is None:
-        return all(commit_file(out, stem).exists() for stem in stems)
+        return all(committed(out, stem) is not None for stem in stems)
     for stem in stems:
         if limit <= 0:
             break

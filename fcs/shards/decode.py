@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fcs.records import Record
 from fcs.shards.tars import SLOTS, Entry
@@ -126,7 +126,9 @@ def _picture(data: bytes, mode: Literal["L", "RGB"], what: str = "") -> Image.Im
         if image.width * image.height > MAX_PIXELS:
             raise _BadRecordError("too_large", f"{what}{_size(image)}, allowed are {MAX_PIXELS} pixels")
         image.load()
-        return _eight_bit(_upright(image), mode, flat=not what)
+        return eight_bit(image, mode, flat=not what)
+    except UnidentifiedImageError as error:
+        raise _BadRecordError("bad_image", f"{what}no {', '.join(_FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _BadRecordError("too_large", f"{what}{error}") from error
     except (_BadRecordError, MemoryError):
@@ -143,7 +145,15 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _eight_bit(image: Image.Image, mode: Literal["L", "RGB"], flat: bool) -> Image.Image:
+def eight_bit(image: Image.Image, mode: Literal["L", "RGB"], flat: bool) -> Image.Image:
+    """A picture as a record's is read: upright by its EXIF orientation, 16 bit scaled to 8.
+
+    Args:
+        image: any of Pillow's.
+        mode: wanted.
+        flat: put transparency on white; otherwise it is dropped, as a mask's is.
+    """
+    image = _upright(image)
     if image.mode.startswith("I"):  # 16 bit grey; PIL would clip
         deep = np.asarray(image).astype(np.int64).clip(0, 65535)
         image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))

@@ -20,7 +20,7 @@ from fcs.shards.progress import Totals, look_over, totals
 from fcs.shards.reopen import expand
 from fcs.shards.sources import Source
 from fcs.shards.summary import write_summary
-from fcs.shards.workers import Worker
+from fcs.shards.workers import Worker, failures
 
 SLICE = 8
 _MERGE = "merge"
@@ -55,7 +55,7 @@ class Ledger:
         stale: float = STALE,
         heartbeat: float = HEARTBEAT,
     ) -> None:
-        """Describe this process's share; nothing is read or written yet.
+        """Describe this process's share; nothing is written yet.
 
         Args:
             out: folder of the run, pinned.
@@ -79,6 +79,7 @@ class Ledger:
         self.fingerprint, self.info = fingerprint, dict(info or {})
         self.claims = Claims(self.out, stale, heartbeat)
         self.worker = Worker(self.out, self.claims.me)
+        self._failures_before = failures(self.out)
         self._length = length
         self._counts: dict[int, int] = {}
         self._done: set[int] = set()
@@ -151,6 +152,10 @@ class Ledger:
     def totals(self) -> Totals:
         """Records ok and failed so far over all processes, and how many there are in all."""
         return totals(self.out, self.sources, self.limit, self._counts)
+
+    def failed_elsewhere(self) -> int:
+        """Records that failed in other processes since this one began, as far as they have told."""
+        return failures(self.out) - self._failures_before - self.worker.failed
 
     def prepare(self) -> list[int]:
         """Records of each shard that the run needs, in order; opens those that are not committed."""

@@ -66,15 +66,24 @@ def look_over(out: Path, sources: Sequence[Source]) -> None:
         StorageError: OUT cannot be read or written.
     """
     for source in sources:
-        record = commit.committed(out, source.stem)
-        # What was committed just now may not be visible on this host yet.
-        if record is None or time.time() - record["timings"]["committed"] < SETTLED:
-            continue
-        if not commit.intact(out, record):
+        if damaged(out, source.stem):
             log.warning("%s: its results are not as they were committed; computing it again", source.stem)
             for path in (summary_file(out), commit_file(out, source.stem)):
                 with storage(path), suppress(FileNotFoundError):
                     os.unlink(path)
+
+
+def damaged(out: Path, stem: str) -> bool:
+    """Whether a shard was committed and its files are not there as its commit record says, or that is damaged.
+
+    Raises:
+        StorageError: OUT cannot be read.
+    """
+    record = commit.committed(out, stem)
+    if record is None:  # looked at once more: it may have come between the looks
+        return commit_file(out, stem).exists() and commit.committed(out, stem) is None
+    # What was committed just now may not be visible on this host yet.
+    return time.time() - record["timings"]["committed"] >= SETTLED and not commit.intact(out, record)
 
 
 def _in_parts(out: Path, stem: str) -> tuple[int, int]:

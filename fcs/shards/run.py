@@ -45,9 +45,15 @@ def pin(out: Path, run: dict[str, Any]) -> None:
     if pinned is None and not path.exists() and write_exclusive(path, to_json(run)):
         return
     pinned = read_json(path) if pinned is None else pinned
-    if pinned is None:
-        raise UsageError.of("out", out, f"a folder of ours; {path} is damaged")
+    if pinned is None or not _is_ours(pinned):
+        raise UsageError.of("out", out, f"a folder of ours; {path} is damaged, or another program's")
     _compare(out, pinned, json.loads(json.dumps(run)))
+
+
+def _is_ours(pinned: dict[str, Any]) -> bool:
+    shards = pinned.get("shards")
+    named = isinstance(shards, list) and all(isinstance(shard, dict) and "stem" in shard for shard in shards)
+    return named and isinstance(pinned.get("settings"), dict)
 
 
 def read_run(out: Path) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _expand(pattern: str) -> dict[str, dict[str, Any]]:
         raise UsageError.of(KEY, pattern, f"a path, glob or URL ({error})") from error
     except FileNotFoundError as error:
         raise UsageError.of(KEY, pattern, "an existing file") from error
-    except OSError as error:
+    except Exception as error:  # every remote store has its own
         raise StorageError(f"{pattern}: {error}") from error
 
 

@@ -6,9 +6,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fcs.errors import StorageError
 from fcs.shards import parts
 from fcs.shards.commit import committed, is_complete
 from fcs.shards.files import storage, to_json, write_replace
@@ -62,17 +64,23 @@ def failures(out: Path, most: int) -> list[tuple[str, str | None, str]]:
         if record is None or not record["counts"]["failed"] or len(found) >= most:
             continue
         path = metrics_file(out, shard["stem"])
-        with storage(path):
-            rows = pq.read_table(path, columns=["key", "status", "error"])
+        rows = _read(path, ["key", "status", "error"])
         for row in rows.filter(pc.equal(rows["status"], "failed")).to_pylist():
             found.append((shard["stem"], row["key"], row["error"]))
     return found[:most]
 
 
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    try:
+        with storage(path):
+            return pq.read_table(path, columns=columns)
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise StorageError(f"{path}: missing or damaged, though it was committed") from error
+
+
 def _sums(path: Path) -> dict[str, tuple[float, int]]:
     """Sum and number of values per metric of one shard."""
-    with storage(path):
-        rows = pq.read_table(path)
+    rows = _read(path)
     rows = rows.filter(pc.equal(rows["status"], "ok"))
     names = [name for name in rows.column_names if name not in parts.FIXED or name == "residual"]
     return {name: (pc.sum(rows[name]).as_py() or 0.0, pc.count(rows[name]).as_py()) for name in names}
