@@ -158,11 +158,12 @@ def devices(run: Run) -> int:
     """How many processes this machine gets.
 
     Raises:
-        UsageError: more GPUs are asked for than there are.
+        UsageError: more are asked for than the machine has GPUs, or cores where it has none.
     """
     gpus = torch.cuda.device_count()
     if run.trainer.devices == "auto":
         return max(gpus, 1)
-    if gpus and run.trainer.devices > gpus:
-        raise UsageError.of("trainer.devices", run.trainer.devices, f"at most the {gpus} GPUs of this machine")
+    most, what = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "cores")
+    if run.trainer.devices > most:
+        raise UsageError.of("trainer.devices", run.trainer.devices, f"at most the {most} {what} of this machine")
     return int(run.trainer.devices)

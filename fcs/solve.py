@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fcs.errors import UsageError
 from fcs.levels import Level, Spacing
 from fcs.models.base import Model
 from fcs.records import Batch, Result
@@ -29,6 +30,9 @@ class Solver:
         levels: their spacing.
         guidance: diffusers' guidance_scale; 1 is none.
         negative_prompt: prompt of guidance's other branch.
+
+    Raises:
+        UsageError: a sampler that cannot work with the task's constraint.
     """
 
     model: Model
@@ -38,6 +42,12 @@ class Solver:
     levels: Spacing = "even"
     guidance: float = 1.0
     negative_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        if not issubclass(self.task.makes, self.sampler.needs):
+            kind, task = self.sampler.needs.__name__, type(self.task).__name__.lower()
+            name = type(self.sampler).__name__.lower()
+            raise UsageError.of("sampler", name, f"a sampler for task={task}; this one needs a constraint {kind}")
 
     @torch.no_grad()
     def __call__(self, batch: Batch, watch: Callable[[], None] = lambda: None) -> Result:

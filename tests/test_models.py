@@ -216,8 +216,14 @@ def test_a_single_file_that_is_no_checkpoint_is_one_line(tmp_path: Path, content
     one_line(error, "model.name=", "expected")
 
 
-def test_the_hash_is_the_weights(tiny_sd: Path, tmp_path: Path) -> None:
+def test_the_hash_is_the_weights_and_how_they_are_used(tiny_sd: Path, tmp_path: Path) -> None:
     folder = copy(tiny_sd, tmp_path / "elsewhere")
+    assert find(str(folder)).sha256() == find(str(tiny_sd)).sha256()
+    schedule = folder / "scheduler" / "scheduler_config.json"
+    before = schedule.read_text()
+    schedule.write_text(before.replace("epsilon", "v_prediction"))
+    assert find(str(folder)).sha256() != find(str(tiny_sd)).sha256()
+    schedule.write_text(before)
     assert find(str(folder)).sha256() == find(str(tiny_sd)).sha256()
     file = folder / "vae" / "diffusion_pytorch_model.safetensors"
     state = load_file(file)

@@ -13,7 +13,6 @@ from fcs.constraint import Known, Measured
 from fcs.denoiser import Denoiser, Guided
 from fcs.directions import Direction, Exact, Gradient, Local
 from fcs.directions import Newton as NewtonDirection
-from fcs.errors import UsageError
 from fcs.levels import Level, ddpm_levels, flow_levels, pairs
 from fcs.rows import RowNoise
 from fcs.samplers import DDIM, Newton, Replacement, Sampler, ddim
@@ -288,7 +287,7 @@ def test_replacement_ends_on_the_known_entries(small_network: nn.Module, abar: T
 
 def test_replacement_needs_known_entries(small_network: nn.Module, abar: Tensor) -> None:
     measured, denoise = Measured(targets(), lambda x: x, lambda x: x), Guided(Denoiser(small_network, "eps"))
-    with pytest.raises(UsageError, match="sampler=replacement"):
+    with pytest.raises(TypeError, match="expected the constraint Known"):
         Replacement()(targets(), ddpm_levels(abar, 2), denoise, measured, noise())
 
 

@@ -60,3 +60,9 @@ def test_noise_is_standard_normal() -> None:
     assert (noise.mean(1).abs() < 4 / 50_000**0.5).all()
     assert ((noise.square().mean(1) - 1).abs() < 4 * (2 / 50_000) ** 0.5).all()
     assert dot(noise[:1], noise[1:]).abs() / 50_000 < 4 / 50_000**0.5
+
+
+def test_all_bits_of_a_seed_count() -> None:
+    low, high = RowNoise([7, 7 + 2**32])([4]), RowNoise([7, 7 + 2**62])([4])
+    assert not torch.equal(low[0], low[1])
+    assert not torch.equal(high[0], high[1])

@@ -104,6 +104,17 @@ def test_a_scale_that_the_model_does_not_have(scale: int, here: Path, capsys: py
     assert list(here.iterdir()) == []
 
 
+def test_a_sampler_that_the_task_has_no_constraint_for(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "--config", "digits_superres", "sampler=replacement")
+    assert "sampler=replacement" in line
+    assert list(here.iterdir()) == []
+
+
+def test_more_processes_than_cores(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "trainer.devices=9999" in refused(capsys, "--config", "digits_inpaint", "trainer.devices=9999")
+    assert list(here.iterdir()) == []
+
+
 def test_unknown_config_names_the_nearest(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "--config", "digits_inpant")
     assert "--config=digits_inpant" in line

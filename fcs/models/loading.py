@@ -26,6 +26,7 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt", "*/vocab.json"]
 HUB_FILES += ["*/diffusion_pytorch_model.safetensors", "*/diffusion_pytorch_model-*-of-*.safetensors"]
 HUB_FILES += ["*/model.safetensors", "*/model-*-of-*.safetensors"]
+HASHED = (".safetensors", ".json", ".txt")
 SINGLE_FILE_KEY = "model.diffusion_model.input_blocks.0.0.weight"  # in every Stable Diffusion checkpoint
 UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 PREDICTS: dict[str, Predicts] = {"epsilon": "eps", "v_prediction": "v"}
@@ -51,8 +52,9 @@ class Found:
         return self.name if self.revision is not None else self.path.resolve().name
 
     def sha256(self) -> str:
-        """Hash over all weights, by relative name and content."""
-        files = [self.path] if self.path.is_file() else sorted(self.path.rglob("*.safetensors"))
+        """Hash over all weights and what says how they are used (configs, schedule, tokens), by name and content."""
+        parts = (path for path in self.path.glob("*/*") if path.suffix in HASHED)
+        files = [self.path] if self.path.is_file() else sorted(parts)
         digest = hashlib.sha256()
         for file in files:
             digest.update(str(file.relative_to(self.path)).encode() + b"\0")

@@ -15,7 +15,13 @@ Noise = Callable[[Sequence[int]], Tensor]
 
 
 class Sampler(ABC):
-    """Walks down the levels; ``step`` says what happens at each."""
+    """Walks down the levels; ``step`` says what happens at each.
+
+    Attributes:
+        needs: the kind of constraint that it can work with.
+    """
+
+    needs: type[Constraint] = Constraint
 
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from fcs.constraint import Constraint, Known
-from fcs.errors import UsageError
 from fcs.levels import Level
 from fcs.samplers.base import Denoise, Noise, Sampler, ddim
 
@@ -26,9 +25,11 @@ class Replacement(Sampler):
     For inpainting only.
     """
 
+    needs = Known
+
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
         if not isinstance(constraint, Known):
-            raise UsageError("sampler=replacement: expected a task with known entries (inpaint)")
+            raise TypeError(f"{type(constraint).__name__}: expected the constraint Known")
         x = ddim(x, denoise(x, t), t, s, randn)
         noised = s.alpha * constraint.target + s.sigma * randn(x.shape[1:])
         return constraint.known * noised + (1 - constraint.known) * x

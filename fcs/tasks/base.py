@@ -17,9 +17,11 @@ class Task(ABC):
 
     Attributes:
         needs_mask: whether a record without a mask fails (``missing_mask``).
+        makes: the kind of constraint it makes.
     """
 
     needs_mask: bool = False
+    makes: type[Constraint] = Constraint
 
     def prepare(self, model: Model) -> None:  # noqa: B027 (most tasks need nothing)
         """Load what the task itself needs and check that it fits the model; called once, before any record is read.

@@ -31,6 +31,7 @@ class Inpaint(Task):
     """
 
     needs_mask = True
+    makes = Known
 
     def __init__(self, paste: bool = True, hole: Literal["grey", "fill"] = "fill", erode: int = 0) -> None:
         if erode < 0:
