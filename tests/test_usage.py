@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import DIGITS_RUN
 
 from fcs.cli.predict import main
+from fcs.solve import Solver
 
 
 @pytest.fixture
@@ -302,3 +304,14 @@ def test_a_run_json_that_is_not_ours(text: str, here: Path, capsys: pytest.Captu
     line = refused(capsys, "--config", "digits_inpaint", "out=o")
     assert "out=o: expected a folder of ours" in line
     assert (here / "o" / "run.json").read_text() == text
+
+
+def test_a_dead_device_is_no_defect_of_ours(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(Solver, "__call__", dead)
+    assert main(["--config", "digits_inpaint", "data.limit=2"]) == 74
+    assert "the device failed: CUDA error" in capsys.readouterr().err

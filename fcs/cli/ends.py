@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from fcs.errors import Interrupted, StorageError, TooManyFailures, UsageError, nearest
+from fcs.errors import Interrupted, StorageError, TooManyFailures, UsageError, first_line, nearest
 
 USAGE = 2
 SOME_FAILED = 3
@@ -16,8 +16,12 @@ TOO_MANY_FAILURES = 4
 DEFECT = 70
 STORAGE = 74
 INTERRUPTED = 75
+DEAD_DEVICE = "AcceleratorError"  # torch's, for what a GPU reports when it can do nothing more
 
-_OUTSIDE = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EPERM)
+_OUTSIDE = {
+    *(errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EPERM),
+    *(errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ENOTCONN),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         return options
 
 
-def run(name: str, work: Callable[[], int]) -> int:
+def ending(name: str, work: Callable[[], int]) -> int:
     """Do the work of a command; returns its exit code. Every way to end early is one line on stderr."""
     try:
         return work()
@@ -66,6 +70,8 @@ def run(name: str, work: Callable[[], int]) -> int:
         traceback.print_exc()
         return _say(name, DEFECT, f"{type(error).__name__}: {error}")
     except Exception as error:
+        if type(error).__name__ == DEAD_DEVICE:  # by name: this must not import torch
+            return _say(name, STORAGE, f"the device failed: {first_line(error)}")
         traceback.print_exc()
         return _say(name, DEFECT, f"{type(error).__name__}: {error}")
 

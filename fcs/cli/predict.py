@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import errno
 import sys
-import traceback
 
-from fcs.errors import Interrupted, StorageError, TooManyFailures, UsageError
+from fcs.cli.ends import Parser, ending
+from fcs.errors import UsageError
 from fcs.signals import Stop
-
-USAGE = 2
-TOO_MANY_FAILURES = 4
-DEFECT = 70
-STORAGE = 74
-INTERRUPTED = 75
 
 HELP = """usage: fcs-predict --config FILE [--config FILE2 ...] [key=value ...]
 
@@ -36,11 +28,6 @@ keys:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UsageError(message)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code. Every way to end early is one line on stderr.
 
@@ -48,31 +35,16 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: those of the command line if left out. A caller in Python gets its signal handlers back; the
             command ignores signals once all is done, so that none spoils its exit code while Python winds down.
     """
-    try:
+
+    def work() -> int:
         with Stop(last=arguments is None) as stop:
             return _run(sys.argv[1:] if arguments is None else arguments, stop)
-    except UsageError as error:
-        return _end(USAGE, error)
-    except TooManyFailures as error:
-        return _end(TOO_MANY_FAILURES, error)
-    except Interrupted as error:
-        return _end(INTERRUPTED, error)
-    except StorageError as error:
-        return _end(STORAGE, error)
-    except BrokenPipeError:
-        return _end(STORAGE, "standard output was closed")
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EPERM):
-            return _end(STORAGE, error)
-        traceback.print_exc()
-        return _end(DEFECT, f"{type(error).__name__}: {error}")
-    except Exception as error:
-        traceback.print_exc()
-        return _end(DEFECT, f"{type(error).__name__}: {error}")
+
+    return ending("fcs-predict", work)
 
 
 def _run(given: list[str], stop: Stop) -> int:
-    parser = _Parser(prog="fcs-predict", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="fcs-predict", add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[])
     for flag in ("--prepare", "--dry-run", "--print-config", "--help", "-h"):
         parser.add_argument(flag, action="store_true")
@@ -97,12 +69,6 @@ def _run(given: list[str], stop: Stop) -> int:
     if flags.prepare:
         return predict.prepare(run, settings)
     return predict.predict(run, settings, stop, given)
-
-
-def _end(code: int, reason: object) -> int:
-    line = " ".join(str(reason).split())
-    print(f"fcs-predict: {line}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""``fcs-report``: what runs gave, one beside the other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from fcs.cli.ends import Parser, ending
+from fcs.errors import UsageError
+
+HELP = """\
+Merges the metrics of the committed shards into OUT/summary.json and prints the means, several runs side by side. May
+be asked while a run goes on. With --to nothing is written into the runs.
+"""
+CODES = """\
+exit codes: 0 done, however far the runs are, 2 usage, 70 defect, 74 storage
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code. Every way to end early is one line on stderr."""
+    return ending("fcs-report", lambda: _report(sys.argv[1:] if arguments is None else arguments))
+
+
+def _report(given: list[str]) -> int:
+    parser = Parser(
+        prog="fcs-report",
+        description=HELP,
+        epilog=CODES,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("out", metavar="OUT", nargs="+")
+    parser.add_argument("--to", metavar="DIR", help="write one summary.json of all runs there, and not into the runs")
+    options = parser.read(given)
+    if options is None:
+        return 0
+    twice = next((out for out in options.out if options.out.count(out) > 1), None)
+    if twice is not None:
+        raise UsageError.of("OUT", twice, "each run once")
+    # Below here torch is imported, which takes a second.
+    from fcs.report import report, table
+
+    found = report([Path(out) for out in options.out], None if options.to is None else Path(options.to))
+    print("\n".join(table(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""A record as its source names it, and keys that are valid in a shard."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+LONGEST = 200  # characters of a key
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A record of a source, nothing of it read or decoded yet.
+
+    Attributes:
+        name: what to call it where it is left out: a path, or a place in a table.
+        key: the key that it would like; made valid and unique later.
+        image, mask, prompt, facts: a file to read, or the content itself; ``facts`` is a JSON object.
+        error: why the source could not give the record, or None.
+    """
+
+    name: str
+    key: str
+    image: Path | bytes = b""
+    mask: Path | bytes | None = None
+    prompt: Path | bytes | None = None
+    facts: Path | bytes | None = None
+    error: str | None = None
+
+
+class Keys:
+    """Makes keys valid and unique; the first of several equal ones stays as it is.
+
+    Only 8 bytes of each key are remembered. Two that agree in them by chance cost the second a number.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def take(self, wanted: str) -> str:
+        """``wanted`` as a key that no earlier call gave."""
+        clean = valid(wanted)
+        key, number = clean, 1
+        while not self._is_new(key):
+            number += 1
+            key = f"{clean}-{number}"
+        return key
+
+    def _is_new(self, key: str) -> bool:
+        mark = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+        new = mark not in self._seen
+        self._seen.add(mark)
+        return new
+
+
+def valid(wanted: str) -> str:
+    """A key without dots, empty folders or unprintable characters; folders of a path stay folders."""
+    text = wanted.encode("utf-8", "replace").decode().replace("\\", "/")
+    parts = [part for part in text.split("/") if part not in ("", ".", "..")]
+    clean = "/".join("".join("_" if c == "." or not c.isprintable() else c for c in part) for part in parts)
+    return clean[:LONGEST].rstrip("/") or "_"

@@ -1,0 +1,83 @@
+"""What runs gave: the means over their committed shards, one run beside another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fcs.errors import UsageError
+from fcs.shards.commit import is_complete
+from fcs.shards.files import to_json, write_replace
+from fcs.shards.layout import summary_file
+from fcs.shards.run import read_run
+from fcs.shards.summary import summarize, write_summary
+
+Summary = Mapping[str, Any]
+
+
+def report(outs: Sequence[Path], to: Path | None = None) -> dict[str, Summary]:
+    """Merge the metrics of runs, finished or not, and write the summaries.
+
+    Args:
+        outs: their folders.
+        to: folder for one ``summary.json`` of all, ``{runs: {NAME: summary}}``, and nothing is written into the
+            runs; by default each run's own ``summary.json`` is written anew.
+
+    Returns:
+        The summary of each run by name: the folder's, or where two have one name, its path.
+
+    Raises:
+        UsageError: a folder has no pinned run.
+        StorageError: something cannot be read or written, or a committed file is missing or damaged.
+    """
+    names = named(outs)
+    for out in outs:
+        read_run(out)  # all are looked at before anything is written
+    if to is not None and to.exists() and not to.is_dir():
+        raise UsageError.of("--to", to, "a folder; it is a file")
+    found = {name: _write(out) if to is None else summarize(out) for name, out in zip(names, outs, strict=True)}
+    if to is not None:
+        write_replace(summary_file(to), to_json({"runs": found}))
+    return found
+
+
+def named(outs: Sequence[Path]) -> list[str]:
+    """A name for each folder: its own, or its path where several have that name."""
+    short = [Path(os.path.abspath(out)).name for out in outs]
+    return [name if short.count(name) == 1 else str(out) for name, out in zip(short, outs, strict=True)]
+
+
+def table(summaries: Mapping[str, Summary]) -> Iterator[str]:
+    """Lines of a table: a column for each run, a row for each metric that one of them has."""
+    metrics = sorted({name for summary in summaries.values() for name, m in summary["metrics"].items() if m["n"]})
+    rows = {
+        "": list(summaries),
+        "complete": ["yes" if summary["complete"] else "no" for summary in summaries.values()],
+        "ok": [str(summary["records"]["ok"]) for summary in summaries.values()],
+        "failed": [str(summary["records"]["failed"]) for summary in summaries.values()],
+        **{name: [_cell(summary["metrics"].get(name)) for summary in summaries.values()] for name in metrics},
+    }
+    widths = [max(len(row[place]) for row in rows.values()) for place in range(len(summaries))]
+    for name, row in rows.items():
+        cells = (f"{cell:>{width}s}" for cell, width in zip(row, widths, strict=True))
+        yield f"{name:16s}  {'  '.join(cells)}"
+
+
+def _cell(metric: Mapping[str, Any] | None) -> str:
+    """Mean and number of records."""
+    return "-" if metric is None or not metric["n"] else f"{metric['mean']:.4f} ({metric['n']})"
+
+
+def _write(out: Path) -> Summary:
+    while True:
+        summary = write_summary(out)
+        # A run that ended meanwhile has written that it is complete; ours, from before, must not stand over it.
+        if summary["complete"] or not _is_complete(out):
+            return summary
+
+
+def _is_complete(out: Path) -> bool:
+    run = read_run(out)
+    return is_complete(out, [shard["stem"] for shard in run["shards"]], run.get("limit"))

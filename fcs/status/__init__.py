@@ -1,0 +1,1 @@
+"""How far a run is, and whether its files are still those that were committed."""
