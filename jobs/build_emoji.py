@@ -1,0 +1,93 @@
+"""Makes the emoji data: glyphs, a split by families of look-alikes, and the evaluation shards.
+
+    python jobs/build_emoji.py --out runs/emoji/data         # what train_emoji.py reads, and full shards
+    python jobs/build_emoji.py --out runs/emoji/data --samples fcs/samples/emoji    # and the small shards
+
+Needs the Debian package fonts-noto-color-emoji (SIL Open Font License), fontTools, and Pillow with Raqm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from emoji.clusters import distances, families, held_out
+from emoji.dataset import Dataset, Entry
+from emoji.glyphs import FONT, Font, glyph_list
+from emoji.shards import write_shard
+
+
+def build(font_file: Path, threshold: float, share: float, least: int, seed: int) -> Dataset:
+    """Draws all glyphs, joins look-alikes to clusters and holds whole clusters out."""
+    font = Font(font_file)
+    glyphs = glyph_list(font)
+    bitmaps = np.stack([font.draw(glyph.codepoints) for glyph in glyphs])
+    distance = distances(bitmaps)
+    clusters = families(glyphs, distance, threshold)
+    out = held_out(clusters, share, least, seed)
+    nearest = np.where(out, distance[:, ~out].min(1), 0)
+    entries = [
+        Entry(
+            key=glyph.key,
+            prompt=glyph.prompt,
+            codepoints=glyph.codepoints,
+            mirrors=glyph.mirrors,
+            cluster=int(cluster),
+            split="held-out" if is_out else "train",
+            distance=round(float(gap), 4),
+        )
+        for glyph, cluster, is_out, gap in zip(glyphs, clusters, out, nearest, strict=True)
+    ]
+    return Dataset(entries, bitmaps, font.version)
+
+
+def draw_records(dataset: Dataset, split: str, count: int, seed: int) -> list[int]:
+    """One random glyph from each of at most `count` random clusters of a split."""
+    generator = np.random.default_rng(seed)
+    members: dict[int, list[int]] = {}
+    for i, entry in enumerate(dataset.entries):
+        if entry.split == split:
+            members.setdefault(entry.cluster, []).append(i)
+    clusters = generator.permutation(sorted(members))[:count]
+    return [int(generator.choice(members[int(cluster)])) for cluster in clusters]
+
+
+def write_shards(dataset: Dataset, folder: Path, count: int, seed: int) -> None:
+    """`seen` and `unseen` with half masks and with box masks, and `sizes.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = {}
+    for name, split in (("seen", "train"), ("unseen", "held-out")):
+        chosen = draw_records(dataset, split, count, seed)
+        for suffix, mask in (("", "half"), ("-box", "box")):
+            path = folder / f"{name}{suffix}.tar"
+            sizes[path.name] = write_shard(path, dataset, chosen, mask, seed)
+    (folder / "sizes.json").write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for glyphs.json, bitmaps.npz, shards/")
+    parser.add_argument("--samples", type=Path, help="folder for small shards of --small records, that ship")
+    parser.add_argument("--font", type=Path, default=FONT, help="NotoColorEmoji.ttf (default: %(default)s)")
+    parser.add_argument("--threshold", type=float, default=0.20, help="distance that joins look-alikes (.20)")
+    parser.add_argument("--share", type=float, default=0.15, help="share of the glyphs held out, at least (.15)")
+    parser.add_argument("--least", type=int, default=210, help="clusters held out, at least (210)")
+    parser.add_argument("--records", type=int, default=256, help="records in each full shard, at most (256)")
+    parser.add_argument("--small", type=int, default=24, help="records in each small shard (24)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of split and renderings (0)")
+    args = parser.parse_args()
+    dataset = build(args.font, args.threshold, args.share, args.least, args.seed)
+    dataset.save(args.out)
+    (args.out / "split.json").write_text(json.dumps(dataset.summary(), indent=1) + "\n")
+    print(json.dumps(dataset.summary(), indent=1), file=sys.stderr)
+    write_shards(dataset, args.out / "shards", args.records, args.seed)
+    if args.samples:
+        write_shards(dataset, args.samples, args.small, args.seed + 1)
+
+
+if __name__ == "__main__":
+    main()

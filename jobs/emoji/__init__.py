@@ -1,0 +1,1 @@
+"""Data and training of emoji-64, the embedded latent diffusion model."""
