@@ -15,7 +15,7 @@ LAYERS = [
     "samplers models clip",
     "tasks metrics shards",
     "solve predictor loader delivery previews progress signals",
-    "run settings schema config plan predict launch api pack status report",
+    "run settings schema checks config plan predict launch api pack status report",
     "cli",
 ]
 LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts.split()}
