@@ -17,8 +17,14 @@ from pathlib import Path
 import pytest
 
 from fcs.errors import StorageError
-from fcs.shards import Ledger, Row, Source, Work, committed, describe, parts, pin, retry_failed
+from fcs.shards import parts
 from fcs.shards.claims import Claims, identity
+from fcs.shards.commit import committed
+from fcs.shards.ledger import Ledger, Work
+from fcs.shards.parts import Row
+from fcs.shards.reopen import retry_failed
+from fcs.shards.run import describe, pin
+from fcs.shards.sources import Source
 from fcs.shards.summary import failures, summarize
 
 COUNTS = (7, 0, 21, 4)

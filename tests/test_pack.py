@@ -27,7 +27,9 @@ from fcs.errors import Interrupted
 from fcs.pack.masks import FRACTIONS, draw
 from fcs.pack.raw import Keys, Raw, valid
 from fcs.pack.write import pack
-from fcs.shards import Format, ShardReader, resolve
+from fcs.shards.decode import Format
+from fcs.shards.reader import ShardReader
+from fcs.shards.sources import resolve
 
 WIDTH, HEIGHT = 20, 12
 FORM = Format(3, HEIGHT, WIDTH)

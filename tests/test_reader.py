@@ -19,7 +19,10 @@ from PIL import Image
 
 from fcs.errors import StorageError, UsageError
 from fcs.records import Record
-from fcs.shards import Format, ShardReader, Source, counts, resolve, tars
+from fcs.shards import tars
+from fcs.shards.decode import Format
+from fcs.shards.reader import ShardReader
+from fcs.shards.sources import Source, counts, resolve
 
 Members = Iterable[tuple[str, bytes]]
 FORM = Format(1, 4, 4)

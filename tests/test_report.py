@@ -11,7 +11,7 @@ import pytest
 from fcs import report as report_module
 from fcs.cli.report import main
 from fcs.report import named, report, table
-from fcs.shards import summarize
+from fcs.shards.summary import summarize
 
 
 @pytest.fixture

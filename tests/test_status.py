@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from fcs.cli.status import lines, main
-from fcs.shards import Ledger, Row, Source, describe, pin, retry_failed
-from fcs.shards import claims as ledger_claims
-from fcs.shards import ledger as ledger_module
-from fcs.status import read, state
+from fcs.shards.ledger import Ledger
+from fcs.shards.parts import Row
+from fcs.shards.reopen import retry_failed
+from fcs.shards.run import describe, pin
+from fcs.shards.sources import Source
 from fcs.status.read import status
 from fcs.status.state import Shard
 
@@ -68,11 +69,6 @@ def out(tmp_path: Path) -> Path:
 def asked(out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
     assert main([str(out), "--json", *more]) == 0
     return json.loads(capsys.readouterr().out)
-
-
-def test_the_ledgers_own_numbers() -> None:
-    assert state.SLICE == ledger_module.SLICE
-    assert read.STALE == ledger_claims.STALE
 
 
 def test_before_anything_is_done(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,11 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from fcs.errors import StorageError, UsageError
-from fcs.shards import Row, Source, describe, fingerprint, parts, pin, retry_failed, rows_schema, summarize
+from fcs.shards import parts
 from fcs.shards.commit import clean, commit, committed, intact
 from fcs.shards.files import replacing, write_exclusive, write_replace
 from fcs.shards.merge import merge
-from fcs.shards.reopen import expand, reopen
+from fcs.shards.parts import Row, rows_schema
+from fcs.shards.reopen import expand, reopen, retry_failed
+from fcs.shards.run import describe, fingerprint, pin
+from fcs.shards.sources import Source
+from fcs.shards.summary import summarize
 
 
 def tree(folder: Path) -> dict[str, bytes]:

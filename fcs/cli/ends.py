@@ -25,7 +25,20 @@ _OUTSIDE = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Options of a command; every mistake in them is a UsageError."""
+    """Options of a command; every mistake in them is a UsageError.
+
+    Args:
+        name: of the command.
+        text: what it does.
+        codes: its exit codes.
+        add_help: whether argparse makes the help text.
+    """
+
+    def __init__(self, name: str, text: str = "", codes: str = "", add_help: bool = True) -> None:
+        form = argparse.RawDescriptionHelpFormatter
+        super().__init__(
+            name, description=text, epilog=codes, allow_abbrev=False, formatter_class=form, add_help=add_help
+        )
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise UsageError(message)

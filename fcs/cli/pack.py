@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from itertools import islice
@@ -42,13 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="fcs-pack",
-        description=HELP,
-        epilog=CODES,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("fcs-pack", HELP, CODES)
     add = parser.add_argument
     add("source", metavar="SOURCE")
     add("out", metavar="OUT")

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: list[str], stop: Stop) -> int:
-    parser = Parser(prog="fcs-predict", add_help=False, allow_abbrev=False)
+    parser = Parser("fcs-predict", add_help=False)
     parser.add_argument("--config", action="append", default=[])
     for flag in ("--prepare", "--dry-run", "--print-config", "--help", "-h"):
         parser.add_argument(flag, action="store_true")

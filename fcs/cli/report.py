@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -24,13 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(given: list[str]) -> int:
-    parser = Parser(
-        prog="fcs-report",
-        description=HELP,
-        epilog=CODES,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("fcs-report", HELP, CODES)
     parser.add_argument("out", metavar="OUT", nargs="+")
     parser.add_argument("--to", metavar="DIR", help="write one summary.json of all runs there, and not into the runs")
     options = parser.read(given)

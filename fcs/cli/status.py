@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -31,13 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _status(given: list[str]) -> int:
-    parser = Parser(
-        prog="fcs-status",
-        description=HELP,
-        epilog=CODES,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("fcs-status", HELP, CODES)
     parser.add_argument("out", metavar="OUT")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
     parser.add_argument(

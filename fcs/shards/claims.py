@@ -7,12 +7,14 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from fcs.shards.files import link, read_json, storage, temp_name
 from fcs.shards.layout import claims_folder
 
+SLICE = 8  # batches that are claimed together
 STALE = 120.0
 HEARTBEAT = 20.0
 
@@ -96,7 +98,7 @@ class Claims:
             return path.exists()
         if owner.get("id") == self.me["id"]:
             return False
-        if _dead(owner) or _restarted(owner, self.me):
+        if dead(owner) or _restarted(owner, self.me):
             return True
         return self._older(path, fresh)
 
@@ -133,7 +135,8 @@ class Claims:
                     os.utime(path)
 
 
-def _dead(owner: dict[str, object]) -> bool:
+def dead(owner: Mapping[str, object]) -> bool:
+    """Whether an owner's process ran on this host since it was started, and runs no more."""
     me, pid = identity(), owner.get("pid")
     here = bool(me["boot_id"]) and all(owner.get(name) == me[name] for name in ("host", "boot_id"))
     if not here or not isinstance(pid, int):

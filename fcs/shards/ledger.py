@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fcs.shards import commit, parts
-from fcs.shards.claims import HEARTBEAT, STALE, Claims
+from fcs.shards.claims import HEARTBEAT, SLICE, STALE, Claims
 from fcs.shards.files import read_json
 from fcs.shards.layout import claims_folder, commit_file, parts_folder, summary_file
 from fcs.shards.parts import Row
@@ -22,7 +22,6 @@ from fcs.shards.sources import Source
 from fcs.shards.summary import write_summary
 from fcs.shards.workers import Worker, failures
 
-SLICE = 8
 _MERGE = "merge"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import statistics
 import time
 from collections import defaultdict
@@ -20,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from fcs.errors import UsageError
+from fcs.shards.claims import STALE, dead
+from fcs.shards.files import read_json
+from fcs.shards.layout import commit_file, run_file
 from fcs.status.state import Process, Shard, State, Status
 
-STALE = 120.0  # seconds without heartbeat after which a claim is void
 SILENT = 60.0  # seconds without a batch that say nothing of a process
 READERS = 16  # on a network file system each small file costs a round trip
 _PART = re.compile(r"(\d{8})-(\d{8})")
@@ -50,7 +51,7 @@ def status(out: Path, now: float | None = None) -> Status:
 
 def pinned(out: Path) -> dict[str, Any]:
     """The pinned run. Raises UsageError where OUT has none."""
-    run = read_object(out / "run.json")
+    run = read_json(run_file(out))
     if run is None or not isinstance(run.get("shards"), list):
         raise UsageError.of("OUT", out, "the folder of a run; there is no run.json")
     return run
@@ -66,17 +67,8 @@ def commits(out: Path, stems: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def commit(out: Path, stem: str) -> dict[str, Any] | None:
     """The commit record of a shard; None where it has none, or one that is damaged."""
-    record = read_object(out / "shards" / f"{stem}.json")
+    record = read_json(commit_file(out, stem))
     return record if record is not None and {"counts", "files", "timings"} <= record.keys() else None
-
-
-def read_object(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no such file, or no object in it."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _shards(
@@ -118,7 +110,7 @@ class _Sizes:
 
 def _local(path: str) -> dict[str, Any] | None:
     try:
-        return read_object(Path(path))
+        return read_json(Path(path))
     except OSError:  # inputs may lie where this machine has no access; only the total is unknown then
         return None
 
@@ -162,7 +154,7 @@ def _listed(top: Path) -> Iterator[tuple[str, str]]:
 
 
 def _processes(out: Path, now: float, complete: bool) -> tuple[Process, ...]:
-    told = [worker for path in sorted((out / "workers").glob("*.json")) if (worker := read_object(path)) is not None]
+    told = [worker for path in sorted((out / "workers").glob("*.json")) if (worker := read_json(path)) is not None]
     claims = _claims(out)
     workers = {str(worker["id"]).rpartition("-")[2]: worker for worker in told}
     for mark, (_, claim) in claims.items():
@@ -179,27 +171,14 @@ def _claims(out: Path) -> dict[str, tuple[float, dict[str, Any]]]:
     for stem, name in _listed(out / "claims"):
         path = out / "claims" / stem / name
         try:
-            touched, claim = path.stat().st_mtime, read_object(path)
+            touched, claim = path.stat().st_mtime, read_json(path)
         except FileNotFoundError:  # given back meanwhile
             continue
         if claim is not None and "id" in claim:
             mark = str(claim["id"])[:8]
-            touched = 0.0 if _gone(claim) else touched
+            touched = 0.0 if dead(claim) else touched
             found[mark] = max(found.get(mark, (0.0, claim)), (touched, claim), key=lambda pair: pair[0])
     return found
-
-
-def _gone(claim: Mapping[str, Any]) -> bool:
-    """Whether a claim's process ran on this machine since it was started, and runs no more."""
-    try:
-        here = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
-        if (claim["host"], claim["boot_id"]) == (socket.gethostname(), here):
-            os.kill(int(claim["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, KeyError, ValueError):  # not ours to ask, or not to be known
-        pass
-    return False
 
 
 def _process(worker: Mapping[str, Any], touched: float | None, now: float, clock: float, complete: bool) -> Process:

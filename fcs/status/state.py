@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-SLICE = 8  # batches that are claimed together
+from fcs.shards.claims import SLICE
+
 BATCH = 16  # records, where no process has told its batches yet
 
 State = Literal["working", "idle", "lost", "ended"]
