@@ -38,9 +38,8 @@ def train(stage: str, args: argparse.Namespace, dataset: Dataset) -> None:
         return
     minutes = args.minutes or getattr(args, f"minutes_{stage}")
     budget = Budget(steps=args.steps) if args.steps else Budget(minutes=minutes)
-    plan = Plan(
-        args.out, budget, args.seed, args.device, args.precision == "bf16", args.ranks if args.device == "cpu" else 1
-    )
+    ranks = args.ranks if args.device == "cpu" else 1
+    plan = Plan(args.out, budget, args.start, args.seed, args.device, args.precision == "bf16", ranks)
     state = STAGES[stage](dataset, plan)
     options = {"seed": args.seed, "precision": args.precision, "device": args.device, "ranks": plan.ranks}
     (args.out / f"{stage}.json").write_text(json.dumps({**vars(state), "options": options}) + "\n")
@@ -53,6 +52,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, models and grids")
     parser.add_argument("--data", type=Path, default=Path("runs/emoji/data"), help="of build_emoji.py (%(default)s)")
     parser.add_argument("--weights", type=Path, default=Path("fcs/weights/emoji-64"), help="for export (%(default)s)")
+    parser.add_argument("--start", type=Path, help="weights to go on from, such as fcs/weights/emoji-64")
     parser.add_argument("--minutes", type=float, help="of training, for a single stage")
     for stage, minutes in MINUTES.items():
         parser.add_argument(f"--minutes-{stage}", type=float, default=minutes, help="(%(default)s)")

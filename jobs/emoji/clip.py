@@ -85,7 +85,7 @@ def train_clip(dataset: Dataset, plan: Plan) -> State:
     torch.manual_seed(plan.seed)
     prompts = [dataset.entries[i].prompt for i in dataset.indices("train").tolist()]
     tokenizer = make_tokenizer(prompts, plan.folder / "tokenizer")
-    clip = new_clip(tokenizer).to(plan.device)
+    clip = (CLIPModel.from_pretrained(plan.start / "clip") if plan.start else new_clip(tokenizer)).to(plan.device)
     pool = cached_pool(dataset, plan.folder, plan.seed, plan.device)
     loss = Loss(clip, pool, tokenize(tokenizer, prompts).to(plan.device), plan.half)
     average, state = fit(clip, loss, Setting("clip", plan, rate=1e-3, ema=0.99))

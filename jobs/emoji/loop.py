@@ -36,10 +36,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all stages need to know: where, how long, and on what; `half` trains under bf16 autocast."""
+    """What all stages need to know: where, how long, and on what; `half` trains under bf16 autocast.
+
+    With `start`, a folder of finished weights, a stage goes on from these instead of from random ones.
+    """
 
     folder: Path
     budget: Budget
+    start: Path | None = None
     seed: int = 0
     device: str = "cpu"
     half: bool = False

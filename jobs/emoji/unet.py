@@ -106,7 +106,8 @@ def train_unet(dataset: Dataset, plan: Plan) -> State:
     prompts = [dataset.entries[i].prompt for i in dataset.indices("train").tolist()]
     vae = AutoencoderKL.from_pretrained(plan.folder / "vae").to(plan.device)
     latents = cached_latents(dataset, vae, plan.folder, plan.seed, plan.device)
-    unet = new_unet().to(plan.device, memory_format=torch.channels_last)
+    unet = UNet2DConditionModel.from_pretrained(plan.start / "unet") if plan.start else new_unet()
+    unet = unet.to(plan.device, memory_format=torch.channels_last)
     loss = Loss(
         unet,
         latents,

@@ -89,7 +89,8 @@ def reconstruction(y: Tensor, x: Tensor) -> Losses:
 def train_vae(dataset: Dataset, plan: Plan) -> State:
     """Trains, writes the model to `folder/vae` and reconstructions of unseen glyphs to `vae.png`."""
     torch.manual_seed(plan.seed)
-    vae = new_vae().to(plan.device, memory_format=torch.channels_last)
+    vae = AutoencoderKL.from_pretrained(plan.start / "vae") if plan.start else new_vae()
+    vae = vae.to(plan.device, memory_format=torch.channels_last)
     pool = cached_pool(dataset, plan.folder, plan.seed, plan.device).flatten(0, 1)
     average, state = fit(vae, Loss(vae, pool, plan.half), Setting("vae", plan, rate=1.2e-3))
     average.register_to_config(scaling_factor=scaling_factor(average, pool))
