@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils.logging import disable_progress_bar
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from fcs.directions import Newton
 from fcs.errors import UsageError
@@ -122,7 +123,8 @@ def solver_for(plan: Plan) -> Solver:
         UsageError: steps, levels, guidance, or a scale that the model does not have.
     """
     run = plan.run
-    disable_progress_bar()  # one bar for each part of a model says less than our own
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()  # one bar for each part of a model says less than our own
     model = load(plan.found, AUTOCAST[run.trainer.precision])
     model.schedule.levels(run.steps, run.levels)
     run.task.input_shape(model)

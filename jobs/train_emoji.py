@@ -61,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
     parser.add_argument("--precision", choices=("32", "bf16"), default="bf16", help="of training (%(default)s)")
     parser.add_argument("--ranks", type=int, default=2, help="processes, where the device is cpu (%(default)s)")
+    parser.add_argument("--note", default="", help="for export: what else the card should say of this training")
     return parser.parse_args()
 
 
@@ -75,7 +76,7 @@ def main() -> None:
             train(stage, args, dataset)
     if args.stage in ("all", "export"):
         torch.set_num_threads(args.ranks)
-        export(dataset, args.out, args.weights, args.seed, args.device)
+        export(dataset, args.out, args.weights, args.seed, args.device, args.note)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ LICENCE = "SIL Open Font License 1.1"
 CAPTIONS = 128  # samples scored, of each split
 
 
-def export(dataset: Dataset, folder: Path, weights: Path, seed: int, device: str) -> None:
+def export(dataset: Dataset, folder: Path, weights: Path, seed: int, device: str, note: str = "") -> None:
     """Writes the trained parts to `weights` in fp16 and scores what was written, in float32.
 
-    All of it is made beside and renamed, so `weights` is never half a model.
+    All of it is made beside and renamed, so `weights` is never half a model. `note` goes to the card.
     """
     part = weights.with_name(weights.name + ".part")
     write_weights(folder, part)
@@ -34,7 +34,7 @@ def export(dataset: Dataset, folder: Path, weights: Path, seed: int, device: str
     pipeline.set_progress_bar_config(disable=True)
     clip = CLIPModel.from_pretrained(part / "clip").to(device).eval()
     scores = score(pipeline, clip, dataset, folder, seed)
-    card = make_card(pipeline, clip, dataset, folder, scores, device)
+    card = {**make_card(pipeline, clip, dataset, folder, scores, device), "note": note}
     (part / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     (part / "card.md").write_text(card_text(card))
     shutil.rmtree(weights, ignore_errors=True)
@@ -89,6 +89,8 @@ def make_card(
 ) -> dict[str, object]:
     """Data, split, sizes, training and scores."""
     parts = {"unet": pipeline.unet, "vae": pipeline.vae, "clip": clip, "text_encoder": pipeline.text_encoder}
+    training = {stage: training_of(folder / f"{stage}.json") for stage in ("vae", "decoder", "clip", "unet")}
+    minutes = " ".join(f"--minutes-{stage} {about['minutes']}" for stage, about in training.items())
     return {
         "name": "emoji-64",
         "format": "Stable Diffusion's folder: 64 px, factor 4, 4 latent channels, predicts eps",
@@ -100,13 +102,13 @@ def make_card(
         },
         "split": dataset.summary(),
         "parameters": {name: parameters(part) for name, part in parts.items()},
-        "training": {stage: training_of(folder / f"{stage}.json") for stage in ("vae", "decoder", "clip", "unet")},
+        "training": training,
         "hardware": torch.cuda.get_device_name()
         if device != "cpu"
         else f"{platform.machine()} CPU, {os.cpu_count()} cores",
         "software": {"torch": torch.__version__},
         "command": "python jobs/build_emoji.py --out runs/emoji/data && "
-        "python jobs/train_emoji.py --stage all --out runs/emoji/model",
+        f"python jobs/train_emoji.py --stage all --out runs/emoji/model {minutes}",
         "scores": scores,
     }
 

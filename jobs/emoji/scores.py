@@ -41,26 +41,40 @@ def retrieval(clip: CLIPModel, dataset: Dataset, split: str, tokenizer: CLIPToke
 def caption_scores(
     pipeline: StableDiffusionPipeline, clip: CLIPModel, dataset: Dataset, split: str, count: int, seed: int
 ) -> tuple[Scores, Tensor]:
-    """CLIP score (100 x cosine) of samples with their captions minus that with other samples' captions.
+    """Whether samples obey their captions, beside real renderings of the same glyphs; also the samples.
 
-    The interval is the 2.5th to 97.5th percentile of 2000 bootstrap means. Also returns the samples.
+    The same CLIP conditions the UNet and gives the score, so samples can please it without looking like their
+    captions; only the figure of real renderings says how far its word can be trusted.
     """
     glyphs = dataset.indices(split)
     glyphs = glyphs[torch.randperm(len(glyphs), generator=torch.Generator().manual_seed(seed))[:count]]
     prompts = [dataset.entries[i].prompt for i in glyphs.tolist()]
+    ids = tokenize(pipeline.tokenizer, prompts).to(clip.device)
     pictures = sample(pipeline, prompts, seed)
-    images, texts = features(clip, pictures, tokenize(pipeline.tokenizer, prompts).to(clip.device))
-    cosine = 100 * (images @ texts.T)
-    others = (cosine.sum(1) - cosine.diag()) / (len(prompts) - 1)
-    low, mean, high = interval((cosine.diag() - others).cpu().numpy(), seed)
+    real = dataset.renderer()(glyphs, torch.Generator().manual_seed(seed + 4))
     scores: Scores = {
         "captions": len(prompts),
+        "samples": true_minus_shuffled(clip, pictures.to(clip.device), ids, seed),
+        "real": true_minus_shuffled(clip, real.to(clip.device), ids, seed),
+    }
+    return scores, pictures
+
+
+def true_minus_shuffled(clip: CLIPModel, pictures: Tensor, ids: Tensor, seed: int) -> Scores:
+    """CLIP score (100 x cosine) of pictures with their captions minus that with each other's captions.
+
+    The interval is the 2.5th to 97.5th percentile of 2000 bootstrap means.
+    """
+    images, texts = features(clip, pictures, ids)
+    cosine = 100 * (images @ texts.T)
+    others = (cosine.sum(1) - cosine.diag()) / (len(ids) - 1)
+    low, mean, high = interval((cosine.diag() - others).cpu().numpy(), seed)
+    return {
         "true": round(cosine.diag().mean().item(), 2),
         "shuffled": round(others.mean().item(), 2),
         "difference": round(mean, 2),
         "interval": [round(low, 2), round(high, 2)],
     }
-    return scores, pictures
 
 
 def interval(values: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float, float]:
