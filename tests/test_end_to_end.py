@@ -22,7 +22,7 @@ from PIL import Image
 import fcs
 from fcs.cli.predict import main
 from fcs.records import Record
-from fcs.shards import ShardReader
+from fcs.shards.reader import ShardReader
 
 
 def samples(path: Path) -> dict[str, dict[str, bytes]]:
