@@ -197,7 +197,7 @@ class Delivery:
 
     def _preview(self, batch: Batch, result: Result) -> None:
         task = self.outcome.task
-        picture = sheet(batch, result, task.reference(batch), hidden=task.needs_mask)
+        picture = sheet(batch, result, task.given(batch), task.reference(batch))
         if picture is None or self.previews is None:
             return
         name = f"{batch.shard.replace('/', '-')}-{batch.number:05d}.png"

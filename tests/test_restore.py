@@ -14,7 +14,7 @@ from fcs.errors import UsageError
 from fcs.models import Model
 from fcs.operators import Downsample, GaussianBlur, Grey
 from fcs.rows import dot
-from fcs.tasks import KnownPixels, Restore, Superres
+from fcs.tasks import Inpaint, KnownPixels, Restore, Superres
 from fcs.tasks.restore import EncodedMeasured, Perturbed
 
 
@@ -112,3 +112,14 @@ def test_scattered_pixels_are_each_records_own() -> None:
 def test_senseless_arguments_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=r"task\."):
         Restore(Grey(), **arguments)  # type: ignore[arg-type]
+
+
+def test_people_see_what_is_given() -> None:
+    pictures = batch(images(2))
+    assert Superres(4).given(pictures) is pictures.images
+    assert Superres(4, degrade=True).given(pictures).shape == (2, 3, 4, 4)
+    masks = torch.randint(0, 2, (2, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte() * 255
+    masked, hidden = batch(images(2), masks), (masks > 0).expand(2, 3, 16, 16)
+    for task in (KnownPixels(), Inpaint()):
+        assert torch.equal(task.given(masked)[~hidden], masked.images[~hidden])
+        assert (task.given(masked)[hidden] == 128).all()

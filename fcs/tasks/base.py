@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from fcs.constraint import Constraint
@@ -41,6 +42,12 @@ class Task(ABC):
     def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:
         """uint8 ``(N, C, H, W)`` pictures to write."""
         return to_uint8(model.decode(x0))
+
+    def given(self, batch: Batch) -> Tensor:
+        """uint8 ``(N, c, h, w)`` pictures of what the task sees, for people: what a mask hides is mid grey."""
+        if not self.needs_mask:
+            return batch.images
+        return torch.where(batch.masks > 0, 128, batch.images).byte()
 
     def reference(self, batch: Batch) -> Tensor | None:
         """uint8 ``(N, C, H, W)`` pictures to score against, or None where there is no truth."""

@@ -152,6 +152,12 @@ class Restore(Task):
         # Through 8 bits and back: a measurement that comes from a file has gone the same way.
         return to_float(to_uint8(measured))
 
+    def given(self, batch: Batch) -> Tensor:
+        """The measurement, without its noise."""
+        if not self.degrade:
+            return batch.images
+        return to_uint8(self.operator_for(batch).A(to_float(batch.images)))
+
     def reference(self, batch: Batch) -> Tensor | None:
         """The truth where records hold it."""
         return batch.images if self.degrade else None
