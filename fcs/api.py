@@ -16,6 +16,7 @@ from fcs.levels import Spacing
 from fcs.metrics.pictures import scores
 from fcs.models import Model, find
 from fcs.models import load as load_found
+from fcs.pictures import to_pil
 from fcs.records import Batch, Record, collate
 from fcs.samplers import DDIM, Newton, Sampler
 from fcs.shards.decode import eight_bit
@@ -244,9 +245,3 @@ def _checked(array: np.ndarray, what: str) -> np.ndarray:
     if what == "mask" and array.max(initial=0) == 1:
         raise ValueError("mask of 0 and 1: expected 0 to 255, or booleans")
     return array
-
-
-def to_pil(picture: Tensor) -> Image.Image:
-    """A ``(C, H, W)`` uint8 tensor, 1 or 3 channels, as a PIL picture."""
-    array = picture.permute(1, 2, 0).numpy()
-    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)

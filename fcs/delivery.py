@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fcs.errors import TooManyFailures
 from fcs.metrics import pictures as metrics
+from fcs.pictures import to_pil
 from fcs.previews import sheet
 from fcs.progress import Progress
 from fcs.records import Batch, Record, Result
@@ -103,8 +104,7 @@ class Outcome:
 
 def encode(picture: Tensor, form: str) -> bytes:
     """A file of one ``(C, H, W)`` uint8 picture."""
-    array = picture.permute(1, 2, 0).numpy()
-    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    image = to_pil(picture)
     buffer = io.BytesIO()
     if form == "png":
         image.save(buffer, "png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 
@@ -14,6 +15,12 @@ def to_float(pictures: Tensor) -> Tensor:
 def to_uint8(pictures: Tensor) -> Tensor:
     """Floats in [-1, 1] (clipped) to uint8."""
     return ((pictures.float() + 1) * 127.5).round().clamp(0, 255).byte()
+
+
+def to_pil(picture: Tensor) -> Image.Image:
+    """A ``(C, H, W)`` uint8 tensor, 1 or 3 channels, as a PIL picture."""
+    array = picture.permute(1, 2, 0).numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def paste(made: Tensor, given: Tensor, mask: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from fcs.shards.ledger import Ledger
 from fcs.shards.parts import Row
 from fcs.shards.progress import look_over
 from fcs.shards.reopen import retry_failed
-from fcs.shards.run import fingerprint, pin
+from fcs.shards.run import pin
 from fcs.shards.sources import Source, counts, local_path
 from fcs.shards.summary import failures, summarize
 from fcs.signals import Stop
@@ -125,7 +125,7 @@ def _ledger(checked: Plan, readers: Readers, place: Place) -> Ledger:
         limit=run.data.limit,
         rank=place.rank,
         world=place.world,
-        fingerprint=fingerprint(checked.pinned["settings"]),
+        fingerprint=checked.pinned["fingerprint"],
         info={"versions": {name: version(name) for name in PACKAGES}, "card": card},
         scores=metrics.NAMES,
     )
@@ -143,7 +143,7 @@ def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
         ledger.prepare()
         totals = ledger.totals()
     progress = Progress(totals.total, totals.ok + totals.failed)
-    facts = {"model": checked.found.label, "fingerprint": fingerprint(checked.pinned["settings"])}
+    facts = {"model": checked.found.label, "fingerprint": checked.pinned["fingerprint"]}
     numbers = {source.stem: number for number, source in enumerate(checked.sources)}
 
     def finish(batch: Batch, rows: list[Row]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from pathlib import Path
 
 # Read at import, so set first: tests fetch nothing, and small tensors gain nothing from threads.
@@ -199,3 +200,15 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     preprocessor = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
     return folder
+
+
+def samples(path: Path) -> dict[str, dict[str, bytes]]:
+    """Members of a shard by key and suffix."""
+    found: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            key, _, suffix = member.name.partition(".")
+            file = tar.extractfile(member)
+            assert file is not None
+            found.setdefault(key, {})[suffix] = file.read()
+    return found

@@ -16,25 +16,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-from conftest import DIGITS_RUN
+from conftest import DIGITS_RUN, samples
 from PIL import Image
 
 import fcs
 from fcs.cli.predict import main
 from fcs.records import Record
 from fcs.shards.reader import ShardReader
-
-
-def samples(path: Path) -> dict[str, dict[str, bytes]]:
-    """Members of a shard by key and suffix."""
-    found: dict[str, dict[str, bytes]] = {}
-    with tarfile.open(path) as tar:
-        for member in tar:
-            key, _, suffix = member.name.partition(".")
-            file = tar.extractfile(member)
-            assert file is not None
-            found.setdefault(key, {})[suffix] = file.read()
-    return found
 
 
 def picture(data: bytes) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import samples
 from PIL import Image
 
 from fcs.cli.pack import main
@@ -58,15 +59,7 @@ def mask(number: int) -> bytes:
 
 def contents(out: Path) -> dict[str, dict[str, bytes]]:
     """Members by key and suffix, over all shards in order."""
-    found: dict[str, dict[str, bytes]] = {}
-    for path in sorted(out.glob("*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                key, _, suffix = member.name.partition(".")
-                file = tar.extractfile(member)
-                assert file is not None
-                found.setdefault(key, {})[suffix] = file.read()
-    return found
+    return {key: members for path in sorted(out.glob("*.tar")) for key, members in samples(path).items()}
 
 
 def readable(out: Path, form: Format = FORM) -> int:
