@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+SWEEPS = 8  # relaxations a level: within a grey value of the harmonic fill, in the mean
+
 
 def to_float(pictures: Tensor) -> Tensor:
     """uint8 ``(N, C, H, W)`` to float32 in [-1, 1]."""
@@ -38,10 +40,24 @@ def paste(made: Tensor, given: Tensor, mask: Tensor) -> Tensor:
     return blend.round().byte()
 
 
-def fill_holes(pictures: Tensor, known: Tensor) -> Tensor:
-    """Continue the known pixels smoothly into the holes, so that an encoder sees no foreign edge there.
+def without_seam(made: Tensor, given: Tensor, known: Tensor) -> Tensor:
+    """What was made, moved so that it meets the given pixels at the border of the known part.
 
-    A pyramid of averages over known pixels going down, interpolation going up (push-pull, Gortler et al. 1996).
+    The difference at the known pixels is continued harmonically into the hole and added there: Poisson blending
+    (Perez et al. 2003), which keeps the made gradients. Without it the round trip of an autoencoder shows as an edge.
+
+    Args:
+        made, given: ``(N, C, H, W)`` floats.
+        known: ``(N, 1, H, W)`` in {0, 1}, 1 = known.
+    """
+    return made + fill_holes(given - made, known)
+
+
+def fill_holes(pictures: Tensor, known: Tensor) -> Tensor:
+    """Continue the known pixels smoothly into the holes: nearly harmonic there, free at the picture's edge.
+
+    A pyramid of averages over known pixels going down; going up, interpolation and a few relaxations of Laplace's
+    equation (cascadic multigrid, Bornemann and Deuflhard 1996).
 
     Args:
         pictures: ``(N, C, H, W)`` floats.
@@ -52,5 +68,10 @@ def fill_holes(pictures: Tensor, known: Tensor) -> Tensor:
     weight = F.avg_pool2d(known, 2, ceil_mode=True)
     coarse = F.avg_pool2d(pictures * known, 2, ceil_mode=True) / weight.clamp(min=1e-6)
     coarse = fill_holes(coarse, (weight > 0).to(known.dtype))
-    below = F.interpolate(coarse, size=pictures.shape[-2:], mode="bilinear", align_corners=False)
-    return known * pictures + (1 - known) * below
+    filled = F.interpolate(coarse, size=pictures.shape[-2:], mode="bilinear", align_corners=False)
+    for _ in range(SWEEPS):
+        around = F.pad(known * pictures + (1 - known) * filled, (1, 1, 1, 1), mode="replicate")
+        across = around[..., 1:-1, :-2] + around[..., 1:-1, 2:]
+        along = around[..., :-2, 1:-1] + around[..., 2:, 1:-1]
+        filled = (across + along) / 4
+    return known * pictures + (1 - known) * filled

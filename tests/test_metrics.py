@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fcs.metrics.features import RandomFeatures
 from fcs.metrics.pictures import NAMES, scores
+from fcs.metrics.seam import seam
 
 
 def pictures(seed: int, n: int = 3, size: int = 16) -> Tensor:
@@ -69,7 +70,29 @@ def test_nothing_generated_has_no_psnr_generated() -> None:
 
 
 def test_no_reference_has_no_scores() -> None:
-    assert scores(pictures(0), None, right()) == [dict.fromkeys(NAMES)] * 3
+    assert scores(pictures(0), None, None) == [dict.fromkeys(NAMES)] * 3
+    for row in scores(pictures(0), None, right()):
+        assert row["seam"] is not None
+        assert [name for name, value in row.items() if value is not None] == ["seam"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_step_at_the_border_is_the_seam(turned: bool) -> None:
+    mask, ramp = right(2), torch.arange(16).mul(3).expand(2, 3, 16, 16).byte()
+    stepped = torch.where(mask > 0, ramp + 20, ramp)
+    if turned:
+        mask, ramp, stepped = mask.mT, ramp.mT, stepped.mT
+    assert seam(ramp, mask).tolist() == [0, 0]
+    assert seam(stepped, mask).tolist() == [20, 20]
+
+
+def test_a_border_through_noise_is_no_seam() -> None:
+    noise = pictures(0, n=1, size=256)
+    assert seam(noise, right(1, 256)).abs().item() < 9  # of jumps of 85 in the mean
+
+
+def test_no_border_has_no_seam() -> None:
+    assert seam(pictures(0), torch.full((3, 1, 16, 16), 255, dtype=torch.uint8)).isnan().all()
 
 
 def test_small_pictures_have_no_ssim() -> None:

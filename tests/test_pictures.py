@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fcs.pictures import fill_holes, paste, to_float, to_uint8
+from fcs.pictures import fill_holes, paste, to_float, to_uint8, without_seam
 
 SHAPES = [(16, 16), (8, 32), (32, 8), (15, 9), (1, 7), (7, 1)]
 
@@ -85,3 +85,25 @@ def test_filling_rows_are_independent() -> None:
     together = fill_holes(pictures, known)
     for row in range(3):
         assert torch.equal(together[row : row + 1], fill_holes(pictures[row : row + 1], known[row : row + 1]))
+
+
+def test_filling_between_two_edges_is_nearly_harmonic() -> None:
+    """Between a black and a white column the harmonic continuation is a straight ramp."""
+    ramp = torch.linspace(-1, 1, 33).expand(1, 1, 16, 33)
+    known = torch.zeros(1, 1, 16, 33)
+    known[..., 0] = known[..., -1] = 1
+    assert (fill_holes(ramp, known) - ramp).abs().max() < 0.1
+
+
+def test_a_picture_off_by_a_constant_has_no_seam_left() -> None:
+    given, known = rand(2, 3, 16, 16), torch.ones(2, 1, 16, 16)
+    known[..., 8:] = 0
+    torch.testing.assert_close(without_seam(given - 0.3, given, known), given)
+
+
+def test_without_seam_meets_the_given_pixels_and_keeps_a_free_picture() -> None:
+    made, given = rand(2, 3, 16, 16), rand(2, 3, 16, 16, seed=1)
+    known = scattered(2, 16, 16)
+    matched = without_seam(made, given, known)
+    torch.testing.assert_close(known * matched, known * given)
+    assert torch.equal(without_seam(made, given, torch.zeros(2, 1, 16, 16)), made)

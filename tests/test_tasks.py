@@ -122,8 +122,11 @@ def test_paste_gives_the_kept_bytes_back(factor: int) -> None:
     model, pictures, masks = Flat(factor), images(), holes()
     x0 = torch.randn(3, *model.shape, generator=torch.Generator().manual_seed(1))
     made = to_uint8(model.decode(x0))
-    pasted = Inpaint().pictures(x0, batch(pictures, masks), model)
+    pasted = Inpaint(seam="hard").pictures(x0, batch(pictures, masks), model)
     assert torch.equal(pasted, torch.where(masks == 0, pictures, made))
+    blended = Inpaint().pictures(x0, batch(pictures, masks), model)
+    assert torch.equal((masks == 0) * blended, (masks == 0) * pictures)
+    assert not torch.equal(blended, pasted)
     assert torch.equal(Inpaint(paste=False).pictures(x0, batch(pictures, masks), model), made)
 
 

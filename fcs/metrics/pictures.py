@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-NAMES = ("psnr", "psnr_generated", "ssim")
+from fcs.metrics.seam import seam
+
+NAMES = ("psnr", "psnr_generated", "seam", "ssim")
 
 
 def scores(pictures: Tensor, references: Tensor | None, masks: Tensor | None) -> list[dict[str, float | None]]:
-    """PSNR and SSIM over the whole picture, PSNR over its generated part.
+    """PSNR and SSIM over the whole picture, PSNR over its generated part, the seam around that.
 
     Args:
         pictures: uint8 ``(N, C, H, W)`` as written.
@@ -20,19 +22,24 @@ def scores(pictures: Tensor, references: Tensor | None, masks: Tensor | None) ->
         masks: uint8 ``(N, 1, H, W)``, above 0 = generated, or None where all of it was.
 
     Returns:
-        A dictionary a row, in dB for PSNR; None where a score does not exist (no reference, equal pictures, a
-        picture below the 11 pixels of SSIM's window, nothing generated).
+        A dictionary a row, in dB for PSNR, in 8-bit steps for the seam; None where a score does not exist (no
+        reference, equal pictures, a picture below the 11 pixels of SSIM's window, nothing generated, no border).
     """
-    if references is None:
-        return [dict.fromkeys(NAMES) for _ in range(len(pictures))]
-    made, truth = pictures.float() / 255, references.float() / 255
+    columns = {name: torch.full((len(pictures),), math.nan) for name in NAMES}
+    if masks is not None:
+        columns["seam"] = seam(pictures, masks)
+    if references is not None:
+        columns |= _against(pictures.float() / 255, references.float() / 255, masks)
+    return [{name: _finite(values[i].item()) for name, values in columns.items()} for i in range(len(pictures))]
+
+
+def _against(made: Tensor, truth: Tensor, masks: Tensor | None) -> dict[str, Tensor]:
+    """The scores that need a reference; pictures in [0, 1]."""
     psnr = peak_signal_noise_ratio(made, truth, data_range=1.0, reduction="none", dim=(1, 2, 3)).reshape(-1)
     generated = torch.ones_like(made[:, :1]) if masks is None else (masks > 0).float()
     weight = generated.expand_as(made).flatten(1).sum(1)
     error = ((made - truth).square() * generated).flatten(1).sum(1)
-    psnr_generated = -10 * torch.log10(error / weight)
-    columns = {"psnr": psnr, "psnr_generated": psnr_generated, "ssim": _ssim(made, truth)}
-    return [{name: _finite(values[i].item()) for name, values in columns.items()} for i in range(len(made))]
+    return {"psnr": psnr, "psnr_generated": -10 * torch.log10(error / weight), "ssim": _ssim(made, truth)}
 
 
 def _ssim(made: Tensor, truth: Tensor) -> Tensor:

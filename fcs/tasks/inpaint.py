@@ -11,7 +11,7 @@ from torch import Tensor
 from fcs.constraint import Known
 from fcs.errors import UsageError
 from fcs.models.base import Model
-from fcs.pictures import fill_holes, paste, to_float, to_uint8
+from fcs.pictures import fill_holes, paste, to_float, to_uint8, without_seam
 from fcs.records import Batch
 from fcs.tasks.base import Task
 
@@ -21,6 +21,8 @@ class Inpaint(Task):
 
     Args:
         paste: put the given pixels back exactly; false gives the model's raw picture.
+        seam: what becomes of the edge between pasted and made pixels: ``blend`` moves the made part so that it
+            continues the given one, ``hard`` leaves it.
         hole: what the encoder of a latent model sees where nothing is given: ``grey`` as published (it leaks into the
             cells beside the hole), or ``fill``, a smooth continuation of what is given.
         erode: cells of a latent model beside the hole that count as unknown too, since the encoder saw the hole in
@@ -33,10 +35,17 @@ class Inpaint(Task):
     needs_mask = True
     makes = Known
 
-    def __init__(self, paste: bool = True, hole: Literal["grey", "fill"] = "fill", erode: int = 0) -> None:
+    def __init__(
+        self,
+        paste: bool = True,
+        seam: Literal["blend", "hard"] = "blend",
+        hole: Literal["grey", "fill"] = "fill",
+        erode: int = 0,
+    ) -> None:
         if erode < 0:
             raise UsageError.of("task.erode", erode, "0 or more")
         self.paste = paste
+        self.seam = seam
         self.hole = hole
         self.erode = erode
 
@@ -54,5 +63,9 @@ class Inpaint(Task):
 
     def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:
         """The decoded pictures, the given pixels pasted back unless told otherwise."""
-        made = to_uint8(model.decode(x0))
-        return paste(made, batch.images, batch.masks) if self.paste else made
+        made = model.decode(x0)
+        if not self.paste:
+            return to_uint8(made)
+        if self.seam == "blend":
+            made = without_seam(made, to_float(batch.images), (batch.masks == 0).float())
+        return paste(to_uint8(made), batch.images, batch.masks)
