@@ -11,13 +11,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from emoji.clusters import distances, families, held_out
 from emoji.dataset import Dataset, Entry
 from emoji.glyphs import FONT, Font, glyph_list
-from emoji.shards import write_shard
+from emoji.shards import Mask, write_shard
+
+MASKS: tuple[Mask, ...] = get_args(Mask)
+FULL: dict[str, Sequence[Mask]] = {"seen": MASKS, "unseen": MASKS, "tune": MASKS}
+SMALL: dict[str, Sequence[Mask]] = {"seen": ("half", "box"), "unseen": MASKS}
+TUNE = 50  # records to tune on
 
 
 def build(font_file: Path, threshold: float, share: float, least: int, seed: int) -> Dataset:
@@ -44,26 +51,33 @@ def build(font_file: Path, threshold: float, share: float, least: int, seed: int
     return Dataset(entries, bitmaps, font.version)
 
 
-def draw_records(dataset: Dataset, split: str, count: int, seed: int) -> list[int]:
-    """One random glyph from each of at most `count` random clusters of a split."""
+def draw_records(dataset: Dataset, split: str, count: int, seed: int, skipped: int = 0) -> list[int]:
+    """One random glyph from each of at most `count` random clusters of a split, after the first `skipped` of them."""
     generator = np.random.default_rng(seed)
     members: dict[int, list[int]] = {}
     for i, entry in enumerate(dataset.entries):
         if entry.split == split:
             members.setdefault(entry.cluster, []).append(i)
-    clusters = generator.permutation(sorted(members))[:count]
+    clusters = generator.permutation(sorted(members))[skipped : skipped + count]
     return [int(generator.choice(members[int(cluster)])) for cluster in clusters]
 
 
-def write_shards(dataset: Dataset, folder: Path, count: int, seed: int) -> None:
-    """`seen` and `unseen` with half masks and with box masks, and `sizes.json`."""
+def write_shards(dataset: Dataset, folder: Path, kinds: dict[str, Sequence[Mask]], count: int, seed: int) -> None:
+    """Each set under its kinds of masks (`seen.tar` has the half one), and `sizes.json`.
+
+    `seen` and `tune` have training glyphs in new renderings, of different clusters; `unseen` held-out ones.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    chosen = {
+        "seen": draw_records(dataset, "train", count, seed),
+        "unseen": draw_records(dataset, "held-out", count, seed),
+        "tune": draw_records(dataset, "train", TUNE, seed, skipped=count),
+    }
     sizes = {}
-    for name, split in (("seen", "train"), ("unseen", "held-out")):
-        chosen = draw_records(dataset, split, count, seed)
-        for suffix, mask in (("", "half"), ("-box", "box")):
-            path = folder / f"{name}{suffix}.tar"
-            sizes[path.name] = write_shard(path, dataset, chosen, mask, seed)
+    for name, masks in kinds.items():
+        for mask in masks:
+            path = folder / (f"{name}.tar" if mask == "half" else f"{name}-{mask}.tar")
+            sizes[path.name] = write_shard(path, dataset, chosen[name], mask, seed)
     (folder / "sizes.json").write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
 
 
@@ -84,9 +98,9 @@ def main() -> None:
     dataset.save(args.out)
     (args.out / "split.json").write_text(json.dumps(dataset.summary(), indent=1) + "\n")
     print(json.dumps(dataset.summary(), indent=1), file=sys.stderr)
-    write_shards(dataset, args.out / "shards", args.records, args.seed)
+    write_shards(dataset, args.out / "shards", FULL, args.records, args.seed)
     if args.samples:
-        write_shards(dataset, args.samples, args.small, args.seed + 1)
+        write_shards(dataset, args.samples, SMALL, args.small, args.seed + 1)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from PIL import Image
 
 from emoji.dataset import Dataset, Entry
 from emoji.render import SIZE
+from fcs.pack.masks import FRACTIONS, draw
 
-Mask = Literal["half", "box"]
+Mask = Literal["half", "box", "freeform", "outpaint", "random"]
 
 
 def write_shard(path: Path, dataset: Dataset, indices: list[int], mask: Mask, seed: int) -> int:
@@ -35,13 +36,16 @@ def write_shard(path: Path, dataset: Dataset, indices: list[int], mask: Mask, se
 
 
 def mask_of(mask: Mask, generator: torch.Generator) -> NDArray[np.uint8]:
-    """The right half, or a 32 x 32 box within 4 pixels of the middle; white = generate."""
+    """The right half, a 32 x 32 box within 4 pixels of the middle, or as ``fcs-pack`` draws it; white = generate."""
     pixels = np.zeros((SIZE, SIZE), np.uint8)
     if mask == "half":
         pixels[:, SIZE // 2 :] = 255
-    else:
+    elif mask == "box":
         top, left = torch.randint(SIZE // 4 - 4, SIZE // 4 + 5, (2,), generator=generator).tolist()
         pixels[top : top + SIZE // 2, left : left + SIZE // 2] = 255
+    else:
+        chance = int(torch.randint(2**31, (1,), generator=generator))
+        pixels = np.asarray(draw(mask, SIZE, SIZE, FRACTIONS[mask], chance))
     return pixels
 
 
