@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fcs.rows import rms
+from fcs.rows import column, rms, safe_divide
 
 
 class Constraint(ABC):
@@ -25,6 +25,14 @@ class Constraint(ABC):
             # Rows are independent, so the gradient of the sum holds every row's own gradient.
             (gradient,) = torch.autograd.grad(self.loss(leaf).sum(), leaf)
         return -gradient
+
+    def pull(self, x0: Tensor) -> Tensor:
+        """``-grad`` of the distance to the target, a norm and not its square: what gradient methods step along.
+
+        The error itself, or what stands in for it, where the loss is such a norm already (Chung et al. 2023, Alg. 1,
+        in its published code).
+        """
+        return self.error(x0)
 
     def residual(self, x0: Tensor) -> Tensor:
         """Rms of what is left of the error in the constraint's own space, ``(N,)``."""
@@ -54,8 +62,19 @@ class Sum(Constraint):
     def error(self, x0: Tensor) -> Tensor:
         return torch.stack([w * c.error(x0) for c, w in zip(self.terms, self.weights, strict=True)]).sum(0)
 
+    def pull(self, x0: Tensor) -> Tensor:
+        return torch.stack([w * c.pull(x0) for c, w in zip(self.terms, self.weights, strict=True)]).sum(0)
 
-class Known(Constraint):
+
+class Observed(Constraint):
+    """A measurement ``y = A(x_0)`` is given: what methods that work in the measurement's own space need."""
+
+    @abstractmethod
+    def missing(self, x0: Tensor) -> Tensor:
+        """``y - A(x_0)`` ``(N, *)`` in the measurement's space, whose norm is the distance to the target."""
+
+
+class Known(Observed):
     """Some entries are known: inpainting in the model's own space.
 
     ``loss = .5 sum m (y - x_0)^2``, hence ``error = m (y - x_0)`` in closed form (Graikos et al. 2025, sec. 4).
@@ -75,13 +94,21 @@ class Known(Constraint):
     def error(self, x0: Tensor) -> Tensor:
         return self.known * (self.target - x0)
 
+    def pull(self, x0: Tensor) -> Tensor:
+        # The loss is half of a squared norm.
+        return safe_divide(self.error(x0), column((2 * self.loss(x0)).sqrt(), x0))
+
+    def missing(self, x0: Tensor) -> Tensor:
+        """``sqrt(m) (y - x_0)``, so that a softly known entry weighs as much as in the loss."""
+        return self.known.sqrt() * (self.target - x0)
+
     def residual(self, x0: Tensor) -> Tensor:
         """Rms over the known entries, softly known ones by weight; 0 where nothing is known."""
         weight = self.known.flatten(1).sum(1)
         return (2 * self.loss(x0) / weight.clamp(min=1e-12)).sqrt()
 
 
-class Measured(Constraint):
+class Measured(Observed):
     """A linear measurement ``y = A D(x_0)`` of the decoded picture (Graikos et al. 2025, superresolution).
 
     ``loss = |y - A D(x_0)|_2``, the norm and not its square, as published; its error is made by autograd through A
@@ -100,13 +127,20 @@ class Measured(Constraint):
         self.operator = operator
         self.decode = decode
 
-    def _difference(self, x0: Tensor) -> Tensor:
-        return (self.target - self.operator(self.decode(x0))).flatten(1)
+    def missing(self, x0: Tensor) -> Tensor:
+        return self.target - self.operator(self.decode(x0))
+
+    def transpose(self, v: Tensor, picture: Tensor) -> Tensor:
+        """``A^T v``, like ``picture``, by one backward pass through A; a function of ``v`` for autograd too."""
+        with torch.enable_grad():
+            leaf = torch.zeros_like(picture).requires_grad_()
+            (transposed,) = torch.autograd.grad(self.operator(leaf), leaf, v, create_graph=v.requires_grad)
+        return transposed
 
     def loss(self, x0: Tensor) -> Tensor:
         # linalg.vector_norm has gradient 0 at 0, where the constraint is met.
-        return torch.linalg.vector_norm(self._difference(x0), dim=1)
+        return torch.linalg.vector_norm(self.missing(x0).flatten(1), dim=1)
 
     def residual(self, x0: Tensor) -> Tensor:
         """Rms of ``y - A D(x_0)`` in pixels of [-1, 1], ``(N,)``."""
-        return rms(self._difference(x0))
+        return rms(self.missing(x0))

@@ -27,9 +27,11 @@ class Direction(ABC):
 
     Attributes:
         forwards: denoiser calls that one application of the map costs.
+        backwards: backward passes through the denoiser that it costs.
     """
 
     forwards: int = 0
+    backwards: int = 0
 
     @abstractmethod
     def linearize(self, f: Denoise, x: Tensor) -> tuple[Tensor, LinearMap]:
@@ -72,6 +74,8 @@ class Newton(Direction):
 class Gradient(Direction):
     """The gradient direction ``J^T e`` by one backward pass through the denoiser."""
 
+    backwards = 1
+
     def linearize(self, f: Denoise, x: Tensor) -> tuple[Tensor, LinearMap]:
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
@@ -103,6 +107,7 @@ class Exact(Direction):
     """
 
     forwards = 1  # the one that the backwards go through
+    backwards = 1  # J as a whole; it takes one an entry, and no cost table is about tiny models
 
     def __init__(self, cutoff: float = 0.5) -> None:
         if not 0 <= cutoff < 1:

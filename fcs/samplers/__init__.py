@@ -2,6 +2,31 @@
 
 from fcs.samplers.base import Sampler, ddim
 from fcs.samplers.baselines import DDIM, Replacement
+from fcs.samplers.ding import DING
+from fcs.samplers.dps import DPS, LDPS
+from fcs.samplers.freedom import FreeDoM
+from fcs.samplers.mmps import MMPS
+from fcs.samplers.mpgd import MPGD
 from fcs.samplers.newton import Newton
+from fcs.samplers.p2l import P2L
+from fcs.samplers.prior import Prior
+from fcs.samplers.psld import PSLD
+from fcs.samplers.repaint import RePaint
 
-__all__ = ["DDIM", "Newton", "Replacement", "Sampler", "ddim"]
+__all__ = [
+    "DDIM",
+    "DING",
+    "DPS",
+    "LDPS",
+    "MMPS",
+    "MPGD",
+    "P2L",
+    "PSLD",
+    "FreeDoM",
+    "Newton",
+    "Prior",
+    "RePaint",
+    "Replacement",
+    "Sampler",
+    "ddim",
+]

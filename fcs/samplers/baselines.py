@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fcs.constraint import Constraint, Known
 from fcs.levels import Level
-from fcs.samplers.base import Denoise, Noise, Sampler, ddim
+from fcs.samplers.base import Denoise, Noise, Sampler, ddim, require
 
 
 class DDIM(Sampler):
@@ -28,11 +28,10 @@ class Replacement(Sampler):
     needs = Known
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        if not isinstance(constraint, Known):
-            raise TypeError(f"{type(constraint).__name__}: expected the constraint Known")
+        given = require(constraint, Known)
         x = ddim(x, denoise(x, t), t, s, randn)
-        noised = s.alpha * constraint.target + s.sigma * randn(x.shape[1:])
-        return constraint.known * noised + (1 - constraint.known) * x
+        noised = s.alpha * given.target + s.sigma * randn(x.shape[1:])
+        return given.known * noised + (1 - given.known) * x
 
     def calls(self, steps: int) -> int:
         return steps

@@ -78,3 +78,7 @@ class Newton(Sampler):
     def calls(self, steps: int) -> int:
         levels = steps + self.restarts * self._levels_again(steps)
         return levels * (1 + len(self.step_sizes) * (1 + self.direction.forwards))
+
+    def backwards(self, steps: int) -> int:
+        levels = steps + self.restarts * self._levels_again(steps)
+        return levels * len(self.step_sizes) * self.direction.backwards

@@ -1,0 +1,57 @@
+"""Diffusion posterior sampling: a step of the sampler, then one down the gradient of the distance."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fcs.constraint import Constraint
+from fcs.directions import Gradient
+from fcs.levels import Level
+from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim, stochastic
+
+
+class DPS(Sampler):
+    """``x_s = sample(x_t) - step_size grad_{x_t} |y - A x_0(x_t)|`` (Chung et al. 2023, Alg. 1).
+
+    The gradient goes through the denoiser. The paper writes a squared norm and a step size divided by the norm; the
+    published code takes the gradient of the norm itself, which is the same up to a factor 2. That norm is over the
+    whole batch in the code, so that a batch moves less than its rows would; here it is each row's.
+
+    Args:
+        step_size: in units of x_s; the published code's for inpainting is 0.5. Its norm is over all entries: other
+            picture sizes want other steps.
+        eta: of the sampler; 1 is the published ancestral sampling.
+
+    Raises:
+        ValueError: an eta outside 0 to 1.
+    """
+
+    def __init__(self, step_size: float = 0.5, eta: float = 1.0) -> None:
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta={eta}: expected 0 to 1")
+        self.step_size = step_size
+        self.eta = eta
+
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
+        x0, F = Gradient().linearize(at(denoise, t), x)
+        return ddim(x, x0, t, stochastic(t, s, self.eta), randn) + self.step_size * F(constraint.pull(x0))
+
+    def calls(self, steps: int) -> int:
+        return steps
+
+    def backwards(self, steps: int) -> int:
+        return steps
+
+
+class LDPS(DPS):
+    """``DPS`` on a latent model, as papers name it: the gradient goes through decoder and denoiser.
+
+    No paper of its own; Rout et al. (2023) and Chung et al. (2024, P2L) compare with it.
+
+    Args:
+        step_size: in units of x_s; DPS's 0.5.
+        eta: of the sampler; 1 is ancestral sampling.
+
+    Raises:
+        ValueError: an eta outside 0 to 1.
+    """

@@ -1,0 +1,105 @@
+"""Moment matching posterior sampling: x_0 becomes the mean given x_t and y, with the denoiser's own covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fcs.constraint import Constraint, Observed
+from fcs.directions import Direction, Gradient, LinearMap
+from fcs.directions import Newton as NewtonDirection
+from fcs.levels import Level
+from fcs.rows import column, dot, safe_divide
+from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim, require
+
+LEAST_ALPHA = 0.01  # at a flow's first level alpha is 0, and so is J: V = sigma^2 / alpha J would be 0 / 0
+
+
+class MMPS(Sampler):
+    """``x_0 <- x_0 + V A^T (A V A^T + noise^2)^-1 (y - A x_0)``, then a DDIM step (Rozet et al. 2024, sec. 4).
+
+    ``V = (sigma_t^2 / alpha_t) J`` is the covariance of x_0 given x_t (Tweedie). The paper takes products with J^T
+    (``direction=gradient`` here) and conjugate gradients, its authors' library one step of GMRES. By default products
+    with J are forward differences, without backpropagation through the denoiser. Learnt, J is neither symmetric nor
+    positive, so the system is solved in the least-squares sense over a Krylov space, for each row by itself, and
+    V A^T u is put together from the products that are there already. A decoder is linearised at x_0.
+
+    Args:
+        iterations: dimensions of the Krylov space, 1 or more; a product with J each. The authors' library takes 1.
+        noise: standard deviation of the measurement's noise, sigma_y, above 0.
+        direction: how products with J are made; ``fcs.directions.Newton`` if left out.
+        cutoff: singular values of the small system below this part of the largest are dropped, 0 up to 1.
+
+    Raises:
+        ValueError: no iterations, a noise that is not positive, a cutoff outside [0, 1).
+    """
+
+    needs = Observed
+
+    def __init__(
+        self, iterations: int = 1, noise: float = 0.05, direction: Direction | None = None, cutoff: float = 1e-4
+    ) -> None:
+        if iterations < 1:
+            raise ValueError(f"iterations={iterations}: expected 1 or more")
+        if not noise > 0:
+            raise ValueError(f"noise={noise}: expected a number above 0")
+        if not 0 <= cutoff < 1:
+            raise ValueError(f"cutoff={cutoff}: expected 0 or more and below 1")
+        self.direction = NewtonDirection() if direction is None else direction
+        self.iterations = iterations
+        self.noise = noise
+        self.cutoff = cutoff
+
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
+        given = require(constraint, Observed)
+        x0, J = self.direction.linearize(at(denoise, t), x)
+        missing, transpose = Gradient().linearize(given.missing, x0)  # the map is e -> -A^T e
+        _, forward = NewtonDirection().linearize(given.missing, x0)  # and this one w -> -A w
+        scale = t.sigma**2 / max(t.alpha, LEAST_ALPHA)
+
+        def spread(u: Tensor) -> Tensor:
+            return -scale * J(transpose(u))
+
+        def system(u: Tensor, spread_u: Tensor) -> Tensor:
+            return self.noise**2 * u - forward(spread_u)
+
+        x0 = x0 + krylov(missing, spread, system, self.iterations, self.cutoff)
+        return ddim(x, x0, t, s, randn)
+
+    def calls(self, steps: int) -> int:
+        return steps * (1 + self.iterations * self.direction.forwards)
+
+    def backwards(self, steps: int) -> int:
+        return steps * self.iterations * self.direction.backwards
+
+
+def krylov(
+    b: Tensor, spread: LinearMap, system: Callable[[Tensor, Tensor], Tensor], iterations: int, cutoff: float
+) -> Tensor:
+    """``spread(u)`` for the u of least ``|system(u, spread(u)) - b|`` in a Krylov space, row by row (as GMRES).
+
+    Args:
+        b: ``(N, *)``; a row of zeros gives zeros.
+        spread: a linear map.
+        system: a linear map of ``u``, given ``spread(u)`` too.
+        iterations: dimensions of the space.
+        cutoff: relative bound below which singular values are dropped.
+    """
+    basis: list[Tensor] = []
+    spreads, products = [], []
+    candidate = b
+    for _ in range(iterations):
+        for _ in range(2):  # once more: Gram-Schmidt loses its orthogonality in the last digits
+            for q in basis:
+                candidate = candidate - column(dot(q, candidate), candidate) * q
+        q = safe_divide(candidate, column(dot(candidate, candidate).sqrt(), candidate))
+        basis.append(q)
+        spreads.append(spread(q))
+        candidate = system(q, spreads[-1])
+        products.append(candidate)
+    Q, R = torch.linalg.qr(torch.stack([p.flatten(1) for p in products], 2))
+    weights = torch.linalg.pinv(R, rtol=cutoff) @ (Q.mT @ b.flatten(1).unsqueeze(2))
+    together = torch.stack([w.flatten(1) for w in spreads], 2) @ weights
+    return together.reshape(spreads[0].shape)

@@ -1,0 +1,48 @@
+"""Manifold preserving guided diffusion: the error moves x_0, and no gradient goes through the denoiser."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fcs.constraint import Constraint
+from fcs.levels import Level
+from fcs.samplers.base import Denoise, Noise, Sampler, arrive, stochastic
+from fcs.samplers.prior import prior_of
+
+
+class MPGD(Sampler):
+    """``x_0 <- x_0 - (step_size / alpha_s) grad_{x_0} |y - A D(x_0)|`` before a DDIM step (He et al. 2024).
+
+    The noise ``eps`` of the step stays that of the x_0 before (published code for linear problems; the code for
+    styles makes it anew). Scaling by ``1 / alpha_s`` is the linear code's; the one for styles leaves it out. On a
+    latent model this is the paper's MPGD-LDM, which needs no projection as the decoder is the manifold. The
+    projection is for a pixel model with an autoencoder (MPGD-AE); here it re-encodes the moved x_0, while the
+    published code takes the gradient through the autoencoder, between 0.5 and 0.3 of the walk only.
+
+    Args:
+        step_size: in units of x_0; published for superresolution of 256 pixels: 17.5 with 20 levels, 7.5 with 50, 4
+            with 100. The norm is over all entries, so smaller pictures want smaller steps.
+        project: re-encode x_0 after it has moved.
+        eta: of the DDIM steps; the published linear code's is 0.5.
+
+    Raises:
+        ValueError: an eta outside 0 to 1.
+    """
+
+    def __init__(self, step_size: float = 17.5, project: bool = False, eta: float = 0.5) -> None:
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta={eta}: expected 0 to 1")
+        self.step_size = step_size
+        self.project = project
+        self.eta = eta
+
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
+        x0 = denoise(x, t)
+        eps = (x - t.alpha * x0) / t.sigma
+        x0 = x0 + self.step_size / s.alpha * constraint.pull(x0)
+        if self.project:
+            x0 = prior_of(denoise, "mpgd").reencode(x0)
+        return arrive(x0, eps, stochastic(t, s, self.eta), randn)
+
+    def calls(self, steps: int) -> int:
+        return steps

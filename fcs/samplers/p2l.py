@@ -1,0 +1,136 @@
+"""Prompt tuning: the text embedding is fitted to the measurement while x_0 is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fcs.constraint import Constraint, Known, Measured, Observed
+from fcs.directions import Gradient
+from fcs.errors import UsageError
+from fcs.levels import Level, pairs
+from fcs.rows import column, dot, safe_divide
+from fcs.samplers.base import Denoise, Noise, Sampler, arrive, at, require, stochastic
+from fcs.samplers.prior import Prior, prior_of
+
+CG_ITERATIONS = 5
+
+
+class P2L(Sampler):
+    """LDPS with a tuned prompt and projections onto what the encoder says (Chung et al. 2024).
+
+    At each level the embedding takes ``tunings`` steps of Adam down ``|y - A D(z_0)|^2`` and goes on to the next
+    level; at every ``every``-th level z_0 becomes ``E(argmin_x |y - A x|^2 / 2 + weight |x - D(z_0)|^2 / 2)``; then a
+    DDIM step with the noise of the z_0 before, and LDPS's gradient step. Each row has an embedding of its own. The
+    guidance's other branch is left alone; the paper uses none. Where entries of the model's own space are known A is
+    the mask in that space. No code is published and the paper's settings differ by task: these defaults are a start
+    for tuning, not quotations.
+
+    Args:
+        tunings: steps of Adam on the embedding at each level, a call and a backward each; 0 or more.
+        rate: their learning rate.
+        step_size: of the gradient step, in units of x_s.
+        every: levels from one projection to the next, counted from the first; 0 for no projection.
+        weight: of x_0 against the measurement in the projection, above 0.
+        eta: of the DDIM steps.
+
+    Raises:
+        ValueError: a number below its bound.
+    """
+
+    needs = Observed
+    prompted = True
+
+    def __init__(
+        self,
+        tunings: int = 3,
+        rate: float = 1e-4,
+        step_size: float = 1.0,
+        every: int = 3,
+        weight: float = 1.0,
+        eta: float = 0.0,
+    ) -> None:
+        for name, value in (("tunings", tunings), ("every", every)):
+            if value < 0:
+                raise ValueError(f"{name}={value}: expected 0 or more")
+        if not weight > 0:
+            raise ValueError(f"weight={weight}: expected a number above 0")
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta={eta}: expected 0 to 1")
+        self.tunings = tunings
+        self.rate = rate
+        self.step_size = step_size
+        self.every = every
+        self.weight = weight
+        self.eta = eta
+
+    def __call__(
+        self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
+    ) -> Tensor:
+        prior, given = prior_of(denoise, "p2l"), require(constraint, Observed)
+        prompts = prior.guided.cond
+        if prompts is None:
+            raise UsageError.of("sampler", "p2l", "a sampler for a model without prompts")
+        cond = prompts
+        try:
+            for number, (t, s) in enumerate(pairs(levels)):
+                prior.guided.cond = cond = self._tuned(cond, x, t, prior, given)
+                x = self._move(x, t, s, prior, given, randn, self.every > 0 and number % self.every == 0)
+        finally:
+            prior.guided.cond = prompts
+        return x
+
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
+        """A level under the prompts as they are, without projection."""
+        return self._move(x, t, s, prior_of(denoise, "p2l"), require(constraint, Observed), randn, False)
+
+    @torch.enable_grad()
+    def _tuned(self, cond: Tensor, x: Tensor, t: Level, prior: Prior, constraint: Observed) -> Tensor:
+        """The conditioning with the prompts' embeddings, its first N rows, fitted at level ``t``."""
+        embedding, other = cond[: len(x)].clone().requires_grad_(), cond[len(x) :]
+        adam = torch.optim.Adam([embedding], self.rate)
+        for _ in range(self.tunings):
+            prior.guided.cond = torch.cat([embedding, other])
+            loss = constraint.missing(prior(x, t)).square().sum()
+            (embedding.grad,) = torch.autograd.grad(loss, embedding)
+            adam.step()
+        return torch.cat([embedding.detach(), other])
+
+    def _move(
+        self, x: Tensor, t: Level, s: Level, prior: Prior, constraint: Observed, randn: Noise, project: bool
+    ) -> Tensor:
+        x0, F = Gradient().linearize(at(prior, t), x)
+        eps = (x - t.alpha * x0) / t.sigma
+        kept = projected(x0, constraint, prior, self.weight) if project else x0
+        return arrive(kept, eps, stochastic(t, s, self.eta), randn) + self.step_size * F(constraint.pull(x0))
+
+    def calls(self, steps: int) -> int:
+        return steps * (1 + self.tunings)
+
+    def backwards(self, steps: int) -> int:
+        return steps * (1 + self.tunings)
+
+
+def projected(x0: Tensor, constraint: Observed, prior: Prior, weight: float) -> Tensor:
+    """``E(argmin_x |y - A x|^2 / 2 + weight |x - D(x0)|^2 / 2)``.
+
+    Raises:
+        TypeError: a constraint that is neither ``Known`` nor ``Measured``.
+    """
+    if isinstance(constraint, Known):
+        return prior.reencode(x0 + constraint.error(x0) / (constraint.known + weight))
+    measured = require(constraint, Measured)
+    picture = prior.decode(x0)
+    r = measured.target - measured.operator(picture)
+    # The minimum is D + A^T u with (A A^T + weight) u = y - A D, by conjugate gradients.
+    u, p, before = torch.zeros_like(r), r, dot(r, r)
+    for _ in range(CG_ITERATIONS):
+        q = measured.operator(measured.transpose(p, picture)) + weight * p
+        step = safe_divide(column(before, p), column(dot(p, q), p))
+        u, r = u + step * p, r - step * q
+        after = dot(r, r)
+        p = r + safe_divide(column(after, p), column(before, p)) * p
+        before = after
+    return prior.encode(picture + measured.transpose(u, picture))
