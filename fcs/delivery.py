@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from fcs.pictures import to_pil
 from fcs.previews import sheet
 from fcs.progress import Progress
 from fcs.records import Batch, Record, Result
-from fcs.shards.files import write_replace
+from fcs.shards.layout import PREVIEWS
 from fcs.shards.parts import Row
+from fcs.shards.store import Store
 from fcs.tasks.base import Task
 
 THREADS = 2
@@ -57,10 +57,14 @@ class Outcome:
         written = result.images if self.format == "png" else _decoded(result.images, encoded)
         masks = batch.masks.cpu() if self.task.needs_mask else None
         scores = metrics.scores(written, self._reference(batch), masks)
+        if result.scores:
+            scores = [{**common, **own} for common, own in zip(scores, result.scores, strict=True)]
         rows = []
         for slot, record in records:
             if record.error is not None:
                 rows.append(Row(record.index, record.key, record.error))
+            elif slot in result.errors:
+                rows.append(Row(record.index, record.key, result.errors[slot]))
             elif not result.finite[slot]:
                 rows.append(Row(record.index, record.key, "not_finite: the model gave NaN or infinity"))
             else:
@@ -88,6 +92,7 @@ class Outcome:
         # A lone surrogate in the record's own JSON goes out as it came in: that is its escape in JSON too.
         text = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(errors="backslashreplace")
         members = [(f"{record.key}.{self.format}", picture), (f"{record.key}.json", text)]
+        members += [(f"{record.key}.{name}.png", encode(made[slot], "png")) for name, made in result.further.items()]
         if self.copy_inputs:
             members += [(f"{record.key}.input.{suffix}", data) for suffix, data in sorted(record.members.items())]
         return Row(
@@ -133,9 +138,9 @@ class Delivery:
         progress: told of each finished batch.
         max_failed: failed records that the run may have; None stops only when the first 50 all fail.
         failed: failed records of the run before this process.
-        previews: folder for contact sheets.
+        previews: where the run's contact sheets go, None for none.
         every: a contact sheet each so many batches; 0 for none.
-        most: contact sheets that the folder may hold, whoever made them.
+        most: contact sheets that there may be, whoever made them.
         elsewhere: records that failed in other processes since this one began.
     """
 
@@ -144,7 +149,7 @@ class Delivery:
     progress: Progress
     max_failed: int | None = None
     failed: int = 0
-    previews: Path | None = None
+    previews: Store | None = None
     every: int = 0
     most: int = 100
     elsewhere: Callable[[], int] = lambda: 0
@@ -202,9 +207,9 @@ class Delivery:
             return
         name = f"{batch.shard.replace('/', '-')}-{batch.number:05d}.png"
         with self._lock:
-            made = [path.name for path in self.previews.glob("*.png")]
+            made = [made for made in self.previews.names(PREVIEWS) if made.endswith(".png")]
             if name in made or len(made) < self.most:
-                write_replace(self.previews / name, picture)
+                self.previews.replace(f"{PREVIEWS}/{name}", picture)
 
     def _count(self, rows: list[Row]) -> None:
         failed = sum(row.error is not None for row in rows)

@@ -17,12 +17,15 @@ from fcs.directions import Newton
 from fcs.errors import UsageError
 from fcs.models import Found, Model, find, load
 from fcs.run import Run
-from fcs.shards.commit import is_complete
+from fcs.shards.committed import is_complete
 from fcs.shards.decode import Format
-from fcs.shards.layout import run_file
+from fcs.shards.layout import RUN
+from fcs.shards.local import Local
+from fcs.shards.place import store_at
 from fcs.shards.progress import damaged
 from fcs.shards.run import describe, pin
 from fcs.shards.sources import Source, resolve
+from fcs.shards.store import Store
 from fcs.solve import Solver
 
 # Below this largest entry of a perturbation its image drowns in the network's rounding. Measured on a digits model at
@@ -41,25 +44,22 @@ class Plan:
         found: the model's files.
         sources: the input shards.
         pinned: what run.json holds.
+        out: where the results go.
     """
 
     run: Run
     found: Found
     sources: list[Source]
     pinned: dict[str, Any]
-
-    @property
-    def out(self) -> Path:
-        """The folder for results."""
-        return folder(self.run)
+    out: Store
 
     @property
     def complete(self) -> bool:
         """Whether an earlier run left nothing to do."""
         stems = [source.stem for source in self.sources]
-        if not run_file(self.out).exists() or not is_complete(self.out, stems, self.run.data.limit):
+        if not self.out.exists(RUN) or not is_complete(self.out, stems, self.run.data.limit):
             return False
-        return not any(damaged(self.out, stem) for stem in stems)
+        return not damaged(self.out, stems)
 
 
 def plan(run: Run, settings: dict[str, Any]) -> Plan:
@@ -72,29 +72,35 @@ def plan(run: Run, settings: dict[str, Any]) -> Plan:
     found = find(run.model.name, run.model.revision)
     sources = resolve(run.data.shards)
     pinned = describe(covered(run, settings, found), sources, run.data.limit)
-    if run_file(out).exists():
+    if out.exists(RUN):
         pin(out, pinned)
-    return Plan(run, found, sources, pinned)
+    return Plan(run, found, sources, pinned, out)
 
 
-def folder(run: Run) -> Path:
-    """The folder for results; it need not exist yet.
+def folder(run: Run) -> Store:
+    """The folder or the prefix in a store for results; it need not exist yet.
 
     Raises:
         UsageError: it cannot be one.
     """
-    if not run.out or "://" in run.out:
-        raise UsageError.of("out", run.out, "a folder on a local or network file system")
-    out = Path(os.path.expanduser(run.out))  # a shell leaves the ~ of out=~/x alone
-    place = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
-    if not os.path.isdir(place):
-        raise UsageError.of("out", run.out, f"a folder; {place} is a file")
+    if not run.out:
+        raise UsageError.of("out", run.out, "a folder on a local or network file system, or in a store")
+    out = store_at(os.path.expanduser(run.out))  # a shell leaves the ~ of out=~/x alone
+    if isinstance(out, Local):
+        _check(out.root, run.out)
+    return out
+
+
+def _check(folder: Path, given: str) -> None:
+    """Refuse what can be no folder."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not os.path.isdir(there):
+        raise UsageError.of("out", given, f"a folder; {there} is a file")
     try:
-        os.lstat(out)
+        os.lstat(folder)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UsageError.of("out", run.out, "a name that the file system takes") from error
-    return out
+            raise UsageError.of("out", given, "a name that the file system takes") from error
 
 
 def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
@@ -104,7 +110,7 @@ def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
         keys |= _arguments(where, settings[where])
     for name in ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt"):
         keys[name] = getattr(run, name)
-    keys |= {"data.resize": run.data.resize, "data.prompt": run.data.prompt}
+    keys |= {f"data.{name}": getattr(run.data, name) for name in ("resize", "prompt", "captions")}
     return keys | {"trainer.precision": run.trainer.precision}
 
 
@@ -153,7 +159,8 @@ def _warn_of_rounding(run: Run) -> None:
 def record_format(run: Run, model: Model) -> Format:
     """What a record's members must look like."""
     channels, height, width = run.task.input_shape(model)
-    return Format(channels, height, width, run.data.resize, run.task.needs_mask, run.copy_inputs)
+    data = run.data
+    return Format(channels, height, width, data.resize, run.task.needs_mask, run.copy_inputs, data.captions)
 
 
 def devices(run: Run) -> int:

@@ -20,12 +20,12 @@ from fcs.delivery import Delivery, Outcome
 from fcs.launch import Place, follow_parent, launch
 from fcs.loader import ReadAhead, Readers
 from fcs.metrics import pictures as metrics
-from fcs.plan import Plan, devices, folder, plan, record_format, solver_for
+from fcs.plan import Plan, devices, plan, record_format, solver_for
 from fcs.predictor import Predictor
 from fcs.progress import Progress
 from fcs.records import Batch
 from fcs.run import Run
-from fcs.shards.layout import run_file
+from fcs.shards.layout import METRICS, PREVIEWS, RUN, SHARDS
 from fcs.shards.ledger import Ledger
 from fcs.shards.parts import Row
 from fcs.shards.progress import look_over
@@ -51,7 +51,7 @@ def dry_run(run: Run, settings: dict[str, Any]) -> int:
     total = None if None in known else sum(count for count in known if count is not None)
     if total is not None and run.data.limit is not None:
         total = min(total, run.data.limit)
-    calls = run.sampler.calls(run.steps)
+    calls = run.task.calls(run.sampler, run.steps)
     parameters = sum(p.numel() for p in solver.model.parameters())
     records = "unknown (no sizes.json)" if total is None else str(total)
     lines = {
@@ -59,7 +59,7 @@ def dry_run(run: Run, settings: dict[str, Any]) -> int:
         "shards": f"{len(checked.sources)}, records: {records}",
         "calls": f"{calls} of the denoiser a record" + ("" if total is None else f", {calls * total} in all"),
         "processes": f"{devices(run)}, batches of {run.data.batch_size}",
-        "out": f"{run.out}" + (" (continues)" if run_file(checked.out).exists() else ""),
+        "out": f"{run.out}" + (" (continues)" if checked.out.exists(RUN) else ""),
     }
     for name, value in lines.items():
         print(f"{name:10s} {value}")
@@ -95,7 +95,7 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
     """
     place = Place.here()
     checked = plan(run, settings)
-    if run.data.retry_failed and not place.started and run_file(checked.out).exists():
+    if run.data.retry_failed and not place.started and checked.out.exists(RUN):
         retry_failed(checked.out)
     count = devices(run)
     if count > 1 and not place.started and not checked.complete:
@@ -127,7 +127,7 @@ def _ledger(checked: Plan, readers: Readers, place: Place) -> Ledger:
         world=place.world,
         fingerprint=checked.pinned["fingerprint"],
         info={"versions": {name: version(name) for name in PACKAGES}, "card": card},
-        scores=metrics.NAMES,
+        scores=(*metrics.NAMES, *checked.run.task.scored),
     )
 
 
@@ -155,7 +155,7 @@ def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
         progress,
         run.data.max_failed,
         totals.failed,
-        checked.out / "previews",
+        checked.out,
         _every(run, totals.total),
         run.previews.max,
         ledger.failed_elsewhere,
@@ -223,7 +223,8 @@ def _trainer(run: Run, place: Place) -> L.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        default_root_dir=folder(run),
+        # Nothing is written there, and a checkpoint that another job left must not be found and loaded.
+        default_root_dir=os.devnull,
     )
 
 
@@ -237,9 +238,10 @@ def report(checked: Plan, quiet: bool = False) -> int:
             if values["n"]:
                 print(f"{name:16s} {values['mean']:10.4f} {values['n']:8d}")
         print(f"records: {ok} ok, {failed} failed")
-        print(f"pictures: {checked.out}/shards  rows: {checked.out}/metrics  previews: {checked.out}/previews")
+        where = {"pictures": SHARDS, "rows": METRICS, "previews": PREVIEWS}
+        print("  ".join(f"{what}: {checked.out.where(folder)}" for what, folder in where.items()))
         for shard, key, error in failures(checked.out, LISTED):
             print(f"failed: {shard} {'(unnamed)' if key is None else key}: {error}", file=sys.stderr)
         if failed > LISTED:
-            print(f"and {failed - LISTED} more, in {checked.out}/metrics", file=sys.stderr)
+            print(f"and {failed - LISTED} more, in {checked.out.where(METRICS)}", file=sys.stderr)
     return SOME_FAILED if failed else 0

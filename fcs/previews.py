@@ -15,14 +15,15 @@ GAP = 4
 
 
 def sheet(batch: Batch, result: Result, given: Tensor, reference: Tensor | None) -> bytes | None:
-    """PNG of up to eight records, one a row: what is given, the result, the reference where there is one.
+    """PNG of up to eight records, one a row: what is given, the result and what else it has, the reference.
 
     None where there is no result to show.
     """
     slots = [slot for slot, valid in enumerate(batch.valid) if valid][:ROWS]
     if not slots:
         return None
-    columns = [given.cpu(), result.images] + ([] if reference is None else [reference.cpu()])
+    columns = [given.cpu(), result.images, *result.further.values()]
+    columns += [] if reference is None else [reference.cpu()]
     side = max(max(column.shape[-2:]) for column in columns)
     side *= -(-LEAST_SIDE // side)
     canvas = Image.new("RGB", (len(columns) * (side + GAP) + GAP, len(slots) * (side + GAP) + GAP), "#808890")

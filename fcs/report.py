@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from fcs.errors import UsageError
-from fcs.shards.commit import is_complete
-from fcs.shards.files import to_json, write_replace
-from fcs.shards.layout import summary_file
+from fcs.shards.committed import is_complete
+from fcs.shards.files import to_json
+from fcs.shards.layout import SUMMARY
+from fcs.shards.local import Local
 from fcs.shards.run import read_run
+from fcs.shards.store import Store
 from fcs.shards.summary import summarize, write_summary
 
 Summary = Mapping[str, Any]
 
 
-def report(outs: Sequence[Path], to: Path | None = None) -> dict[str, Summary]:
+def report(outs: Sequence[Store], to: Store | None = None) -> dict[str, Summary]:
     """Merge the metrics of runs, finished or not, and write the summaries.
 
     Args:
-        outs: their folders.
-        to: folder for one ``summary.json`` of all, ``{runs: {NAME: summary}}``, and nothing is written into the
+        outs: where they are.
+        to: place for one ``summary.json`` of all, ``{runs: {NAME: summary}}``, and nothing is written into the
             runs; by default each run's own ``summary.json`` is written anew.
 
     Returns:
@@ -35,17 +37,17 @@ def report(outs: Sequence[Path], to: Path | None = None) -> dict[str, Summary]:
     names = named(outs)
     for out in outs:
         read_run(out)  # all are looked at before anything is written
-    if to is not None and to.exists() and not to.is_dir():
+    if isinstance(to, Local) and to.root.exists() and not to.root.is_dir():
         raise UsageError.of("--to", to, "a folder; it is a file")
     found = {name: _write(out) if to is None else summarize(out) for name, out in zip(names, outs, strict=True)}
     if to is not None:
-        write_replace(summary_file(to), to_json({"runs": found}))
+        to.replace(SUMMARY, to_json({"runs": found}))
     return found
 
 
-def named(outs: Sequence[Path]) -> list[str]:
+def named(outs: Sequence[Store]) -> list[str]:
     """A name for each folder: its own, or its path where several have that name."""
-    short = [Path(os.path.abspath(out)).name for out in outs]
+    short = [Path(os.path.abspath(out.root) if isinstance(out, Local) else str(out)).name for out in outs]
     return [name if short.count(name) == 1 else str(out) for name, out in zip(short, outs, strict=True)]
 
 
@@ -70,7 +72,7 @@ def _cell(metric: Mapping[str, Any] | None) -> str:
     return "-" if metric is None or not metric["n"] else f"{metric['mean']:.4f} ({metric['n']})"
 
 
-def _write(out: Path) -> Summary:
+def _write(out: Store) -> Summary:
     while True:
         summary = write_summary(out)
         # A run that ended meanwhile has written that it is complete; ours, from before, must not stand over it.
@@ -78,6 +80,6 @@ def _write(out: Path) -> Summary:
             return summary
 
 
-def _is_complete(out: Path) -> bool:
+def _is_complete(out: Store) -> bool:
     run = read_run(out)
     return is_complete(out, [shard["stem"] for shard in run["shards"]], run.get("limit"))

@@ -17,6 +17,7 @@ from fcs.delivery import FIRST_RECORDS, IN_FLIGHT, Delivery, Outcome, encode
 from fcs.errors import StorageError, TooManyFailures
 from fcs.progress import Progress
 from fcs.records import Batch, Record, Result, collate
+from fcs.shards.local import Local
 from fcs.shards.parts import Row
 from fcs.tasks import Inpaint, Superres
 
@@ -134,11 +135,11 @@ def test_failures_of_other_processes_count() -> None:
 def test_contact_sheets_are_limited_over_all_processes(tmp_path: Path) -> None:
     progress = Progress(None, stream=io.StringIO())
     for number in range(4):
-        delivery = Delivery(outcome(), lambda *_: None, progress, previews=tmp_path, every=1, most=2)
+        delivery = Delivery(outcome(), lambda *_: None, progress, previews=Local(tmp_path), every=1, most=2)
         batch = replace(batch_of([good(0)]), number=number)
         delivery(batch, result_for(batch))
         delivery.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["shard-00000.png", "shard-00001.png"]
+    assert sorted(path.name for path in (tmp_path / "previews").iterdir()) == ["shard-00000.png", "shard-00001.png"]
 
 
 def test_a_mask_counts_only_for_a_task_that_needs_it() -> None:

@@ -80,7 +80,7 @@ def test_a_record_alone_from_its_seed(digits_run: Path, digits_shard: Path) -> N
     key = list(made)[5]
     seed = json.loads(made[key]["json"])["fcs"]["seed"]
     model = fcs.load("digits-16")
-    sampler = fcs.api.Newton(step_sizes=[0.5])
+    sampler = fcs.samplers.Newton(step_sizes=[0.5])
     image, mask = picture(given[key]["png"]), picture(given[key]["mask.png"])
     alone = fcs.inpaint(model, image, mask, seed=seed, steps=2, sampler=sampler).images[0]
     difference = np.abs(np.asarray(alone).astype(int) - picture(made[key]["png"]).astype(int))

@@ -11,11 +11,12 @@ import fcs
 ROOT = Path(fcs.__file__).parent
 LAYERS = [
     "rows levels errors",
-    "directions constraint operators denoiser records pictures",
+    "directions constraint operators denoiser records pictures composition",
     "samplers models clip",
+    "walk",
     "tasks metrics shards",
     "solve predictor loader delivery previews progress signals",
-    "run settings schema checks config plan predict launch api pack status report",
+    "run settings schema imports checks config plan predict launch api pack status report",
     "cli",
 ]
 LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts.split()}

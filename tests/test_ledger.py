@@ -19,12 +19,14 @@ import pytest
 from fcs.errors import StorageError
 from fcs.shards import parts
 from fcs.shards.claims import Claims, identity
-from fcs.shards.commit import committed
+from fcs.shards.committed import committed
 from fcs.shards.ledger import Ledger, Work
+from fcs.shards.local import Local
 from fcs.shards.parts import Row
 from fcs.shards.reopen import retry_failed
 from fcs.shards.run import describe, pin
 from fcs.shards.sources import Source
+from fcs.shards.store import Store
 from fcs.shards.summary import failures, summarize
 
 COUNTS = (7, 0, 21, 4)
@@ -41,8 +43,8 @@ def _fast() -> Iterator[None]:
 
 
 def ledger(out: Path, size: int = 2, counts: tuple[int, ...] = COUNTS, **options: object) -> Ledger:
-    pin(out, describe({}, SOURCES, options.get("limit")))  # type: ignore[arg-type]
-    return Ledger(out, SOURCES, size, lambda i: counts[i], scores=["psnr"], poll=0.02, **options)  # type: ignore[arg-type]
+    pin(Local(out), describe({}, SOURCES, options.get("limit")))  # type: ignore[arg-type]
+    return Ledger(Local(out), SOURCES, size, lambda i: counts[i], scores=["psnr"], poll=0.02, **options)  # type: ignore[arg-type]
 
 
 def row(source: int, index: int, fail: Callable[[int], bool] = lambda i: i % 5 == 4) -> Row:
@@ -238,16 +240,16 @@ def test_a_shard_that_is_committed_meanwhile_is_left_alone(
 def test_rows_around_a_part_are_written_in_pieces(tmp_path: Path) -> None:
     with closing(ledger(tmp_path, 8)) as book:
         item = next(iter(book.work()))
-        parts.write(tmp_path, "a", parts.table([row(0, 3)], "a", ["psnr"]))
+        parts.write(Local(tmp_path), "a", parts.table([row(0, 3)], "a", ["psnr"]))
         do(book, item)
-        assert committed(tmp_path, "a")
+        assert committed(Local(tmp_path), "a")
     with closing(ledger(tmp_path / "2", 8)) as book:
-        parts.write(tmp_path / "2", "a", parts.table([row(0, 3)], "a", ["psnr"]))
+        parts.write(Local(tmp_path / "2"), "a", parts.table([row(0, 3)], "a", ["psnr"]))
         item = next(iter(book.work()))
         assert item.wanted == (0, 1, 2, 4, 5, 6)
         book._counts[0] = 8  # so that the parts stay to be looked at
         do(book, item)
-        assert parts.names(tmp_path / "2", "a") == [
+        assert parts.names(Local(tmp_path / "2"), "a") == [
             "00000000-00000002",
             "00000003-00000003",
             "00000004-00000006",
@@ -293,10 +295,11 @@ def dead(out: Path) -> None:
             path.write_text(json.dumps({**json.loads(path.read_text()), "pid": 2**22 + 1}))
 
 
-def small(out: Path, fail: Callable[[int], bool]) -> int:
+def small(out: Path | Store, fail: Callable[[int], bool]) -> int:
     """A run over three shards to its end; how many records were computed."""
     counts, computed = (1, 0, 4), 0
-    with closing(Ledger(out, SOURCES[:3], 2, lambda i: counts[i], scores=["psnr"])) as book:
+    store = Local(out) if isinstance(out, Path) else out
+    with closing(Ledger(store, SOURCES[:3], 2, lambda i: counts[i], scores=["psnr"])) as book:
         while not book.complete():
             for item in book.work(wait=False):
                 computed += len(item.wanted)
@@ -315,7 +318,7 @@ def none(index: int) -> bool:
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
-    pin(tmp_path / "begun", describe({}, SOURCES[:3], None))
+    pin(Local(tmp_path / "begun"), describe({}, SOURCES[:3], None))
     return tmp_path / "begun"
 
 
@@ -358,17 +361,17 @@ def test_retry_cut_at_each_file_operation(begun: Path, tmp_path: Path, monkeypat
         shutil.copytree(begun, out)
         with monkeypatch.context() as patch, suppress(Cut):
             seen = cut_at(patch, number)
-            retry_failed(out)
+            retry_failed(Local(out))
             small(out, none)
         dead(out)
-        retry_failed(out)
+        retry_failed(Local(out))
         assert small(out, none) <= 3, number  # what was good is never computed again
         whole = whole or outputs(out)
         assert outputs(out) == whole, (number, seen[-1])
         nothing_left(out)
         if len(seen) < number:
             break
-    records = [committed(out, source.stem) for source in SOURCES[:3]]
+    records = [committed(Local(out), source.stem) for source in SOURCES[:3]]
     assert [r and r["counts"]["failed"] for r in records] == [0, 0, 0]
     assert [r and r["attempt"] for r in records] == [2, 1, 2]
     assert number > 40
@@ -425,15 +428,15 @@ def test_limit(tmp_path: Path, limit: int, held: list[int]) -> None:
             totals = book.totals()
             assert totals.ok + totals.failed == sum(held)
             assert totals.total == sum(held)
-    records = [committed(tmp_path, source.stem) for source in SOURCES]
+    records = [committed(Local(tmp_path), source.stem) for source in SOURCES]
     assert [record["counts"]["records"] for record in records if record] == held
     assert json.loads((tmp_path / "summary.json").read_text())["complete"]
 
 
 def test_limit_opens_no_shard_beyond(tmp_path: Path) -> None:
-    pin(tmp_path, describe({}, SOURCES, 5))
+    pin(Local(tmp_path), describe({}, SOURCES, 5))
     opened: list[int] = []
-    with closing(Ledger(tmp_path, SOURCES, 2, lambda i: opened.append(i) or COUNTS[i], limit=5)) as book:  # type: ignore[func-returns-value]
+    with closing(Ledger(Local(tmp_path), SOURCES, 2, lambda i: opened.append(i) or COUNTS[i], limit=5)) as book:  # type: ignore[func-returns-value]
         for item in book.work(wait=False):
             do(book, item)
     assert opened == [0]
@@ -490,10 +493,10 @@ def test_rows_that_are_gone_are_storage(tmp_path: Path) -> None:
     path = tmp_path / "metrics" / "a.parquet"
     path.write_bytes(b"x")
     with pytest.raises(StorageError, match=r"a\.parquet"):
-        summarize(tmp_path)
+        summarize(Local(tmp_path))
     path.unlink()
     with pytest.raises(StorageError, match=r"a\.parquet"):
-        failures(tmp_path, 5)
+        failures(Local(tmp_path), 5)
 
 
 def test_failures_elsewhere(tmp_path: Path) -> None:
@@ -514,7 +517,7 @@ def claim(out: Path, **owner: object) -> Path:
 
 @contextmanager
 def claims(out: Path, **options: float) -> Iterator[Claims]:
-    mine = Claims(out, **options)
+    mine = Claims(Local(out), **options)
     try:
         yield mine
     finally:
@@ -586,7 +589,7 @@ def test_of_many_that_take_over_one_wins(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     claim(tmp_path, pid=gone.pid)
-    mine = [Claims(tmp_path) for _ in range(8)]
+    mine = [Claims(Local(tmp_path)) for _ in range(8)]
     won = []
     start = threading.Barrier(8)
 

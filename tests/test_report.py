@@ -11,6 +11,7 @@ import pytest
 from fcs import report as report_module
 from fcs.cli.report import main
 from fcs.report import named, report, table
+from fcs.shards.local import Local
 from fcs.shards.summary import summarize
 
 
@@ -42,7 +43,7 @@ def test_runs_side_by_side(runs: list[Path], tmp_path: Path, capsys: pytest.Capt
     assert [{path: path.stat().st_mtime_ns for path in out.rglob("*")} for out in runs] == before
     assert [path.name for path in (tmp_path / "both").iterdir()] == ["summary.json"]
     summaries = json.loads((tmp_path / "both" / "summary.json").read_text())["runs"]
-    assert summaries == {"done": summarize(runs[0]), "part": summarize(runs[1])}
+    assert summaries == {"done": summarize(Local(runs[0])), "part": summarize(Local(runs[1]))}
     head, complete, ok, *_, last = capsys.readouterr().out.splitlines()
     assert head.split() == ["done", "part"]
     assert complete.split() == ["complete", "yes", "no"]
@@ -52,26 +53,26 @@ def test_runs_side_by_side(runs: list[Path], tmp_path: Path, capsys: pytest.Capt
 
 
 def test_an_unfinished_run_is_written_as_such(runs: list[Path]) -> None:
-    assert not report(runs)["part"]["complete"]
+    assert not report(list(map(Local, runs)))["part"]["complete"]
     assert not json.loads((runs[1] / "summary.json").read_text())["complete"]
 
 
 def test_a_run_that_ends_meanwhile(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(out: Path) -> dict[str, object]:
+    def write(out: Local) -> dict[str, object]:
         summary = write_summary(out)
-        shutil.copy(runs[0] / "shards" / "mixed.json", out / "shards" / "mixed.json")
+        shutil.copy(runs[0] / "shards" / "mixed.json", out.root / "shards" / "mixed.json")
         return summary
 
     write_summary = report_module.write_summary
     monkeypatch.setattr(report_module, "write_summary", write)
-    assert report(runs[1:])["part"]["complete"]
+    assert report([Local(runs[1])])["part"]["complete"]
     assert json.loads((runs[1] / "summary.json").read_text())["complete"]
 
 
 def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert named([Path("a/x"), Path("b/y/"), Path(".")]) == ["x", "y", tmp_path.name]
-    assert named([Path("a/x"), Path("b/x")]) == ["a/x", "b/x"]
+    assert named([Local(Path("a/x")), Local(Path("b/y/")), Local(Path("."))]) == ["x", "y", tmp_path.name]
+    assert named([Local(Path("a/x")), Local(Path("b/x"))]) == ["a/x", "b/x"]
 
 
 def test_metrics_that_one_run_lacks() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from fcs.cli.status import lines, main
 from fcs.shards.ledger import Ledger
+from fcs.shards.local import Local
 from fcs.shards.parts import Row
 from fcs.shards.reopen import retry_failed
 from fcs.shards.run import describe, pin
@@ -46,8 +47,8 @@ def sources(folder: Path, sizes: bool = True) -> list[Source]:
 def work(out: Path, batches: int, limit: int | None = None, sizes: bool = True) -> Ledger:
     """A process of a run that has done so many batches; every fifth record fails."""
     found = sources(out.parent / "in", sizes)
-    pin(out, describe({}, found, limit))
-    book = Ledger(out, found, BATCH, lambda number: COUNTS[number], limit=limit, poll=0.02)
+    pin(Local(out), describe({}, found, limit))
+    book = Ledger(Local(out), found, BATCH, lambda number: COUNTS[number], limit=limit, poll=0.02)
     walk = book.work(wait=False)
     book.walk = walk  # type: ignore[attr-defined]  # one that is dropped gives its slice back
     for item in islice(walk, batches):
@@ -91,11 +92,11 @@ def test_a_run_that_goes_on(out: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert found["rate"] == process["rate"] > 0
         assert found["seconds_left"] == pytest.approx(45 / found["rate"])
         assert not process["straggler"]
-        text = "\n".join(lines(status(out)))
+        text = "\n".join(lines(status(Local(out))))
         assert "18 of 63 done, 45 missing" in text
         assert process["id"] in text
     assert asked(out, capsys)["processes"][0]["state"] == "idle"
-    assert status(out, time.time() + 1000).processes[0].state == "ended"
+    assert status(Local(out), time.time() + 1000).processes[0].state == "ended"
 
 
 def test_shards_that_are_committed(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,14 +138,14 @@ def test_unknown_sizes(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         found = asked(out, capsys)
         assert found["records"]["total"] is None
         assert found["seconds_left"] is None
-        assert "2 of ? done" in "\n".join(lines(status(out)))
+        assert "2 of ? done" in "\n".join(lines(status(Local(out))))
     assert main([str(out), "--array"]) == 0
     assert capsys.readouterr().out == "0-2\n"
 
 
 def test_a_reopened_run(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finish(out)
-    retry_failed(out)
+    retry_failed(Local(out))
     with closing(work(out, 0)):  # its first look turns the good results into parts
         assert asked(out, capsys)["records"]["missing"] == 63 - 3
     with closing(work(out, 1)):
@@ -168,14 +169,14 @@ def test_array(
     work(out, batches).close()
     assert main([str(out), "--array"]) == 0
     assert capsys.readouterr().out == f"{expected}\n"
-    assert status(out).processes[0].task == ("7" if tasks else "")
+    assert status(Local(out)).processes[0].task == ("7" if tasks else "")
 
 
 def test_the_last_array_counts(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for tasks in (5, 2):
         monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", str(tasks))
         work(out, 1).close()
-    assert status(out).array == "0-1"
+    assert status(Local(out)).array == "0-1"
 
 
 def test_slices() -> None:
@@ -218,7 +219,7 @@ def test_states_and_stragglers(out: Path) -> None:
         "ended000": (8.0, 130, None),
     }.items():
         write_process(out, name, *values, now=now)
-    found = {process.id[7:]: process for process in status(out, now).processes}
+    found = {process.id[7:]: process for process in status(Local(out), now).processes}
     assert {name: process.state for name, process in found.items()} == {
         **dict.fromkeys(("steady00", "steady01", "slow0000", "stuck000"), "working"),
         "idle0000": "idle",
@@ -226,17 +227,17 @@ def test_states_and_stragglers(out: Path) -> None:
         "ended000": "ended",
     }
     assert {name for name, process in found.items() if process.straggler} == {"slow0000", "stuck000"}
-    assert status(out, now).rate == 8 + 8 + 3 + 8
+    assert status(Local(out), now).rate == 8 + 8 + 3 + 8
 
 
 def test_a_process_before_its_first_batch(out: Path) -> None:
     book = work(out, 0)
     with closing(book):
         next(book.work())
-        (process,) = status(out).processes
+        (process,) = status(Local(out)).processes
         assert (process.state, process.done, process.rate) == ("working", 0, None)
         assert process.id == book.worker.name
-        assert any("-" in line for line in lines(status(out)))
+        assert any("-" in line for line in lines(status(Local(out))))
 
 
 def test_a_process_that_was_killed_on_this_machine(out: Path) -> None:
@@ -246,9 +247,9 @@ def test_a_process_that_was_killed_on_this_machine(out: Path) -> None:
         with subprocess.Popen(["true"]) as dead:
             pass
         claim.write_text(json.dumps({**book.claims.me, "pid": dead.pid}))
-        assert status(out).processes[0].state == "lost"
+        assert status(Local(out)).processes[0].state == "lost"
         claim.write_text(json.dumps({**book.claims.me, "pid": dead.pid, "host": "elsewhere"}))
-        assert status(out).processes[0].state == "working"
+        assert status(Local(out)).processes[0].state == "working"
 
 
 def damage(out: Path) -> Iterator[tuple[str, str]]:

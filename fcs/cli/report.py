@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from fcs.cli.ends import Parser, ending
 from fcs.errors import UsageError
+from fcs.shards.place import store_at
 
 HELP = """\
 Merges the metrics of the committed shards into OUT/summary.json and prints the means, several runs side by side. May
@@ -35,7 +35,7 @@ def _report(given: list[str]) -> int:
     # Below here torch is imported, which takes a second.
     from fcs.report import report, table
 
-    found = report([Path(out) for out in options.out], None if options.to is None else Path(options.to))
+    found = report([store_at(out) for out in options.out], None if options.to is None else store_at(options.to))
     print("\n".join(table(found)))
     return 0
 

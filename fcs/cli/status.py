@@ -6,10 +6,10 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from fcs.cli.ends import Parser, ending
 from fcs.errors import StorageError, UsageError
+from fcs.shards.place import store_at
 from fcs.status.read import status
 from fcs.status.state import Process, Status
 from fcs.status.verify import verify
@@ -42,7 +42,7 @@ def _status(given: list[str]) -> int:
         return 0
     if options.array and (options.json or options.verify):
         raise UsageError("--array: expected alone; --json has it too")
-    out = Path(options.out)
+    out = store_at(options.out)
     found = status(out)
     if options.array:
         if found.array is not None:

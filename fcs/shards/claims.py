@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from fcs.shards.files import link, read_json, storage, temp_name
 from fcs.shards.layout import claims_folder
+from fcs.shards.store import Store
 
 SLICE = 8  # batches that are claimed together
 STALE = 120.0
@@ -35,14 +35,30 @@ def identity() -> dict[str, str | int]:
     }
 
 
-class Claims:
-    """The claims of one process; a daemon thread touches them while they are held."""
+def is_own(number: int, rank: int, world: int) -> bool:
+    """Whether slice ``number`` is one that this process begins with: ``number`` mod count over a job array's tasks.
 
-    def __init__(self, out: Path, stale: float = STALE, heartbeat: float = HEARTBEAT) -> None:
+    Args:
+        number: of the slice.
+        rank, world: of this process among those that were started with it in one task.
+    """
+    tasks = int(os.environ.get("SLURM_ARRAY_TASK_COUNT") or 1)
+    first = int(os.environ.get("SLURM_ARRAY_TASK_MIN") or 0)
+    task = int(os.environ.get("SLURM_ARRAY_TASK_ID") or first) - first
+    return (number - task * world - rank) % (tasks * world) == 0
+
+
+class Claims:
+    """The claims of one process; a daemon thread touches them while they are held.
+
+    In a store without exclusive creation two that look at the same moment may both get a slice.
+    """
+
+    def __init__(self, out: Store, stale: float = STALE, heartbeat: float = HEARTBEAT) -> None:
         """Args: ``stale`` and ``heartbeat`` in seconds."""
         self.out, self.stale, self.heartbeat = out, stale, heartbeat
         self.me = {**identity(), "id": uuid.uuid4().hex}
-        self._held: dict[tuple[str, str], Path] = {}
+        self._held: dict[str, bytes] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -53,73 +69,67 @@ class Claims:
         Raises:
             StorageError: OUT cannot be written.
         """
-        path = claims_folder(self.out, stem) / name
-        with storage(path):
-            taken = self._create(path)
+        path = f"{claims_folder(stem)}/{name}"
+        # Each taking differs, so that an earlier one of ours is not mistaken for it.
+        data = json.dumps({**self.me, "taken": uuid.uuid4().hex}).encode()
+        try:
+            taken = self.out.create(path, data, durable=False) or self._take_over(path, data)
+        except FileNotFoundError:  # the shard was committed and its folder removed
+            taken = False
         if taken:
             with self._lock:
-                self._held[stem, name] = path
+                self._held[path] = data
                 self._start()
         return taken
 
     def release(self, stem: str, name: str) -> None:
         """Give a slice back; one that was taken over meanwhile is left alone."""
-        with self._lock:
-            path = self._held.pop((stem, name), None)
-        if path is not None and (read_json(path) or {}).get("id") == self.me["id"]:
-            with storage(path), suppress(FileNotFoundError):
-                os.unlink(path)
+        self._release(f"{claims_folder(stem)}/{name}")
 
     def close(self) -> None:
         """Give everything back and end the heartbeat."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        for stem, name in list(self._held):
-            self.release(stem, name)
+        for path in list(self._held):
+            self._release(path)
 
-    def _create(self, path: Path) -> bool:
-        temp = temp_name(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temp.write_text(json.dumps(self.me))
-            if link(temp, path):
-                return True
-            owner = read_json(path)
-            return self._is_stale(path, owner, temp) and self._take_over(path, owner, temp)
-        except FileNotFoundError:  # the shard was committed and its folder removed
+    def _release(self, path: str) -> None:
+        with self._lock:
+            held = self._held.pop(path, None)
+        if held is not None and (self.out.json(path) or {}).get("id") == self.me["id"]:
+            self.out.delete(path)
+
+    def _take_over(self, path: str, data: bytes) -> bool:
+        """Put our claim in the place of a stale one; of several processes that saw it one succeeds."""
+        owner = self.out.json(path)
+        if not self._is_stale(path, owner):
             return False
+        folder, _, name = path.rpartition("/")
+        lock = f"{folder}/.{name}.takeover"
+        if not self.out.create(lock, data, durable=False):
+            if self._older(lock):  # whoever had it was killed
+                self.out.delete(lock)
+            return False
+        try:
+            if self.out.json(path) != owner:  # someone was faster, and this is already the new claim
+                return False
+            self.out.replace(path, data)
+            return True
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(temp)
+            self.out.delete(lock)
 
-    def _is_stale(self, path: Path, owner: dict[str, object] | None, fresh: Path) -> bool:
+    def _is_stale(self, path: str, owner: dict[str, object] | None) -> bool:
         if owner is None:
-            return path.exists()
+            return self.out.exists(path)
         if owner.get("id") == self.me["id"]:
             return False
-        if dead(owner) or _restarted(owner, self.me):
-            return True
-        return self._older(path, fresh)
+        return dead(owner) or _restarted(owner, self.me) or self._older(path)
 
-    def _older(self, path: Path, fresh: Path) -> bool:
-        """Not touched for long. Both times are of the file server's one clock, whatever the hosts' say."""
-        return os.stat(fresh).st_mtime - os.stat(path).st_mtime > self.stale
-
-    def _take_over(self, path: Path, owner: dict[str, object] | None, temp: Path) -> bool:
-        """Put our claim in the place of a stale one; of several processes that saw it one succeeds."""
-        lock = path.with_name(f".{path.name}.takeover")
-        if not link(temp, lock):
-            if self._older(lock, temp):  # whoever had it was killed
-                os.unlink(lock)
-            return False
-        try:
-            if read_json(path) != owner:  # someone was faster, and this is already the new claim
-                return False
-            os.replace(temp, path)
-            return True
-        finally:
-            os.unlink(lock)
+    def _older(self, path: str) -> bool:
+        """Not touched for long. Both times are of the store's one clock, whatever the hosts' say."""
+        found = self.out.stat(path)
+        return found is not None and self.out.now(path) - found.modified > self.stale
 
     def _start(self) -> None:
         if self._thread is None and not self._stop.is_set():
@@ -128,11 +138,11 @@ class Claims:
 
     def _beat(self) -> None:
         while not self._stop.wait(self.heartbeat):
-            with self._lock:
-                paths = list(self._held.values())
-            for path in paths:
-                with suppress(OSError):  # gone with its shard, or the store is away: the writers will say so
-                    os.utime(path)
+            for path in list(self._held):
+                # What was given back must not come to life again: where touching means writing, it would.
+                with self._lock, suppress(OSError):  # gone with its shard, or the store is away: writers will say so
+                    if path in self._held:
+                        self.out.touch(path, self._held[path])
 
 
 def dead(owner: Mapping[str, object]) -> bool:

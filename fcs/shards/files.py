@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import uuid
@@ -41,8 +40,13 @@ def storage_error(path: Path | str, error: Exception) -> StorageError:
     return raised
 
 
-def write_exclusive(path: Path, data: bytes) -> bool:
-    """Create ``path`` with ``data``, durably; False where it exists already (and stays as it is).
+def write_exclusive(path: Path, data: bytes, durable: bool = True) -> bool:
+    """Create ``path`` with ``data``; False where it exists already (and stays as it is).
+
+    Args:
+        path: the new file.
+        data: its content.
+        durable: whether it must survive a power cut.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -50,8 +54,8 @@ def write_exclusive(path: Path, data: bytes) -> bool:
     with storage(path):
         for _ in range(3):
             with suppress(FileNotFoundError):  # another process removed the empty folder at this moment
-                return _create(path, data)
-        return _create(path, data)
+                return _create(path, data, durable)
+        return _create(path, data, durable)
 
 
 def write_replace(path: Path, data: bytes) -> None:
@@ -137,24 +141,19 @@ def to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with storage(path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _create(path: Path, data: bytes) -> bool:
+def _create(path: Path, data: bytes, durable: bool) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = temp_name(path)
     try:
         with open(temp, "xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         created = link(temp, path)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temp)
-    if created:
+    if created and durable:
         sync_folder(path.parent)
     return created

@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+RUN = "run.json"  # the pinned run
+SUMMARY = "summary.json"  # means over all committed shards
+SHARDS, METRICS, FEATURES = "shards", "metrics", "features"
+PARTS, CLAIMS, WORKERS, PREVIEWS = "parts", "claims", "workers", "previews"
 
 
-def run_file(out: Path) -> Path:
-    """The pinned run."""
-    return out / "run.json"
-
-
-def summary_file(out: Path) -> Path:
-    """Means over all committed shards."""
-    return out / "summary.json"
-
-
-def tar_file(out: Path, stem: str) -> Path:
+def tar_file(stem: str) -> str:
     """Results of a shard."""
-    return out / "shards" / f"{stem}.tar"
+    return f"{SHARDS}/{stem}.tar"
 
 
-def commit_file(out: Path, stem: str) -> Path:
+def commit_file(stem: str) -> str:
     """Commit record of a shard: the shard counts as done when this exists."""
-    return out / "shards" / f"{stem}.json"
+    return f"{SHARDS}/{stem}.json"
 
 
-def metrics_file(out: Path, stem: str) -> Path:
+def metrics_file(stem: str) -> str:
     """One row per input record."""
-    return out / "metrics" / f"{stem}.parquet"
+    return f"{METRICS}/{stem}.parquet"
 
 
-def features_file(out: Path, name: str, stem: str) -> Path:
+def features_file(name: str, stem: str) -> str:
     """One feature per result."""
-    return out / "features" / name / f"{stem}.parquet"
+    return f"{FEATURES}/{name}/{stem}.parquet"
 
 
-def parts_folder(out: Path, stem: str) -> Path:
+def parts_folder(stem: str) -> str:
     """Finished batches of a shard that is not committed yet."""
-    return out / "parts" / stem
+    return f"{PARTS}/{stem}"
 
 
-def claims_folder(out: Path, stem: str) -> Path:
+def claims_folder(stem: str) -> str:
     """Taken slices of a shard that is not committed yet."""
-    return out / "claims" / stem
+    return f"{CLAIMS}/{stem}"
 
 
-def worker_file(out: Path, worker: str) -> Path:
+def worker_file(worker: str) -> str:
     """Heartbeat and totals of one process."""
-    return out / "workers" / f"{worker}.json"
+    return f"{WORKERS}/{worker}.json"

@@ -7,18 +7,18 @@ processes from doing the same work and nothing depends on them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from fcs.shards import commit, parts
-from fcs.shards.claims import HEARTBEAT, SLICE, STALE, Claims
-from fcs.shards.files import read_json
-from fcs.shards.layout import claims_folder, commit_file, parts_folder, summary_file
+from fcs.shards.claims import HEARTBEAT, SLICE, STALE, Claims, is_own
+from fcs.shards.committed import committed
+from fcs.shards.layout import CLAIMS, PARTS, RUN, SUMMARY, claims_folder, commit_file, parts_folder
 from fcs.shards.parts import Row
 from fcs.shards.progress import Totals, look_over, totals
 from fcs.shards.reopen import expand
 from fcs.shards.sources import Source
+from fcs.shards.store import Store
 from fcs.shards.summary import write_summary
 from fcs.shards.workers import Worker, failures
 
@@ -38,7 +38,7 @@ class Ledger:
 
     def __init__(
         self,
-        out: Path,
+        out: Store,
         sources: Sequence[Source],
         batch_size: int,
         length: Callable[[int], int],
@@ -57,7 +57,7 @@ class Ledger:
         """Describe this process's share; nothing is written yet.
 
         Args:
-            out: folder of the run, pinned.
+            out: the run's store, pinned.
             sources: its shards, in the pinned order.
             batch_size: records a batch; batch b of a shard is its records ``b * B`` to ``b * B + B - 1``.
             length: rows of shard number i; called at most once per shard, from ``work`` and ``prepare`` only.
@@ -72,7 +72,7 @@ class Ledger:
             stale: seconds of silence after which a claim is void.
             heartbeat: seconds between touches of our own claims.
         """
-        self.out, self.sources, self.batch_size, self.limit = Path(out), list(sources), batch_size, limit
+        self.out, self.sources, self.batch_size, self.limit = out, list(sources), batch_size, limit
         self.rank, self.world, self.poll = rank, world, poll
         self.scores, self.features = tuple(scores), tuple(features)
         self.fingerprint, self.info = fingerprint, dict(info or {})
@@ -98,15 +98,16 @@ class Ledger:
         Raises:
             StorageError: OUT cannot be written.
         """
-        look_over(self.out, self.sources)
+        self.out.probe(RUN)
+        self._see(look_over(self.out, self.sources))
         while not self._closed:
             idle = True
-            for number in self._walk():
-                for item in self._shard(number):
+            for number, own in self._walk():
+                for item in self._shard(number, own):
                     idle = False
                     yield item
             if self.complete():
-                if not (read_json(summary_file(self.out)) or {}).get("complete"):
+                if not (self.out.json(SUMMARY) or {}).get("complete"):
                     write_summary(self.out)  # whoever committed the last shard was killed before it could
                 commit.prune(self.out)
                 return
@@ -144,9 +145,14 @@ class Ledger:
 
     def complete(self) -> bool:
         """True where all shards are committed (with a limit: those with its records)."""
-        if self.limit is not None:
-            return commit.is_complete(self.out, [source.stem for source in self.sources], self.limit)
-        return all(self._is_committed(number) for number in range(len(self.sources)))
+        left = self.limit
+        for number in range(len(self.sources)):
+            if left is not None and left <= 0:
+                break
+            if not self._is_committed(number):
+                return False
+            left = None if left is None else left - self._count(number, left)
+        return True
 
     def totals(self) -> Totals:
         """Records ok and failed so far over all processes, and how many there are in all."""
@@ -179,15 +185,20 @@ class Ledger:
             left -= self._count(number, left)
         return active
 
-    def _walk(self) -> list[int]:
+    def _walk(self) -> list[tuple[int, bool | None]]:
+        """Shards in the order in which they are gone over; which slices of each: None for all, or ours or the others'.
+
+        Where a store cannot tell who claimed a slice first, each process takes those that nobody else begins with.
+        """
         active = self._active()
         start = self.rank * len(active) // self.world
-        return active[start:] + active[:start]
+        walk = active[start:] + active[:start]
+        return [(number, own) for own in ([None] if self.out.exclusive else [True, False]) for number in walk]
 
     def _count(self, number: int, left: int | None = None) -> int:
         """Records of a shard that belong to the run; ``left`` of the limit remain for it."""
         if number not in self._counts:
-            record = commit.committed(self.out, self.sources[number].stem)
+            record = committed(self.out, self.sources[number].stem)
             size = self._length(number) if record is None else int(record["counts"]["records"])
             self._counts[number] = size if left is None else min(size, left)
         return self._counts[number]
@@ -196,8 +207,8 @@ class Ledger:
         first = batch * self.batch_size
         return first, min(first + self.batch_size, self._counts[number])
 
-    def _shard(self, number: int) -> Iterator[Work]:
-        """Batches of a shard that nobody has."""
+    def _shard(self, number: int, own: bool | None) -> Iterator[Work]:
+        """Batches of a shard that nobody has, of our slices or of the others' or (None) of all."""
         if self._is_committed(number):
             return
         stem, count = self.sources[number].stem, self._count(number)
@@ -211,6 +222,8 @@ class Ledger:
             if self._closed:
                 return
             if not parts.missing(covered, piece * size, min(count, (piece + 1) * size)):
+                continue
+            if own is not None and own != is_own(number + piece, self.rank, self.world):
                 continue
             with self._changed:
                 ours = (number, piece) in self._slices
@@ -254,7 +267,7 @@ class Ledger:
     def _write(self, stem: str, first: int, stop: int, rows: Sequence[Row]) -> list[Row]:
         """Write the rows that no part has yet; those that this process wrote."""
         wanted = set(parts.missing(parts.covered(self.out, stem), first, stop))
-        if commit_file(self.out, stem).exists():
+        if self.out.exists(commit_file(stem)):
             wanted = set()
         written: list[Row] = []
         host, attempt = str(self.claims.me["host"]), parts.attempt(self.out, stem)
@@ -270,7 +283,7 @@ class Ledger:
         if not self._merging.acquire(blocking=wait):
             return
         try:
-            if commit_file(self.out, stem).exists():
+            if self.out.exists(commit_file(stem)):
                 self._done.discard(number)  # look again: a late part may lie there now
                 self._is_committed(number)
                 return
@@ -290,15 +303,25 @@ class Ledger:
             with self._changed:
                 self._changed.notify_all()
 
+    def _see(self, stems: Collection[str]) -> None:
+        """Learn which shards are committed from one look at all, and clean up behind those that need it."""
+        tops = [self.out.tree(top) for top in (PARTS, CLAIMS)]
+        left = {name.partition("/")[2].rpartition("/")[0] for top in tops for name in top}
+        self._done = {number for number, source in enumerate(self.sources) if source.stem in stems}
+        for number in [number for number in self._done if self.sources[number].stem in left]:
+            self._done.discard(number)
+            self._is_committed(number)
+
     def _is_committed(self, number: int) -> bool:
         if number in self._done:
             return True
         stem = self.sources[number].stem
-        if not commit_file(self.out, stem).exists():
+        if not self.out.exists(commit_file(stem)):
+            return False
+        left = self.out.names(parts_folder(stem)) or self.out.names(claims_folder(stem))
+        if left and not commit.clean(self.out, stem, self.features):  # a process that was killed left it
             return False
         self._done.add(number)
-        if parts_folder(self.out, stem).exists() or claims_folder(self.out, stem).exists():
-            commit.clean(self.out, stem, self.features)  # left by a process that was killed
         return True
 
 

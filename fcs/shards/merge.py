@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import tarfile
@@ -9,22 +10,22 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fcs.shards import parts
-from fcs.shards.files import replacing, sha256, to_json, write_exclusive
+from fcs.shards.files import to_json
 from fcs.shards.layout import commit_file, features_file, metrics_file, tar_file
+from fcs.shards.store import Store, ahead
 
 log = logging.getLogger("fcs.shards")
 
 
 def merge(
-    out: Path,
+    out: Store,
     stem: str,
     part_names: Sequence[str],
     count: int,
@@ -36,9 +37,10 @@ def merge(
     """Write tar, features, metrics and commit record of a shard from these parts."""
     started = time.time()
     tables: list[pa.Table] = []
+    written: dict[str, _Hashed] = {}
     with (
-        _output(out, stem, tar_file(out, stem)) as file,
-        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        _output(out, stem, tar_file(stem), written) as file,
+        tarfile.open(fileobj=cast(BinaryIO, file), mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for part in _in_order(out, stem, part_names):
             for members in part["members"].to_pylist():
@@ -47,19 +49,16 @@ def merge(
     rows = _joined(tables, scores, features)
     if rows.num_rows != count:
         raise RuntimeError(f"{stem}: {rows.num_rows} rows merged, {count} records expected")
-    written = [tar_file(out, stem), *_write_features(out, stem, rows)]
+    _write_features(out, stem, rows, written)
     rows = rows.drop_columns([name for name in rows.column_names if name.startswith(parts.FEATURE)])
-    _write_table(out, stem, metrics_file(out, stem), rows)
-    written.append(metrics_file(out, stem))
+    _write_table(out, stem, metrics_file(stem), rows, written)
     if not count:
         log.warning("%s: the shard holds no records; it is committed without rows", stem)
     record = {
         "shard": stem,
         "counts": _counts(rows),
         "failures": _failures(rows),
-        "files": {
-            path.relative_to(out).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in written
-        },
+        "files": {name: {"bytes": file.size, "sha256": file.hash.hexdigest()} for name, file in written.items()},
         "fingerprint": fingerprint,
         **info,
         "timings": {
@@ -69,17 +68,19 @@ def merge(
         },
         "attempt": parts.attempt(out, stem),
     }
-    write_exclusive(commit_file(out, stem), to_json(record))
+    out.create(commit_file(stem), to_json(record))
 
 
-def _in_order(out: Path, stem: str, part_names: Sequence[str]) -> Iterator[pa.Table]:
+def _in_order(out: Store, stem: str, part_names: Sequence[str]) -> Iterator[pa.Table]:
     """Rows part by part; where parts overlap the first by name counts."""
+    wanted: list[tuple[str, int]] = []
     done = 0
     for name in sorted(part_names):
         first, last = parts.span(name)
         if last >= done:
-            yield parts.read(out, stem, name).slice(max(0, done - first))
+            wanted.append((name, max(0, done - first)))
             done = last + 1
+    return ahead(lambda part: parts.read(out, stem, part[0]).slice(part[1]), wanted)
 
 
 def _add(tar: tarfile.TarFile, members: list[dict[str, Any]]) -> None:
@@ -98,27 +99,46 @@ def _joined(tables: list[pa.Table], scores: Sequence[str], features: Sequence[st
     return rows.select(parts.rows_schema(named, [name.removeprefix(parts.FEATURE) for name in has]).names)
 
 
-def _write_features(out: Path, stem: str, rows: pa.Table) -> list[Path]:
-    written = []
+def _write_features(out: Store, stem: str, rows: pa.Table, written: dict[str, _Hashed]) -> None:
     for column in [name for name in rows.column_names if name.startswith(parts.FEATURE)]:
-        path = features_file(out, column.removeprefix(parts.FEATURE), stem)
+        name = features_file(column.removeprefix(parts.FEATURE), stem)
         chosen = rows.filter(pc.is_valid(rows[column])).select(["index", "key", column])
-        _write_table(out, stem, path, chosen.rename_columns(["index", "key", "feature"]))
-        written.append(path)
-    return written
+        _write_table(out, stem, name, chosen.rename_columns(["index", "key", "feature"]), written)
 
 
-def _write_table(out: Path, stem: str, path: Path, rows: pa.Table) -> None:
-    with _output(out, stem, path) as file:
+def _write_table(out: Store, stem: str, name: str, rows: pa.Table, written: dict[str, _Hashed]) -> None:
+    with _output(out, stem, name, written) as file:
         pq.write_table(rows.combine_chunks(), file)
 
 
+class _Hashed(io.RawIOBase):
+    """Counts and hashes what is written through it, so that a result need not be read back from the store."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self.file, self.size, self.hash = file, 0, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: Any, /) -> int:
+        self.file.write(data)
+        self.hash.update(data)
+        size = memoryview(data).nbytes
+        self.size += size
+        return size
+
+
 @contextmanager
-def _output(out: Path, stem: str, path: Path) -> Iterator[BinaryIO]:
+def _output(out: Store, stem: str, name: str, written: dict[str, _Hashed]) -> Iterator[_Hashed]:
     """``replacing`` that refuses, as late as can be, to replace a file of a committed shard."""
-    with replacing(path) as file:
-        yield file
-        if commit_file(out, stem).exists():
+    with out.replacing(name) as file:
+        written[name] = _Hashed(file)
+        yield written[name]
+        if out.exists(commit_file(stem)):
             raise FileNotFoundError(f"{stem} was committed by another process")
 
 

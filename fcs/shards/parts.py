@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fcs.shards.files import read_json, storage, write_exclusive
-from fcs.shards.layout import parts_folder
+from fcs.shards.layout import PARTS, parts_folder
+from fcs.shards.store import Store
 
 _NAME = re.compile(r"(\d{8})-(\d{8})")
 FEATURE = "feature."
@@ -106,7 +105,7 @@ def table(
     return pa.Table.from_pydict(columns, schema=rows_schema(scores, features, members=True))
 
 
-def write(out: Path, stem: str, part: pa.Table) -> bool:
+def write(out: Store, stem: str, part: pa.Table) -> bool:
     """Create the part of a contiguous run of rows; False where another process was first.
 
     Raises:
@@ -116,36 +115,47 @@ def write(out: Path, stem: str, part: pa.Table) -> bool:
     first, last = indexes[0], indexes[-1]
     if indexes != list(range(first, last + 1)):
         raise ValueError(f"a part is a contiguous run of records, not {indexes}")
-    path = parts_folder(out, stem) / f"{first:08d}-{last:08d}"
-    if path.exists():
+    name = f"{parts_folder(stem)}/{first:08d}-{last:08d}"
+    if out.exists(name):
         return False
     buffer = io.BytesIO()
     pq.write_table(part, buffer, compression="NONE", use_dictionary=False, write_statistics=False)
-    return write_exclusive(path, buffer.getvalue())
+    return out.create(name, buffer.getvalue())
 
 
-def read(out: Path, stem: str, name: str, columns: list[str] | None = None) -> pa.Table:
+def read(out: Store, stem: str, name: str, columns: list[str] | None = None) -> pa.Table:
     """The rows of a part.
 
     Raises:
         FileNotFoundError: the part is gone, its shard was committed.
     """
-    path = parts_folder(out, stem) / name
-    with storage(path):
-        return pq.read_table(io.BytesIO(path.read_bytes()), columns=columns)
+    whole = f"{parts_folder(stem)}/{name}"
+    if columns is None:
+        return pq.read_table(io.BytesIO(out.read(whole)))
+    with out.reading(whole) as file:  # the pictures need not come along
+        return pq.read_table(file, columns=columns)
 
 
-def names(out: Path, stem: str) -> list[str]:
+def names(out: Store, stem: str) -> list[str]:
     """Names of a shard's parts in the order in which they count."""
-    folder = parts_folder(out, stem)
-    try:
-        with storage(folder):
-            return sorted(name for name in os.listdir(folder) if _NAME.fullmatch(name))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return in_order(out.names(parts_folder(stem)))
 
 
-def covered(out: Path, stem: str) -> list[tuple[int, int]]:
+def in_order(found: Iterable[str]) -> list[str]:
+    """Those of the names that are parts', in the order in which they count."""
+    return sorted(name for name in found if _NAME.fullmatch(name))
+
+
+def by_shard(listed: Iterable[str]) -> dict[str, list[str]]:
+    """The parts among these files below ``parts/``, by STEM, in the order in which they count."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in listed:
+        folder, _, last = name.removeprefix(f"{PARTS}/").rpartition("/")
+        found[folder].append(last)
+    return {stem: in_order(names) for stem, names in found.items()}
+
+
+def covered(out: Store, stem: str) -> list[tuple[int, int]]:
     """Runs of records (first, last) that parts cover, sorted and disjoint; from the names alone."""
     return joined(names(out, stem))
 
@@ -188,10 +198,13 @@ def contiguous(rows: Sequence[Row]) -> list[list[Row]]:
     return runs
 
 
-def attempt(out: Path, stem: str) -> int:
+def attempt(out: Store, stem: str) -> int:
     """Which attempt at a shard this is: 1, and one more each time its failed records are tried again."""
-    for name in (REOPENED, ATTEMPT):
-        record = read_json(parts_folder(out, stem) / name)
+    folder = parts_folder(stem)
+    if not {REOPENED, ATTEMPT}.intersection(out.names(folder)):
+        return 1
+    for name in (REOPENED, ATTEMPT):  # in this order: the first becomes the second
+        record = out.json(f"{folder}/{name}")
         if record is not None:
             return int(record.get("attempt", 1)) + 1
     return 1

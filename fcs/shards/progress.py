@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from fcs.shards import commit, parts
-from fcs.shards.files import storage
-from fcs.shards.layout import commit_file, summary_file
+from fcs.shards import parts
+from fcs.shards.committed import committed, intact, records
+from fcs.shards.layout import FEATURES, METRICS, PARTS, SHARDS, SUMMARY, commit_file
 from fcs.shards.sources import Source, counts
+from fcs.shards.store import Stat, Store
 
 SETTLED = 600.0
 log = logging.getLogger("fcs.shards")
@@ -28,12 +27,12 @@ class Totals(NamedTuple):
 
 
 def totals(
-    out: Path, sources: Sequence[Source], limit: int | None = None, known: Mapping[int, int] | None = None
+    out: Store, sources: Sequence[Source], limit: int | None = None, known: Mapping[int, int] | None = None
 ) -> Totals:
     """Records done so far over all processes, committed or in parts, and how many there are in all.
 
     Args:
-        out: folder of the run.
+        out: the run's store.
         sources: its shards.
         limit: first N records over the list.
         known: rows of the shards that were opened, by number; of the others ``sizes.json`` is believed.
@@ -43,13 +42,14 @@ def totals(
     """
     ok = failed = 0
     sizes = counts(sources)
+    begun = parts.by_shard(out.tree(PARTS))  # first: a shard that is committed in between is in one of the two
+    done = records(out, [source.stem for source in sources])
     for number, source in enumerate(sources):
-        record = commit.committed(out, source.stem)
-        if record is not None:
-            good, bad = record["counts"]["ok"], record["counts"]["failed"]
+        if source.stem in done:
+            good, bad = done[source.stem]["counts"]["ok"], done[source.stem]["counts"]["failed"]
             sizes[number] = good + bad
         else:
-            good, bad = _in_parts(out, source.stem)
+            good, bad = _in_parts(out, source.stem, begun.get(source.stem, []))
             sizes[number] = (known or {}).get(number, sizes[number])
         ok, failed = ok + good, failed + bad
     sure = [size for size in sizes if size is not None]
@@ -59,37 +59,63 @@ def totals(
     return Totals(ok, failed, total)
 
 
-def look_over(out: Path, sources: Sequence[Source]) -> None:
+def look_over(out: Store, sources: Sequence[Source]) -> set[str]:
     """Take back commit records whose files are gone or have another size: those shards are computed again.
+
+    Returns:
+        The STEMs of the shards that are committed.
 
     Raises:
         StorageError: OUT cannot be read or written.
     """
-    for source in sources:
-        if damaged(out, source.stem):
-            log.warning("%s: its results are not as they were committed; computing it again", source.stem)
-            for path in (summary_file(out), commit_file(out, source.stem)):
-                with storage(path), suppress(FileNotFoundError):
-                    os.unlink(path)
+    listed = out.tree(SHARDS)
+    stems = [source.stem for source in sources if commit_file(source.stem) in listed]
+    bad = damaged(out, stems, listed)
+    for stem in bad:
+        log.warning("%s: its results are not as they were committed; computing it again", stem)
+        out.delete(SUMMARY, commit_file(stem))
+    return set(stems).difference(bad)
 
 
-def damaged(out: Path, stem: str) -> bool:
-    """Whether a shard was committed and its files are not there as its commit record says, or that is damaged.
+def damaged(out: Store, stems: Sequence[str], listed: Mapping[str, Stat] | None = None) -> list[str]:
+    """The shards with a commit record that is damaged, or whose files are not there as it says.
+
+    Args:
+        out: the run's store.
+        stems: the shards.
+        listed: what ``out.tree("shards")`` has just said.
 
     Raises:
         StorageError: OUT cannot be read.
     """
-    record = commit.committed(out, stem)
-    if record is None:  # looked at once more: it may have come between the looks
-        return commit_file(out, stem).exists() and commit.committed(out, stem) is None
+    listed = out.tree(SHARDS) if listed is None else listed
+    done = records(out, stems, listed)
+    sizes = {**listed, **out.tree(METRICS), **(out.tree(FEATURES) if _has_features(done) else {})}
+    # Each is looked at once more by itself: between the listings it may have been committed, or tried again.
+    return [
+        stem
+        for stem in stems
+        if commit_file(stem) in listed and not _good(out, done.get(stem), sizes) and _is_damaged(out, stem)
+    ]
+
+
+def _good(out: Store, record: Mapping[str, Any] | None, sizes: Mapping[str, Stat] | None = None) -> bool:
     # What was committed just now may not be visible on this host yet.
-    return time.time() - record["timings"]["committed"] >= SETTLED and not commit.intact(out, record)
+    return record is not None and (time.time() - record["timings"]["committed"] < SETTLED or intact(out, record, sizes))
 
 
-def _in_parts(out: Path, stem: str) -> tuple[int, int]:
+def _is_damaged(out: Store, stem: str) -> bool:
+    return not _good(out, committed(out, stem)) and out.exists(commit_file(stem))
+
+
+def _has_features(done: Mapping[str, Mapping[str, Any]]) -> bool:
+    return any(name.startswith(FEATURES) for record in done.values() for name in record["files"])
+
+
+def _in_parts(out: Store, stem: str, names: Sequence[str]) -> tuple[int, int]:
     """Records ok and failed of a shard that is not committed."""
     status: dict[int, str] = {}
-    for name in parts.names(out, stem):
+    for name in names:
         with suppress(FileNotFoundError):
             part = parts.read(out, stem, name, ["index", "status"]).to_pydict()
             status = {**dict(zip(part["index"], part["status"], strict=True)), **status}

@@ -1,17 +1,16 @@
 """Trying failed records again: a committed shard becomes parts of its good results.
 
-The one step that decides is the rename of the commit record into the shard's parts folder. After it, tar and
+The one step that decides is the move of the commit record into the shard's parts folder. After it, tar and
 metrics stay as they are until the next merge, and any process may turn them into parts, again and again.
+Where a store cannot rename, the copy decides: whoever finds record and copy alike deletes the record (``clean``).
 """
 
 from __future__ import annotations
 
-import os
+import io
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,20 +18,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fcs.shards import parts
-from fcs.shards.commit import clean, committed, intact
-from fcs.shards.files import read_json, storage, sync_folder
-from fcs.shards.layout import commit_file, features_file, metrics_file, parts_folder, summary_file, tar_file
+from fcs.shards.commit import clean
+from fcs.shards.committed import intact, records
+from fcs.shards.layout import RUN, SUMMARY, commit_file, features_file, metrics_file, parts_folder, tar_file
 from fcs.shards.run import read_run
+from fcs.shards.store import Store
 from fcs.shards.tars import split
 
 _PART_ROWS = 64
 
 
-def retry_failed(out: Path, before: float | None = None) -> list[str]:
+def retry_failed(out: Store, before: float | None = None) -> list[str]:
     """Reopen each committed shard that has failed records; their next attempt counts one more.
 
     Args:
-        out: folder of the run.
+        out: the run's store.
         before: shards committed at this time or later (seconds since the epoch) are left alone, so that
             processes which start late do not retry what this launch has just retried.
 
@@ -44,56 +44,44 @@ def retry_failed(out: Path, before: float | None = None) -> list[str]:
         StorageError: OUT cannot be written.
     """
     found = []
-    for shard in read_run(out)["shards"]:
-        record = committed(out, shard["stem"])
-        if record is None or not record["counts"]["failed"]:
-            continue
-        if (before is None or record["timings"]["committed"] < before) and reopen(out, shard["stem"]):
-            found.append(shard["stem"])
+    stems = [shard["stem"] for shard in read_run(out)["shards"]]
+    out.probe(RUN)
+    for stem, record in records(out, stems).items():
+        late = before is not None and record["timings"]["committed"] >= before
+        if record["counts"]["failed"] and not late and reopen(out, stem):
+            found.append(stem)
     return found
 
 
-def reopen(out: Path, stem: str) -> bool:
+def reopen(out: Store, stem: str) -> bool:
     """Take a shard's commit record back; False where another process was first."""
     clean(out, stem)  # what a killed process left must not count as part of the new attempt
-    folder = parts_folder(out, stem)
-    with storage(folder):
-        with suppress(FileNotFoundError):
-            os.unlink(summary_file(out))
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            os.rename(commit_file(out, stem), folder / parts.REOPENED)
-        except FileNotFoundError:
-            return False
-        sync_folder(folder)
-        sync_folder(commit_file(out, stem).parent)
-    return True
+    out.delete(SUMMARY)
+    return out.move(commit_file(stem), f"{parts_folder(stem)}/{parts.REOPENED}")
 
 
-def expand(out: Path, stem: str) -> None:
+def expand(out: Store, stem: str) -> None:
     """Write the parts of a reopened shard's good results, if that is still to be done.
 
     Raises:
         StorageError: OUT cannot be read or written.
     """
-    folder = parts_folder(out, stem)
-    record = read_json(folder / parts.REOPENED)
+    reopened, begun = (f"{parts_folder(stem)}/{name}" for name in (parts.REOPENED, parts.ATTEMPT))
+    record = out.json(reopened)
     if record is None:
         return
     if intact(out, record):  # otherwise all is computed again
         for part in _good_results(out, stem, record):
             parts.write(out, stem, part)
-    with storage(folder), suppress(FileNotFoundError):
-        os.rename(folder / parts.REOPENED, folder / parts.ATTEMPT)
+    out.move(reopened, begun)
 
 
-def _good_results(out: Path, stem: str, record: dict[str, Any]) -> Iterator[pa.Table]:
-    with storage(metrics_file(out, stem)):
-        rows = pq.read_table(metrics_file(out, stem))
+def _good_results(out: Store, stem: str, record: dict[str, Any]) -> Iterator[pa.Table]:
+    rows = pq.read_table(io.BytesIO(out.read(metrics_file(stem))))
     rows = _with_features(out, stem, record, rows)
     rows = rows.filter(pc.equal(rows["status"], "ok"))
     indexes = rows["index"].to_pylist()
-    with storage(tar_file(out, stem)), tarfile.open(tar_file(out, stem), "r:") as tar:
+    with out.reading(tar_file(stem)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         groups = groupby(tar, key=lambda info: split(info.name)[0])
         group = next(groups, None)
         for first, stop in _runs(indexes):
@@ -127,13 +115,12 @@ def _with_members(rows: pa.Table, members: list[list[dict[str, Any]]]) -> pa.Tab
     return rows.append_column(kind, pa.array(members, type=kind.type))
 
 
-def _with_features(out: Path, stem: str, record: dict[str, Any], rows: pa.Table) -> pa.Table:
+def _with_features(out: Store, stem: str, record: dict[str, Any], rows: pa.Table) -> pa.Table:
     for name in record["files"]:
         if not name.startswith("features/"):
             continue
         feature = name.removeprefix("features/").removesuffix(f"/{stem}.parquet")
-        with storage(features_file(out, feature, stem)):
-            columns = pq.read_table(features_file(out, feature, stem)).to_pydict()
+        columns = pq.read_table(io.BytesIO(out.read(features_file(feature, stem)))).to_pydict()
         values = dict(zip(columns["index"], columns["feature"], strict=True))
         kind = parts.rows_schema(features=[feature]).field(parts.FEATURE + feature)
         column = [values.get(index) for index in rows["index"].to_pylist()]

@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from fcs.errors import UsageError
-from fcs.shards.files import read_json, to_json, write_exclusive
-from fcs.shards.layout import run_file
+from fcs.shards.files import to_json
+from fcs.shards.layout import RUN
 from fcs.shards.sources import KEY, Source
+from fcs.shards.store import Store
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
@@ -31,7 +31,7 @@ def describe(settings: dict[str, Any], sources: Sequence[Source], limit: int | N
     }
 
 
-def pin(out: Path, run: dict[str, Any]) -> None:
+def pin(out: Store, run: dict[str, Any]) -> None:
     """Fix the run in ``OUT/run.json``, or check that it is the one that is fixed there.
 
     Safe for any number of processes at once: the first one's stays, the others are compared with it.
@@ -40,13 +40,12 @@ def pin(out: Path, run: dict[str, Any]) -> None:
         UsageError: another configuration is pinned, or an input changed since; nothing is written then.
         StorageError: OUT cannot be written.
     """
-    path = run_file(out)
-    pinned = read_json(path)
-    if pinned is None and not path.exists() and write_exclusive(path, to_json(run)):
+    pinned = out.json(RUN)
+    if pinned is None and not out.exists(RUN) and out.create(RUN, to_json(run)):
         return
-    pinned = read_json(path) if pinned is None else pinned
+    pinned = out.json(RUN) if pinned is None else pinned
     if pinned is None or not _is_ours(pinned):
-        raise UsageError.of("out", out, f"a folder of ours; {path} is damaged, or another program's")
+        raise UsageError.of("out", out, f"a folder of ours; {out.where(RUN)} is damaged, or another program's")
     _compare(out, pinned, json.loads(json.dumps(run)))
 
 
@@ -56,19 +55,19 @@ def _is_ours(pinned: dict[str, Any]) -> bool:
     return named and isinstance(pinned.get("settings"), dict)
 
 
-def read_run(out: Path) -> dict[str, Any]:
+def read_run(out: Store) -> dict[str, Any]:
     """The pinned run.
 
     Raises:
         UsageError: OUT has none.
     """
-    run = read_json(run_file(out))
+    run = out.json(RUN)
     if run is None or not isinstance(run.get("shards"), list):
         raise UsageError.of("out", out, "the folder of a run; there is no run.json")
     return run
 
 
-def _compare(out: Path, pinned: dict[str, Any], given: dict[str, Any]) -> None:
+def _compare(out: Store, pinned: dict[str, Any], given: dict[str, Any]) -> None:
     old, new = _flat(pinned.get("settings")), _flat(given.get("settings"))
     for key in [*new, *(key for key in old if key not in new)]:
         if old.get(key, _ABSENT) != new.get(key, _ABSENT):
@@ -80,23 +79,23 @@ def _compare(out: Path, pinned: dict[str, Any], given: dict[str, Any]) -> None:
         raise _differs(out, "fingerprint", given.get("fingerprint"), pinned.get("fingerprint"))
 
 
-def _compare_shards(out: Path, pinned: list[dict[str, Any]], given: list[dict[str, Any]]) -> None:
+def _compare_shards(out: Store, pinned: list[dict[str, Any]], given: list[dict[str, Any]]) -> None:
     old, new = ({shard["stem"]: shard for shard in shards} for shards in (pinned, given))
     for stem in [*(s for s in new if s not in old), *(s for s in old if s not in new)]:
         where = "is not in the run that" if stem in new else "is missing; it is in the run that"
-        raise UsageError(f"{KEY}: {stem} {where} {run_file(out)} pins ({len(old)} shards); use another out")
+        raise UsageError(f"{KEY}: {stem} {where} {out.where(RUN)} pins ({len(old)} shards); use another out")
     for stem, shard in new.items():
         for name in ("size", "mtime"):
             if old[stem].get(name) != shard.get(name):
                 change = f"{name} {old[stem].get(name)} then, {shard.get(name)} now"
-                raise UsageError(f"{KEY}: {shard['url']} changed since {run_file(out)} was made ({change})")
+                raise UsageError(f"{KEY}: {shard['url']} changed since {out.where(RUN)} was made ({change})")
 
 
 _ABSENT = object()  # differs from any value, null too
 
 
-def _differs(out: Path, key: str, given: object, pinned: object) -> UsageError:
-    return UsageError.of(key, _show(given), f"{_show(pinned)}, as {run_file(out)} pins it, or another out")
+def _differs(out: Store, key: str, given: object, pinned: object) -> UsageError:
+    return UsageError.of(key, _show(given), f"{_show(pinned)}, as {out.where(RUN)} pins it, or another out")
 
 
 def _show(value: object) -> str:

@@ -5,28 +5,28 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from fcs.shards.files import read_json, to_json, write_replace
-from fcs.shards.layout import worker_file
+from fcs.shards.files import to_json
+from fcs.shards.layout import WORKERS, worker_file
 from fcs.shards.parts import Row
+from fcs.shards.store import Store, each
 
 
-def failures(out: Path) -> int:
+def failures(out: Store) -> int:
     """Failed records that all processes of the run, earlier ones too, say they have written."""
-    told = [read_json(path) or {} for path in worker_file(out, "").parent.glob("*.json")]
-    return sum(int(worker.get("failed", 0)) for worker in told)
+    names = [f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json")]
+    return sum(int((worker or {}).get("failed", 0)) for worker in each(out.json, names))
 
 
 class Worker:
     """Counts a process's finished records and writes them to ``workers/ID.json``."""
 
-    def __init__(self, out: Path, me: Mapping[str, str | int]) -> None:
+    def __init__(self, out: Store, me: Mapping[str, str | int]) -> None:
         """Args: ``me``, who this process is (``claims.identity`` and an id)."""
         self.me = dict(me)
         host = re.sub(r"[^A-Za-z0-9.-]", "_", str(me["host"])).lstrip(".")
         self.name = f"{host}-{me['pid']}-{str(me['id'])[:8]}"
-        self.path = worker_file(out, self.name)
+        self.out, self.path = out, worker_file(self.name)
         self.started = time.time()
         self.done = self.failed = self.batch = 0
 
@@ -51,4 +51,4 @@ class Worker:
             "started": self.started,
             "updated": now,
         }
-        write_replace(self.path, to_json(state))
+        self.out.replace(self.path, to_json(state))

@@ -1,39 +1,38 @@
 """The state of a run from what is committed or listed in OUT. Writes nothing, opens no shard, imports no torch.
 
-The files are those of the layout that scripts may rely on, so they are read here without the code that writes them:
-that code comes with the models' libraries, which take seconds to start.
+The files are those of the layout that scripts may rely on, so most are read here without the code that writes them:
+that code comes with large libraries, which take seconds to start.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fcs.errors import UsageError
 from fcs.shards.claims import STALE, dead
+from fcs.shards.committed import records
 from fcs.shards.files import read_json
-from fcs.shards.layout import commit_file, run_file
+from fcs.shards.layout import CLAIMS, PARTS, RUN, WORKERS
+from fcs.shards.store import Store, each
 from fcs.status.state import Process, Shard, State, Status
 
 SILENT = 60.0  # seconds without a batch that say nothing of a process
-READERS = 16  # on a network file system each small file costs a round trip
 _PART = re.compile(r"(\d{8})-(\d{8})")
 
 
-def status(out: Path, now: float | None = None) -> Status:
+def status(out: Store, now: float | None = None) -> Status:
     """The state of a run; safe while it goes on.
 
     Args:
-        out: its folder.
+        out: where it is.
         now: seconds since the epoch.
 
     Raises:
@@ -43,36 +42,21 @@ def status(out: Path, now: float | None = None) -> Status:
     run = pinned(out)
     # Parts before commit records: a shard that is committed in between has been seen in one of them.
     spans = _spans(out)
-    records = commits(out, [shard["stem"] for shard in run["shards"]])
-    shards = list(_shards(run, spans, records))
+    shards = list(_shards(run, spans, records(out, [shard["stem"] for shard in run["shards"]])))
     complete = all(shard.counts is not None for shard in shards)
     return Status(tuple(shards), _processes(out, time.time() if now is None else now, complete))
 
 
-def pinned(out: Path) -> dict[str, Any]:
+def pinned(out: Store) -> dict[str, Any]:
     """The pinned run. Raises UsageError where OUT has none."""
-    run = read_json(run_file(out))
+    run = out.json(RUN)
     if run is None or not isinstance(run.get("shards"), list):
         raise UsageError.of("OUT", out, "the folder of a run; there is no run.json")
     return run
 
 
-def commits(out: Path, stems: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Commit records by STEM, of the shards that have one."""
-    names = list(stems)
-    with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(lambda stem: commit(out, stem), names)
-        return {stem: record for stem, record in zip(names, found, strict=True) if record is not None}
-
-
-def commit(out: Path, stem: str) -> dict[str, Any] | None:
-    """The commit record of a shard; None where it has none, or one that is damaged."""
-    record = read_json(commit_file(out, stem))
-    return record if record is not None and {"counts", "files", "timings"} <= record.keys() else None
-
-
 def _shards(
-    run: Mapping[str, Any], spans: Mapping[str, list[tuple[int, int]]], records: Mapping[str, Mapping[str, Any]]
+    run: Mapping[str, Any], spans: Mapping[str, list[tuple[int, int]]], done: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Shard]:
     """The shards that hold records of the run: with a limit only the first ones."""
     sizes = _Sizes()
@@ -80,7 +64,7 @@ def _shards(
     for shard in run["shards"]:
         if left is not None and left <= 0:
             return
-        stem, record = shard["stem"], records.get(shard["stem"])
+        stem, record = shard["stem"], done.get(shard["stem"])
         if record is not None:
             counts = record["counts"]
             yield Shard(stem, counts["records"], counts, record.get("failures") or {}, ())
@@ -126,10 +110,11 @@ def _remote(url: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _spans(out: Path) -> dict[str, list[tuple[int, int]]]:
+def _spans(out: Store) -> dict[str, list[tuple[int, int]]]:
     """Records (first, last) that parts hold, by STEM, sorted and disjoint."""
     found: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for stem, name in _listed(out / "parts"):
+    for path in out.tree(PARTS):
+        stem, _, name = path.removeprefix(f"{PARTS}/").rpartition("/")
         match = _PART.fullmatch(name)
         if match:
             found[stem].append((int(match[1]), int(match[2])))
@@ -146,15 +131,9 @@ def _joined(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     yield low, high
 
 
-def _listed(top: Path) -> Iterator[tuple[str, str]]:
-    """(STEM, name) of each file below ``top`` that is not hidden."""
-    for folder, _, names in os.walk(top):
-        stem = Path(folder).relative_to(top).as_posix()
-        yield from ((stem, name) for name in names if not name.startswith("."))
-
-
-def _processes(out: Path, now: float, complete: bool) -> tuple[Process, ...]:
-    told = [worker for path in sorted((out / "workers").glob("*.json")) if (worker := read_json(path)) is not None]
+def _processes(out: Store, now: float, complete: bool) -> tuple[Process, ...]:
+    names = sorted(f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json"))
+    told = [worker for worker in each(out.json, names) if worker is not None]
     claims = _claims(out)
     workers = {str(worker["id"]).rpartition("-")[2]: worker for worker in told}
     for mark, (_, claim) in claims.items():
@@ -165,18 +144,14 @@ def _processes(out: Path, now: float, complete: bool) -> tuple[Process, ...]:
     return tuple(sorted(_with_stragglers(found), key=lambda process: (process.started, process.id)))
 
 
-def _claims(out: Path) -> dict[str, tuple[float, dict[str, Any]]]:
+def _claims(out: Store) -> dict[str, tuple[float, dict[str, Any]]]:
     """The last touched claim of each process and when that was, by the first letters of its id."""
     found: dict[str, tuple[float, dict[str, Any]]] = {}
-    for stem, name in _listed(out / "claims"):
-        path = out / "claims" / stem / name
-        try:
-            touched, claim = path.stat().st_mtime, read_json(path)
-        except FileNotFoundError:  # given back meanwhile
-            continue
-        if claim is not None and "id" in claim:
+    listed = {name: stat for name, stat in out.tree(CLAIMS).items() if not name.rpartition("/")[2].startswith(".")}
+    for stat, claim in zip(listed.values(), each(out.json, list(listed)), strict=True):
+        if claim is not None and "id" in claim:  # it may have been given back meanwhile
             mark = str(claim["id"])[:8]
-            touched = 0.0 if dead(claim) else touched
+            touched = 0.0 if dead(claim) else stat.modified
             found[mark] = max(found.get(mark, (0.0, claim)), (touched, claim), key=lambda pair: pair[0])
     return found
 

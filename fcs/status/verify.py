@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from fcs.status.read import commit, pinned
+from fcs.shards.committed import committed, records
+from fcs.shards.layout import SHARDS, commit_file
+from fcs.shards.store import Store
+from fcs.status.read import pinned
 
 
-def verify(out: Path) -> tuple[int, list[str]]:
+def verify(out: Store) -> tuple[int, list[str]]:
     """Hash all committed files; safe while the run goes on.
 
     Returns:
@@ -21,25 +23,27 @@ def verify(out: Path) -> tuple[int, list[str]]:
         OSError: OUT cannot be read.
     """
     count, differ = 0, []
-    for shard in pinned(out)["shards"]:
-        stem = shard["stem"]
-        record = commit(out, stem)
+    stems = [shard["stem"] for shard in pinned(out)["shards"]]
+    listed = out.tree(SHARDS)
+    done = records(out, stems, listed)
+    for stem in [stem for stem in stems if commit_file(stem) in listed]:
+        record = done.get(stem)
         if record is None:
-            if (out / "shards" / f"{stem}.json").exists() and commit(out, stem) is None:
-                differ.append(f"shards/{stem}.json: no commit record can be read from it")
+            if committed(out, stem) is None and out.exists(commit_file(stem)):
+                differ.append(f"{commit_file(stem)}: no commit record can be read from it")
             continue
         found = list(_differences(out, record))
         # A shard that is tried again meanwhile is not damaged: its commit record is gone, or another one.
-        if found and commit(out, stem) == record:
+        if found and committed(out, stem) == record:
             differ += found
         count += len(record["files"])
     return count, differ
 
 
-def _differences(out: Path, record: Mapping[str, Any]) -> Iterator[str]:
+def _differences(out: Store, record: Mapping[str, Any]) -> Iterator[str]:
     for name, file in record["files"].items():
         try:
-            with open(out / name, "rb") as data:
+            with out.reading(name) as data:
                 size = data.seek(0, 2)
                 data.seek(0)
                 if size != file["bytes"]:
