@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fcs.api import Pictures, inpaint, load, sample, style, superres
+    from fcs.api import Pictures, apply, inpaint, layers, load, restore, sample, style, superres
 
 __version__ = "0.1.0"
-__all__ = ["Pictures", "inpaint", "load", "sample", "style", "superres"]
+__all__ = ["Pictures", "apply", "inpaint", "layers", "load", "restore", "sample", "style", "superres"]
 
 
 def __getattr__(name: str) -> Any:

@@ -87,13 +87,19 @@ class Result:
         calls: denoiser calls until each record's own stop.
         finite: False where the model gave NaN or infinity.
         seconds: each record's share of the batch's sampling time.
+        further: uint8 ``(B, C, H, W)`` pictures besides the images, on the CPU, each written as ``KEY.NAME.png``.
+        scores: a dictionary a slot of what only the task can score (its ``scored``); empty where it scores nothing.
+        errors: ``code: detail`` by slot, of records that the task found wrong.
     """
 
     images: Tensor
     residuals: tuple[float, ...]
     calls: tuple[int, ...]
     finite: tuple[bool, ...]
-    seconds: float
+    seconds: float = 0.0
+    further: dict[str, Tensor] = field(default_factory=dict)
+    scores: tuple[dict[str, float | None], ...] = ()
+    errors: dict[int, str] = field(default_factory=dict)
 
 
 def record_seed(run_seed: int, shard: str, key: str) -> int:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from fcs.errors import UsageError
-from fcs.levels import Level, Spacing
+from fcs.levels import Spacing
 from fcs.models.base import Model
 from fcs.records import Batch, Result
 from fcs.rows import RowNoise
 from fcs.samplers.base import Sampler
 from fcs.tasks.base import Task
+from fcs.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Solver:
         negative_prompt: prompt of guidance's other branch.
 
     Raises:
-        UsageError: a sampler that cannot work with the task's constraint.
+        UsageError: a sampler that cannot work with the task's constraint, or not without prompts.
     """
 
     model: Model
@@ -44,9 +44,11 @@ class Solver:
     negative_prompt: str = ""
 
     def __post_init__(self) -> None:
+        name = type(self.sampler).__name__.lower()
+        if self.sampler.prompted and not self.model.prompted:
+            raise UsageError.of("sampler", name, "a sampler for a model without prompts")
         if not issubclass(self.task.makes, self.sampler.needs):
             kind, task = self.sampler.needs.__name__, type(self.task).__name__.lower()
-            name = type(self.sampler).__name__.lower()
             raise UsageError.of("sampler", name, f"a sampler for task={task}; this one needs a constraint {kind}")
 
     @torch.no_grad()
@@ -58,20 +60,8 @@ class Solver:
             watch: called before each denoiser call; may raise to cut the batch short.
         """
         began = time.perf_counter()
-        guided = self.model.guided(batch.prompts, self.negative_prompt, self.guidance)
-
-        def denoise(x: Tensor, level: Level) -> Tensor:
-            watch()
-            return guided(x, level)
-
-        constraint = self.task.constraint(batch, self.model)
         randn = RowNoise(batch.seeds, self.model.device)
         levels = self.model.schedule.levels(self.steps, self.levels)
-        x = levels[0].sigma * randn(self.model.shape)
-        x0 = self.sampler(x, levels, denoise, constraint, randn)
-        residuals = constraint.residual(x0).cpu()
-        pictures = self.task.pictures(x0, batch, self.model).cpu()
-        seconds = (time.perf_counter() - began) / max(sum(batch.valid), 1)
-        finite = tuple(x0.isfinite().flatten(1).all(1).tolist())
-        calls = (guided.calls,) * len(batch.records)
-        return Result(pictures, tuple(residuals.tolist()), calls, finite, seconds)
+        walk = Walk(self.model, self.sampler, levels, randn, self.guidance, self.negative_prompt, watch)
+        result = self.task.solve(batch, walk)
+        return replace(result, seconds=(time.perf_counter() - began) / max(sum(batch.valid), 1))

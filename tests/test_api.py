@@ -9,7 +9,9 @@ from PIL import Image
 
 import fcs
 from fcs.models import Model
-from fcs.samplers import DDIM, Replacement
+from fcs.operators import GaussianBlur, Pixels
+from fcs.samplers import DDIM, Newton, Replacement
+from fcs.tasks import Inpaint, KnownPixels, Layers
 
 STEPS = 4
 
@@ -140,7 +142,7 @@ def test_arrays_are_as_good_as_pictures(digits: Model) -> None:
 
 def test_without_paste_the_raw_picture_comes_out(digits: Model) -> None:
     raw = np.array(fcs.inpaint(digits, digit(), right_half(), steps=STEPS, paste=False).images[0])
-    pasted = np.array(fcs.inpaint(digits, digit(), right_half(), steps=STEPS).images[0])
+    pasted = np.array(fcs.apply(digits, Inpaint(seam="hard"), digit(), right_half(), steps=STEPS).images[0])
     assert np.array_equal(raw[:, 8:], pasted[:, 8:])
     assert not np.array_equal(raw[:, :8], pasted[:, :8])
 
@@ -204,3 +206,72 @@ def test_style_makes_a_picture_of_the_models_size(latent_model: Model, tiny_clip
     assert [image.size for image in result.images] == [(width, height)] * 2
     assert all(metrics["psnr"] is None for metrics in result.metrics)
     assert result.images[0].tobytes() != result.images[1].tobytes()
+
+
+def test_any_task_goes_through_apply_as_through_its_own_call(digits: Model) -> None:
+    own = fcs.inpaint(digits, digit(), right_half(), seed=4, steps=STEPS)
+    same_task = fcs.apply(digits, Inpaint(), digit(), right_half(), seed=4, steps=STEPS)
+    assert same(own.images[0], same_task.images[0])
+    assert own.metrics == same_task.metrics
+    assert own.further == {}
+    with pytest.raises(ValueError, match="mask=None: expected one for task=inpaint"):
+        fcs.apply(digits, Inpaint(), digit())
+    black = fcs.apply(digits, Inpaint(), mask=right_half(), steps=1)
+    assert not np.array(black.images[0])[:, :8].any()
+
+
+def test_restoring_comes_nearer_to_the_measurement(digits: Model) -> None:
+    blurred, free = (
+        fcs.restore(digits, digit(), GaussianBlur(1.0), steps=STEPS, degrade=True, sampler=sampler).metrics[0]
+        for sampler in (None, DDIM())
+    )
+    assert blurred["residual"] < 0.5 * free["residual"]
+    assert blurred["psnr"] > free["psnr"]
+    assert blurred["nfe"] == STEPS * 21
+    assert fcs.restore(digits, digit(), GaussianBlur(1.0), steps=1).metrics[0]["psnr"] is None  # no truth
+
+
+def test_pixels_are_known_by_a_mask_or_by_an_operator(digits: Model) -> None:
+    hidden = np.random.default_rng(0).random((16, 16)) > 0.5
+    by_mask = fcs.apply(digits, KnownPixels(), digit(), hidden, steps=STEPS, sampler=Newton(step_sizes=[0.1] * 10))
+    given = torch.from_numpy(~hidden).float()[None, None]
+    by_operator = fcs.restore(digits, digit(), Pixels(given), steps=STEPS, degrade=True)
+    assert same(by_mask.images[0], by_operator.images[0])
+
+
+def test_layers_give_both_pictures_and_the_mask(digits: Model) -> None:
+    task, pictures = Layers(rounds=1, samples=2), [digit(0), digit(3)]
+    result = fcs.layers(digits, pictures, task=task, steps=STEPS)
+    assert {name: len(made) for name, made in result.further.items()} == {"layer1": 2, "layer2": 2, "mask": 2}
+    for i, picture in enumerate(pictures):
+        one, two, mask = (np.array(result.further[name][i]).astype(float) for name in ("layer1", "layer2", "mask"))
+        assert np.abs(mask / 255 * one + (1 - mask / 255) * two - np.array(picture)).max() <= 1
+        assert result.metrics[i]["nfe"] == task.calls(Newton(), STEPS)
+        assert result.metrics[i]["iou"] is None
+    begun = fcs.layers(digits, pictures, mask=right_half(), task=Layers(rounds=0), steps=1)
+    assert same(begun.further["mask"][0], right_half())
+
+
+def test_layers_take_a_pair_of_prompts_or_one_an_image(latent_model: Model, digits: Model) -> None:
+    pictures = [Image.fromarray(np.full((64, 64, 3), grey, np.uint8)) for grey in (90, 160)]
+    options = {"task": Layers(rounds=0, paste=False), "steps": 1, "sampler": DDIM(), "guidance": 3.0}
+    one = fcs.layers(latent_model, pictures, ("red", "ap"), **options)
+    each = fcs.layers(latent_model, pictures, [("red", "ap"), ("red", "red")], **options)
+    assert same(one.further["layer2"][0], each.further["layer2"][0])
+    assert not same(one.further["layer2"][1], each.further["layer2"][1])
+    assert same(one.further["layer1"][1], each.further["layer1"][1])
+    with pytest.raises(ValueError, match="2 images, 1 pairs of prompts"):
+        fcs.layers(latent_model, pictures, [("red", "ap")], **options)
+    with pytest.raises(ValueError, match="image 1: bad_layers: "):
+        fcs.layers(latent_model, pictures, [("red", "ap"), ("red",)], **options)
+    with pytest.raises(ValueError, match="model without prompts"):
+        fcs.layers(digits, digit(), ("a", "b"))
+
+
+def test_style_takes_a_mask(latent_model: Model, tiny_clip: Path) -> None:
+    _, height, width = latent_model.picture_shape
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8))
+    mask = np.zeros((height, width), bool)
+    mask[:, : width // 2] = True
+    whole, part = (fcs.style(latent_model, picture, "red", str(tiny_clip), steps=1, mask=m) for m in (None, mask))
+    assert not same(whole.images[0], part.images[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,7 +16,7 @@ from fcs.errors import UsageError
 from fcs.pictures import to_float
 from fcs.records import Record
 from fcs.tasks import Style
-from fcs.tasks.style import gram
+from fcs.tasks.style import SameGram, gram
 
 SIDE = 32
 
@@ -77,6 +78,71 @@ def test_style_inside_a_region_asks_nothing_of_patches_outside(tiny_clip: Path) 
     assert weights.reshape(2, 4, 4)[..., 2:].eq(0).all()
 
 
+def test_tokens_outside_the_region_have_no_gradient() -> None:
+    tokens = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([[1.0, 1, 0.5, 0, 0, 0], [0, 0, 0, 0, 1, 1]])
+    constraint = SameGram(torch.eye(4).expand(2, 4, 4), lambda x: x, lambda x: x, weights)
+    error = constraint.error(tokens)
+    assert error[weights == 0].eq(0).all()
+    assert error[weights > 0].ne(0).all()
+
+
+def test_a_region_asks_for_the_whole_styles_statistics_by_its_share(tiny_clip: Path) -> None:
+    masks = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8)
+    masks[0, ..., : SIDE // 2], masks[1, ..., : SIDE // 4, : SIDE // 4] = 255, 255
+    pictures = batch(images(2, SIDE), masks)
+    pictures = replace(pictures, records=tuple(Record(i, str(i), mask=masks[i]) for i in range(2)))
+    constraint = Style(str(tiny_clip)).constraint(pictures, Flat(1, SIDE))
+    whole = gram(ImageTower(tiny_clip).tokens(to_float(pictures.images), 3))
+    torch.testing.assert_close(constraint.target[0], whole[0] / 2)  # type: ignore[attr-defined]
+    torch.testing.assert_close(constraint.target[1], whole[1] / 16)  # type: ignore[attr-defined]
+
+
+def test_a_record_without_a_mask_takes_the_style_everywhere(tiny_clip: Path) -> None:
+    masks = torch.full((2, 1, SIDE, SIDE), 255, dtype=torch.uint8)
+    masks[1, ..., : SIDE // 2] = 0
+    pictures = batch(images(2, SIDE), masks)
+    records = (Record(0, "0"), Record(1, "1", mask=masks[1]))
+    mixed = Style(str(tiny_clip)).constraint(replace(pictures, records=records), Flat(1, SIDE))
+    plain = Style(str(tiny_clip)).constraint(pictures, Flat(1, SIDE))
+    x0 = to_float(images(2, SIDE, seed=1))
+    torch.testing.assert_close(mixed.loss(x0)[0], plain.loss(x0)[0])
+    assert (mixed.loss(x0)[1] - plain.loss(x0)[1]).abs() > 1e-2
+
+
+def test_another_block_is_another_style(tiny_clip: Path) -> None:
+    pictures, x0 = batch(images(2, SIDE)), to_float(images(2, SIDE, seed=1))
+    losses = [Style(str(tiny_clip), block).constraint(pictures, Flat(1, SIDE)).loss(x0) for block in (1, 2, 3)]
+    tower = ImageTower(tiny_clip)
+    for block, loss in enumerate(losses, 1):
+        gap = gram(tower.tokens(to_float(pictures.images), block)) - gram(tower.tokens(x0, block))
+        torch.testing.assert_close(loss, gap.flatten(1).norm(dim=1))
+    assert not torch.allclose(losses[0], losses[1])
+
+
+def test_named_pictures_replace_the_records_own(tiny_clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "style.png"
+    style = images(1, 2 * SIDE, 4)[0]
+    Image.fromarray(style.permute(1, 2, 0).numpy()).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path)
+    task, model = Style(str(tiny_clip), pictures=[str(path)]), Flat(1, SIDE)
+    own = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
+    constraint = task.constraint(batch(images(2, SIDE)), model)
+    assert (constraint.residual(to_float(own.unsqueeze(0)).expand(2, -1, -1, -1)) < 1e-5).all()
+
+
+def test_a_named_picture_is_read_as_a_records_is(tiny_clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "clear.png"
+    clear = Image.new("RGBA", (SIDE, 2 * SIDE), (0, 0, 0, 0))
+    clear.paste((255, 0, 0, 255), (0, 0, SIDE, SIDE))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    clear.save(path, exif=exif)
+    (style,) = Style(str(tiny_clip), pictures=[str(path)])._styles_of(Flat(1, SIDE))
+    assert style.shape == (1, 3, SIDE, SIDE)
+    assert style[0, :, 0, 0].tolist() == [1, 1, 1]  # transparency is white
+    assert style[0, :, -1, -1].tolist() == [1, -1, -1]  # and the red part is below
+
+
 def test_styles_are_mixed_by_weight(tiny_clip: Path, tmp_path: Path) -> None:
     files = []
     for seed in (1, 2):
@@ -97,6 +163,9 @@ def test_what_cannot_be_is_one_line(tiny_clip: Path, tmp_path: Path) -> None:
         Style(str(tiny_clip), block=4).constraint(pictures, model)
     with pytest.raises(UsageError, match=r"task\.weights"):
         Style(pictures=["a.png"], weights=[1.0, 2.0])
+    for weight in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match=r"task\.weights=.*above 0"):
+            Style(pictures=["a.png", "b.png"], weights=[1.0, weight])
     with pytest.raises(UsageError, match="expected a folder with a CLIP"):
         Style(str(tmp_path)).constraint(pictures, model)
     with pytest.raises(UsageError, match=r"task\.pictures=.*a\.png"):

@@ -10,7 +10,9 @@ from torch import Tensor
 from fcs.constraint import Constraint
 from fcs.models.base import Model
 from fcs.pictures import to_uint8
-from fcs.records import Batch
+from fcs.records import Batch, Result
+from fcs.samplers.base import Sampler
+from fcs.walk import Walk
 
 
 class Task(ABC):
@@ -19,10 +21,12 @@ class Task(ABC):
     Attributes:
         needs_mask: whether a record without a mask fails (``missing_mask``).
         makes: the kind of constraint it makes.
+        scored: names of the scores that its results carry themselves.
     """
 
     needs_mask: bool = False
     makes: type[Constraint] = Constraint
+    scored: tuple[str, ...] = ()
 
     def prepare(self, model: Model) -> None:  # noqa: B027 (most tasks need nothing)
         """Load what the task itself needs and check that it fits the model; called once, before any record is read.
@@ -39,6 +43,20 @@ class Task(ABC):
     def constraint(self, batch: Batch, model: Model) -> Constraint:
         """The constraint that the batch's x_0 must satisfy, in the model's space."""
 
+    def solve(self, batch: Batch, walk: Walk) -> Result:
+        """Sample a batch: once, under its constraint. A task that samples more often says so here."""
+        denoise = walk.denoiser(batch.prompts)
+        constraint = self.constraint(batch, walk.model)
+        x0 = walk.sample(denoise, constraint)
+        residuals = constraint.residual(x0).cpu()
+        pictures = self.pictures(x0, batch, walk.model).cpu()
+        calls = (walk.calls,) * len(batch.records)
+        return Result(pictures, tuple(residuals.tolist()), calls, finite_rows(x0))
+
+    def calls(self, sampler: Sampler, steps: int) -> int:
+        """Denoiser calls for one record."""
+        return sampler.calls(steps)
+
     def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:
         """uint8 ``(N, C, H, W)`` pictures to write."""
         return to_uint8(model.decode(x0))
@@ -52,3 +70,8 @@ class Task(ABC):
     def reference(self, batch: Batch) -> Tensor | None:
         """uint8 ``(N, C, H, W)`` pictures to score against, or None where there is no truth."""
         return batch.images
+
+
+def finite_rows(x: Tensor) -> tuple[bool, ...]:
+    """Whether each row of ``(N, *)`` is free of NaN and infinity."""
+    return tuple(x.isfinite().flatten(1).all(1).tolist())

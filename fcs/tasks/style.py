@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from fcs.clip import ImageTower
@@ -76,7 +77,7 @@ class Style(Task):
         weights: of the pictures, one each; all alike if empty.
 
     Raises:
-        UsageError: a block below 1, another number of weights than of pictures.
+        UsageError: a block below 1, another number of weights than of pictures, weights that are no numbers above 0.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class Style(Task):
         self.weights = weights or [1.0] * max(len(self.files), 1)
         if len(self.weights) != max(len(self.files), 1):
             raise UsageError.of("task.weights", weights, f"a weight for each of {max(len(self.files), 1)} pictures")
+        if not all(0 < weight < math.inf for weight in self.weights):
+            raise UsageError.of("task.weights", weights, "numbers above 0")
         self._tower: ImageTower | None = None
         self._pictures: list[Tensor] | None = None
 
@@ -154,10 +157,13 @@ class Style(Task):
 
 
 def _read(path: str, width: int, height: int) -> Tensor:
-    """A picture file as ``(1, 3, H, W)`` in [-1, 1]."""
+    """A picture file as ``(1, 3, H, W)`` in [-1, 1]: upright, transparency on white, as a record's image."""
     try:
-        with Image.open(path) as picture:
-            array = np.array(picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
-    except OSError as error:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file).convert("RGBA")
+    except (OSError, Image.DecompressionBombError) as error:
         raise UsageError.of("task.pictures", path, f"a picture file ({error})") from error
+    white = Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture)
+    array = np.array(white.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
     return to_float(torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0))

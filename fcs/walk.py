@@ -1,0 +1,76 @@
+"""From noise to x_0 for one batch: what a task walks, once or several times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from fcs.constraint import Constraint
+from fcs.denoiser import Guided
+from fcs.levels import Level
+from fcs.models.base import Model
+from fcs.rows import RowNoise
+from fcs.samplers.base import Denoise, Sampler
+from fcs.samplers.prior import Prior
+
+
+class Walk:
+    """A batch's way down the noise levels, with the batch's noise.
+
+    Args:
+        model: the pretrained model.
+        sampler: what happens at each level.
+        levels: noisiest first; the last is ``(alpha, sigma) = (1, 0)``.
+        randn: the batch's noise, by row.
+        guidance: diffusers' guidance_scale; 1 is none.
+        negative_prompt: prompt of guidance's other branch.
+        watch: called before each denoiser call; may raise to cut the batch short.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        sampler: Sampler,
+        levels: Sequence[Level],
+        randn: RowNoise,
+        guidance: float = 1.0,
+        negative_prompt: str = "",
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.model = model
+        self.sampler = sampler
+        self.levels = levels
+        self.randn = randn
+        self.guidance = guidance
+        self.negative_prompt = negative_prompt
+        self.watch = watch
+        self._guided: list[Guided] = []
+
+    @property
+    def calls(self) -> int:
+        """Denoiser calls until now, whatever the prompts; the two branches of guidance are one."""
+        return sum(guided.calls for guided in self._guided)
+
+    def denoiser(self, prompts: Sequence[str]) -> Prior:
+        """``(x, level) -> x_0`` with one prompt a row; its calls are counted."""
+        guided = self.model.guided(prompts, self.negative_prompt, self.guidance)
+        self._guided.append(guided)
+        return Prior(guided, self.model.encode, self.model.decode, self.watch)
+
+    def sample(self, denoise: Denoise, constraint: Constraint) -> Tensor:
+        """x_0 ``(N, *shape)`` from pure noise, by all levels."""
+        x = self.levels[0].sigma * self.randn(self.model.shape)
+        return self.sampler(x, self.levels, denoise, constraint, self.randn)
+
+    def guess(self, denoise: Denoise, constraint: Constraint, start: Tensor, depth: float) -> Tensor:
+        """x_0 ``(N, *shape)`` in one step from a noised ``start``: the sampler's work at one level and no further one.
+
+        Args:
+            start: ``(N, *shape)``, x_0 as far as it is known.
+            depth: share of the levels that the noise goes back, above 0 and up to 1.
+        """
+        steps = len(self.levels) - 1
+        t = self.levels[steps - max(1, round(depth * steps))]
+        x = t.alpha * start + t.sigma * self.randn(self.model.shape)
+        return self.sampler(x, [t, self.levels[-1]], denoise, constraint, self.randn)
