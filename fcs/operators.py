@@ -1,13 +1,13 @@
 """Linear operators on pictures, in deepinv's vocabulary: ``A``, ``A_adjoint``, ``A_dagger``.
 
-An object of deepinv's (a ``LinearPhysics``) has the same three methods and works wherever one of these does.
+An object of deepinv's (a ``LinearPhysics``) has the same three methods, so it is an ``Operator`` as it is.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,30 +15,26 @@ from torch import Tensor
 
 from fcs.rows import column, dot
 
+METHODS = ("A", "A_adjoint", "A_dagger")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
-
-
-class Linear(Protocol):
-    """What a task asks of an operator."""
-
-    def A(self, x: Tensor) -> Tensor:
-        """The measurement of pictures ``(N, C, H, W)`` in [-1, 1]."""
-
-    def A_adjoint(self, y: Tensor) -> Tensor:
-        """The transpose: ``<A x, y> = <x, A_adjoint y>``."""
-
-    def A_dagger(self, y: Tensor) -> Tensor:
-        """A picture whose measurement is ``y`` as nearly as possible."""
 
 
 class Operator(ABC):
     """A linear operator given by ``A`` alone: the transpose is made by autograd, the pseudo-inverse by iteration.
+
+    Whatever has all three methods is one too, whether it inherits from this class or not.
 
     Attributes:
         iterations: of the conjugate gradients that ``A_dagger`` takes.
     """
 
     iterations: int = 30
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        if cls is Operator and all(callable(getattr(other, name, None)) for name in METHODS):
+            return True
+        return NotImplemented
 
     @abstractmethod
     def A(self, x: Tensor) -> Tensor:

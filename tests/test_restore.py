@@ -12,10 +12,11 @@ from test_tasks import Flat, batch, images
 from fcs.directions import jacobian
 from fcs.errors import UsageError
 from fcs.models import Model
-from fcs.operators import Downsample, GaussianBlur, Grey
+from fcs.operators import Downsample, GaussianBlur, Grey, Operator
+from fcs.pictures import to_float
 from fcs.rows import dot
 from fcs.tasks import Inpaint, KnownPixels, Restore, Superres
-from fcs.tasks.restore import EncodedMeasured, Perturbed
+from fcs.tasks.restore import EncodedMeasured, Error, Perturbed
 
 
 def test_the_encoded_error_is_the_encoders_jacobian_times_the_pixel_error(latent_model: Model) -> None:
@@ -93,6 +94,42 @@ def test_records_hold_the_measurement_or_the_truth(operator: Downsample, shape: 
     assert Restore(operator).input_shape(model) == shape
     assert Restore(operator).reference(batch(images())) is None
     assert Restore(operator, degrade=True).input_shape(model) == (3, 16, 16)
+
+
+class Halved(torch.nn.Module):
+    """Half as bright; what another library's operator looks like, with a tensor of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("gain", torch.tensor(0.5))
+
+    def A(self, x: torch.Tensor, **_: object) -> torch.Tensor:
+        return self.gain * x
+
+    def A_adjoint(self, y: torch.Tensor, **_: object) -> torch.Tensor:
+        return self.gain * y
+
+    def A_dagger(self, y: torch.Tensor, **_: object) -> torch.Tensor:
+        return y / self.gain
+
+
+class Unlike:
+    """Not an operator: nothing takes a measurement back."""
+
+    def A(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.parametrize("error", ["decoder_gradient", "vae_newton"])
+def test_whatever_has_the_methods_is_an_operator(error: Error) -> None:
+    assert isinstance(Halved(), Operator)
+    assert not isinstance(Unlike(), Operator)
+    model, pictures = Flat(4), batch(images(2))
+    task = Restore(Halved(), degrade=True, error=error)  # type: ignore[arg-type]
+    constraint = task.constraint(pictures, model)
+    assert (constraint.residual(model.encode(to_float(pictures.images))) < 0.3).all()
+    assert task.input_shape(model) == model.picture_shape
+    assert Restore(Halved()).input_shape(model) == model.picture_shape  # type: ignore[arg-type]
 
 
 def test_scattered_pixels_are_each_records_own() -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fcs.constraint import Constraint, Measured
 from fcs.directions import Newton
 from fcs.errors import UsageError
 from fcs.models.base import Model
-from fcs.operators import Linear, Operator, Pixels
+from fcs.operators import Operator, Pixels
 from fcs.pictures import to_float, to_uint8
 from fcs.records import Batch
 from fcs.rows import RowNoise
@@ -41,7 +41,7 @@ class EncodedMeasured(Measured):
     def __init__(
         self,
         target: Tensor,
-        operator: Linear,
+        operator: Operator,
         decode: Callable[[Tensor], Tensor],
         encode: Callable[[Tensor], Tensor],
         difference: float,
@@ -121,16 +121,23 @@ class Restore(Task):
         self.difference = difference
         self.noise = noise
         self.perturb = perturb
+        self.makes = Constraint if perturb else Measured
 
     def input_shape(self, model: Model) -> tuple[int, int, int]:
         """The model's picture shape where the truth is given, else that of its measurement."""
         if self.degrade:
             return model.picture_shape
-        channels, height, width = self.operator.A(torch.zeros(1, *model.picture_shape)).shape[1:]
+        nothing = torch.zeros(1, *model.picture_shape)
+        channels, height, width = self._operator_on(nothing.device).A(nothing).shape[1:]
         return channels, height, width
 
-    def operator_for(self, batch: Batch) -> Linear:
+    def operator_for(self, batch: Batch) -> Operator:
         """The operator of a batch; the same for all unless overridden."""
+        return self._operator_on(batch.images.device)
+
+    def _operator_on(self, device: torch.device) -> Operator:
+        if isinstance(self.operator, nn.Module):  # one that holds tensors, as deepinv's do
+            self.operator.to(device)
         return self.operator
 
     def constraint(self, batch: Batch, model: Model) -> Constraint:
@@ -145,7 +152,7 @@ class Restore(Task):
             constraint = Measured(target, operator.A, model.decode)
         return Perturbed(constraint, self.perturb, noise) if self.perturb else constraint
 
-    def _measure(self, truth: Tensor, operator: Linear, noise: RowNoise) -> Tensor:
+    def _measure(self, truth: Tensor, operator: Operator, noise: RowNoise) -> Tensor:
         measured = operator.A(truth)
         if self.noise:
             return measured + self.noise * noise(measured.shape[1:])
@@ -175,5 +182,5 @@ class KnownPixels(Restore):
     def __init__(self, error: Error = "decoder_gradient", difference: float = 0.05, perturb: float = 0.0) -> None:
         super().__init__(Pixels(torch.ones(1)), True, error, difference, 0.0, perturb)
 
-    def operator_for(self, batch: Batch) -> Linear:
+    def operator_for(self, batch: Batch) -> Operator:
         return Pixels(1 - batch.masks.float() / 255)
