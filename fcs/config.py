@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fcs import imports
 from fcs.checks import at, build, check_names, plain, spell_out
 from fcs.errors import UsageError, first_line
 from fcs.run import Run
@@ -27,22 +28,33 @@ PACKAGE = Path(__file__).parent
 CONFIGS = next((p for p in (PACKAGE / "configs", PACKAGE.parent / "configs") if p.is_dir()), PACKAGE / "configs")
 
 
-def load(names: list[str], overrides: list[str]) -> tuple[Run, dict[str, Any]]:
+def load(names: list[str], overrides: list[str], packages: Sequence[str] = ()) -> tuple[Run, dict[str, Any]]:
     """The run that files and overrides describe, and its resolved settings as plain data.
 
     Args:
         names: configuration files, or names of shipped ones; later ones win.
         overrides: ``key=value`` or ``--key=value``; they win over files, later ones over earlier.
+        packages: whose classes the files may name besides those of ``fcs``. A package that an override names needs
+            no further leave: who typed it meant it.
 
     Raises:
         UsageError: one line that names the key, the value, what was expected and the nearest valid name.
     """
+    try:
+        return _load(names, overrides, packages)
+    except RecursionError as error:
+        raise UsageError("configuration: expected keys that are nested less deeply") from error
+
+
+def _load(names: list[str], overrides: list[str], packages: Sequence[str]) -> tuple[Run, dict[str, Any]]:
     tree: dict[str, Any] = {"out": f"runs/{Path(names[-1]).stem}"} if names else {}
     for name in names:
         tree = merge(tree, canonical(_read(name)))
-    for override in sorted(overrides, key=_rank):
-        tree = merge(tree, canonical(_parse_override(override)))
+    typed = [canonical(_parse_override(override)) for override in sorted(overrides, key=_rank)]
+    for part in typed:
+        tree = merge(tree, part)
     tree = _resolve(tree)
+    imports.check(tree, {*packages, *imports.named(typed)})
     check_names(tree)
     spell_out(tree)
     return build(tree)
@@ -56,7 +68,7 @@ def _read(name: str) -> dict[str, Any]:
         raise UsageError.of("--config", name, f"a file or a shipped config ({', '.join(shipped)})", shipped)
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
         raise UsageError(f"--config={name}: expected YAML ({_what_yaml_says(error)})") from error
     if not isinstance(content, dict):
         raise UsageError.of("--config", name, "a mapping of keys to values")

@@ -209,17 +209,19 @@ def test_dotted_names_and_foreign_members_are_not_ours(tmp_path: Path) -> None:
     assert sorted(found.members) == ["json", "png"]
 
 
-def test_links_folders_and_devices_are_skipped(tmp_path: Path) -> None:
+def test_links_and_devices_are_named_and_folders_skipped(tmp_path: Path) -> None:
     buffer = io.BytesIO()
+    kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)
     with tarfile.open(fileobj=buffer, mode="w") as file:
-        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
-            info = tarfile.TarInfo("a.png")
+        for number, kind in enumerate(kinds):
+            info = tarfile.TarInfo(f"a{number}.png")
             info.type, info.linkname = kind, "/etc/passwd"
             file.addfile(info)
         info = tarfile.TarInfo("b.png")
         info.size = len(picture())
         file.addfile(info, io.BytesIO(picture()))
-    assert codes(records(tmp_path, buffer.getvalue())) == [("b", None)]
+    found = codes(records(tmp_path, buffer.getvalue()))
+    assert found == [*((f"a{number}", "bad_member") for number in (0, 1, 3, 4)), ("b", None)]
 
 
 # The pictures

@@ -70,7 +70,7 @@ MISTAKES = {
     "data.shards=nowhere/*.tar": ["data.shards=nowhere/*.tar", "glob"],
     "data.shards=nowhere.tar": ["data.shards=nowhere.tar", "existing file"],
     "data.shards=pipe:cat x.tar": ["data.shards=pipe:cat x.tar"],
-    "out=s3://bucket/x": ["out=s3://bucket/x", "a folder"],
+    "out=https://host/x": ["out=https://host/x", "a folder"],
     "nonsense": ["nonsense", "key=value"],
     "--batch=3": ["batch=3", "known key"],
     "seed=${sed}": ["seed=${sed}"],

@@ -14,6 +14,9 @@ Constrained sampling of every record in WebDataset shards; results and scores go
 
   --config FILE   a YAML file, or the name of a shipped one; later ones win
   key=value       wins over the files (also --key=value)
+  --allow-imports PACKAGE[,PACKAGE]
+                  packages besides fcs whose classes the files may choose; a class path that is given on the command
+                  line itself (task=package.Class) needs no leave
   --prepare       pin the run, fetch weights, index the shards; needs no GPU
   --dry-run       say what would be done and what it costs; write nothing
   --print-config  the resolved configuration as YAML
@@ -45,19 +48,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: list[str], stop: Stop) -> int:
     parser = Parser("fcs-predict", add_help=False)
-    parser.add_argument("--config", action="append", default=[])
+    for option in ("--config", "--allow-imports"):
+        parser.add_argument(option, action="append", default=[])
     for flag in ("--prepare", "--dry-run", "--print-config", "--help", "-h"):
         parser.add_argument(flag, action="store_true")
     flags, overrides = parser.parse_known_args(given)
     # Below here torch is imported, which takes seconds; --help needs the classes' annotations too.
-    from fcs import config, schema
+    from fcs import config, imports, schema
 
     if flags.help or flags.h:
         print(HELP + schema.describe())
         return 0
     if not flags.config and not overrides:
         raise UsageError("--config: expected a file or a shipped config; --help explains")
-    run, settings = config.load(flags.config, overrides)
+    run, settings = config.load(flags.config, overrides, imports.packages(flags.allow_imports))
     if flags.print_config:
         print(config.as_yaml(settings), end="")
         return 0

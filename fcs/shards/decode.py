@@ -17,12 +17,15 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from fcs.records import Record
+from fcs.shards.members import printable
 from fcs.shards.tars import SLOTS, Entry
 
 Resize = Literal["none", "crop", "pad"]
 MAX_PIXELS = 64 << 20
 MAX_IMAGE_BYTES = 256 << 20
-MAX_TEXT_BYTES = 16 << 20
+MAX_PROMPT_BYTES = 64 << 10
+MAX_JSON_BYTES = 1 << 20  # as objects it takes some twenty times that
+MAX_JSON_DEPTH = 100  # the interpreter's own limit depends on who calls
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -47,6 +50,7 @@ class Format:
             ``pad`` brings the long side to size and adds black, which in a mask means keep.
         needs_mask: a record without mask fails with ``missing_mask``.
         keep_members: hand the raw input members through.
+        captions: whether the record's own prompt is read.
     """
 
     channels: int
@@ -55,6 +59,7 @@ class Format:
     resize: Resize = "none"
     needs_mask: bool = False
     keep_members: bool = False
+    captions: bool = True
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -66,7 +71,7 @@ class _BadRecordError(Exception):
     def __init__(self, code: str, detail: object) -> None:
         super().__init__(code)
         line = " ".join(str(detail).split()) or type(detail).__name__
-        self.code, self.detail = code, line[:200]
+        self.code, self.detail = code, printable(line)[:200]
 
 
 def decode(entry: Entry, read: Callable[[int, int], bytes], form: Format) -> Record:
@@ -89,7 +94,7 @@ def decode(entry: Entry, read: Callable[[int, int], bytes], form: Format) -> Rec
 
 
 def _load(suffix: str, place: tuple[int, int], read: Callable[[int, int], bytes]) -> bytes:
-    limit = MAX_IMAGE_BYTES if SLOTS[suffix] in ("image", "mask") else MAX_TEXT_BYTES
+    limit = {"prompt": MAX_PROMPT_BYTES, "json": MAX_JSON_BYTES}.get(SLOTS[suffix], MAX_IMAGE_BYTES)
     if place[1] > limit:
         raise _BadRecordError("too_large", f"{suffix} has {place[1]} bytes, allowed are {limit}")
     return read(*place)
@@ -102,7 +107,7 @@ def _decode(record: Record, slots: dict[str, bytes], members: dict[str, bytes], 
         raise _BadRecordError("missing_mask", "no mask.png")
     extra = _json(slots["json"]) if "json" in slots else {}
     seed = _seed(extra)
-    prompt = _text(slots["prompt"]) if "prompt" in slots else None
+    prompt = _text(slots["prompt"]) if form.captions and "prompt" in slots else None
     image = _picture(slots["image"], "RGB" if form.channels == 3 else "L")
     mask = _picture(slots["mask"], "L", "mask ") if "mask" in slots else None
     if mask is not None and mask.size != image.size:
@@ -130,7 +135,7 @@ def _picture(data: bytes, mode: Literal["L", "RGB"], what: str = "") -> Image.Im
     except UnidentifiedImageError as error:
         raise _BadRecordError("bad_image", f"{what}no {', '.join(_FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _BadRecordError("too_large", f"{what}{error}") from error
+        raise _BadRecordError("too_large", f"{what}more than {MAX_PIXELS} pixels") from error
     except (_BadRecordError, MemoryError):
         raise
     except Exception as error:  # PIL's plugins raise whatever their parsers stumble over
@@ -155,7 +160,7 @@ def eight_bit(image: Image.Image, mode: Literal["L", "RGB"], flat: bool) -> Imag
     """
     image = _upright(image)
     if image.mode.startswith("I"):  # 16 bit grey; PIL would clip
-        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
+        deep = np.asarray(image).clip(0, 65535).astype(np.uint32)
         image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
     if flat and ("transparency" in image.info or "A" in image.mode or "a" in image.mode):
         colours = image.convert("RGBA")
@@ -198,12 +203,29 @@ def _text(data: bytes) -> str:
 
 def _json(data: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(data.decode("utf-8-sig"), parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
+        text = data.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise _BadRecordError("bad_json", f"nested more than {MAX_JSON_DEPTH} deep") from error
+    except ValueError as error:
         raise _BadRecordError("bad_json", error) from error
     if not isinstance(value, dict):
         raise _BadRecordError("bad_json", f"{type(value).__name__}, expected an object")
+    if _deeper(value, MAX_JSON_DEPTH):  # else it could be read but not written
+        raise _BadRecordError("bad_json", f"nested more than {MAX_JSON_DEPTH} deep")
     return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):  # which of them was meant is anyone's guess
+        raise ValueError("a key stands twice in one object")
+    return value
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(item, levels - 1) for item in items)
 
 
 def _finite(text: str) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import fsspec
 
@@ -17,11 +16,12 @@ from fcs.errors import StorageError
 from fcs.records import Record
 from fcs.shards import tars
 from fcs.shards.decode import Format, decode
-from fcs.shards.files import storage_error
+from fcs.shards.files import storage, storage_error
 from fcs.shards.sources import Source, local_path
 
 MAX_SHARD_BYTES = 64 << 30
 _CHUNK = 1 << 16
+_PIECE = 1 << 10  # compressed bytes at a time: as zstd they may stand for 32 MB
 
 
 class ShardReader:
@@ -51,7 +51,11 @@ class ShardReader:
         self.source, self.form = source, form
         try:
             self._file, broken = _open(source, temporary, max_bytes)
-            found = tars.index(self._file, form.required)
+            try:
+                found = tars.index(self._file, form.required)
+            except BaseException:
+                self._file.close()
+                raise
         except StorageError:
             raise
         except (OSError, EOFError) as error:
@@ -106,7 +110,8 @@ def _open(source: Source, temporary: Path | None, max_bytes: int) -> tuple[Binar
     # Unnamed: the system removes it even when the process is killed.
     copy = cast(BinaryIO, tempfile.TemporaryFile(prefix="fcs-", dir=temporary))  # noqa: SIM115
     try:
-        return copy, _copy(source.url, copy, unpack, max_bytes)
+        with storage(temporary or tempfile.gettempdir()):  # if that is full, the shard is not to blame
+            return copy, _copy(source.url, copy, unpack, max_bytes)
     except BaseException:
         copy.close()
         raise
@@ -146,45 +151,45 @@ def _chunks(url: str) -> Iterator[bytes]:
 
 
 def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    stream, started = zlib.decompressobj(31), False
     try:
-        for chunk in chunks:
-            while chunk:
-                if stream.eof:
-                    chunk = chunk.lstrip(b"\0")  # padding between members is allowed
-                    if not chunk:
-                        break
-                    stream = zlib.decompressobj(31)
-                yield stream.decompress(chunk)
-                chunk, started = stream.unused_data, True
-    except zlib.error as error:
+        yield from _unpacked(chunks, lambda: zlib.decompressobj(31), _inflate)
+    except (zlib.error, EOFError) as error:
         raise _StreamError(f"damaged gzip stream ({error})") from error
-    if not stream.eof or not started:
-        raise _StreamError("gzip stream without its end")
+
+
+def _inflate(stream: Any, piece: bytes) -> Iterator[bytes]:
+    before = stream.copy()
+    try:
+        yield stream.decompress(piece)
+    except zlib.error:  # it tells nothing of what lies before the damage; byte by byte that comes out
+        for place in range(len(piece)):
+            yield before.decompress(piece[place : place + 1])
+        raise
 
 
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
     import zstandard  # an extra; a run with .zst shards is refused without it
 
     try:
-        # Read in bounded pieces: a few bytes of zstd may stand for gigabytes.
-        source = cast(BinaryIO, _Stream(chunks))
-        with zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True) as stream:
-            while data := stream.read(1 << 20):
-                yield data
-    except zstandard.ZstdError as error:
+        yield from _unpacked(chunks, zstandard.ZstdDecompressor().decompressobj, lambda s, piece: [s.decompress(piece)])
+    except (zstandard.ZstdError, EOFError) as error:
         raise _StreamError(f"damaged zstd stream ({error})") from error
 
 
-class _Stream(io.RawIOBase):
-    """Chunks as something to read from."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        super().__init__()
-        self.chunks, self.rest = chunks, b""
-
-    def read(self, count: int = -1, /) -> bytes:
-        self.rest = self.rest or next(self.chunks, b"")
-        count = len(self.rest) if count < 0 else count
-        data, self.rest = self.rest[:count], self.rest[count:]
-        return data
+def _unpacked(
+    chunks: Iterator[bytes], start: Callable[[], Any], step: Callable[[Any, bytes], Iterable[bytes]]
+) -> Iterator[bytes]:
+    """What one stream after another holds, in bounded amounts; EOFError where the last has no end."""
+    stream = start()
+    for chunk in chunks:
+        for place in range(0, len(chunk), _PIECE):
+            piece = chunk[place : place + _PIECE]
+            while piece:
+                if stream.eof:
+                    piece = piece.lstrip(b"\0")  # padding between streams is allowed
+                    stream = start() if piece else stream
+                    continue
+                yield from step(stream, piece)
+                piece = stream.unused_data
+    if not stream.eof:
+        raise EOFError("without its end")

@@ -18,6 +18,7 @@ from fcs.errors import StorageError, UsageError
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 KEY = "data.shards"
+_SIZES_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def counts(sources: Sequence[Source]) -> list[int | None]:
         if folder not in tables:
             tables[folder] = _sizes(f"{folder}/sizes.json")
         count = tables[folder].get(name)
-        found.append(count if type(count) is int and count >= 0 else None)
+        found.append(count if type(count) is int and 0 <= count < 1 << 53 else None)
     return found
 
 
@@ -119,8 +120,10 @@ def _files(fs: Any, pattern: str, paths: list[str]) -> dict[str, dict[str, Any]]
             raise UsageError.of(KEY, pattern, f"a tar file ({', '.join(SUFFIXES)})")
         if name.endswith(".zst") and find_spec("zstandard") is None:
             raise UsageError.of(KEY, pattern, "no .zst without the package zstandard (pip install zstandard)")
-        local = isinstance(fs, LocalFileSystem)
-        found[os.path.abspath(path) if local else fs.unstrip_protocol(path)] = fs.info(path)
+        info, local = fs.info(path), isinstance(fs, LocalFileSystem)
+        if info.get("type") == "other":  # a pipe would be waited for
+            raise UsageError.of(KEY, pattern, f"a regular file; {path} is a pipe, socket or device")
+        found[os.path.abspath(path) if local else fs.unstrip_protocol(path)] = info
     return found
 
 
@@ -164,7 +167,7 @@ def _bare(name: str) -> str:
 def _sizes(url: str) -> dict[str, Any]:
     try:
         with fsspec.open(url, "rb") as file:
-            table = json.loads(file.read())
-    except (OSError, ValueError):
+            table = json.loads(file.read(_SIZES_BYTES))
+    except Exception:  # what it holds, or a store's own error: only the plan's total depends on it
         return {}
     return table if isinstance(table, dict) else {}

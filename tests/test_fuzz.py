@@ -1,0 +1,60 @@
+"""Damaged tars: the first few hundred cases of ``jobs/fuzz.py``, and that its rules would notice a worse reader."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "jobs"))
+
+from fuzz import Fuzzer
+from mutate import Case
+
+from fcs.shards import members, reader, tars
+
+CASES = 300
+
+
+@pytest.fixture
+def fuzzer(tmp_path: Path) -> Fuzzer:
+    return Fuzzer(0, tmp_path)
+
+
+def test_no_damage_breaks_a_rule(fuzzer: Fuzzer) -> None:
+    outcomes = [fuzzer.run(number) for number in range(CASES)]
+    assert [outcome for outcome in outcomes if outcome.complaints] == []
+    assert sum("ok" in outcome.rows for outcome in outcomes) > CASES // 2
+    assert sum("truncated" in outcome.rows for outcome in outcomes) > CASES // 2
+
+
+def test_a_case_is_fixed_by_seed_and_number(fuzzer: Fuzzer, tmp_path: Path) -> None:
+    assert fuzzer.case(7) == Fuzzer(0, tmp_path).case(7)
+    assert fuzzer.case(7) != Fuzzer(1, tmp_path).case(7)
+
+
+WORSE = {
+    "cuts without a row": (members, "_ending", lambda *_: None, "a cut that has no row"),
+    "the header's size believed": (members, "_has_data", lambda _: False, "became shorter"),
+    "keys forgotten": (tars, "_resolve", lambda runs: (runs, runs[-1] if runs else None), "a key accepted twice"),
+    "names shown raw": (tars, "printable", lambda text: text, "cannot be shown"),
+    "a crash": (tars, "_key_error", lambda key: key[99], "IndexError"),
+    "compressed junk believed": (reader, "_gunzip", lambda chunks: chunks, "is lost"),
+}
+
+
+@pytest.mark.parametrize("name", WORSE)
+def test_a_worse_reader_is_noticed(name: str, fuzzer: Fuzzer, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, attribute, worse, complaint = WORSE[name]
+    monkeypatch.setattr(module, attribute, worse)
+    found = (line for number in range(CASES) for line in fuzzer.run(number).complaints)
+    assert any(complaint in line for line in found)
+
+
+def test_swapped_pixels_are_noticed(fuzzer: Fuzzer) -> None:
+    rows = fuzzer.clean[0]
+    swapped = [row if place else rows[3] for place, row in enumerate(rows)]
+    case = Case((), "tar", fuzzer.tars[0].data)
+    assert list(fuzzer.complaints(0, case, rows)) == []
+    assert any("is lost" in line for line in fuzzer.complaints(0, case, swapped))
