@@ -19,6 +19,7 @@ class Data:
         max_failed: stop when more records than this have failed; by default only when a process's first 50 all do.
         retry_failed: compute the failed records of an earlier run again.
         prompt: text for records that have none.
+        captions: give each record's own prompt to the model; false gives ``prompt`` to all.
         resize: pictures of another size than the model's: ``none`` fails them, ``crop`` scales the short side and
             crops the centre, ``pad`` scales the long side and pads.
         workers: threads that read and decode ahead; 0 reads between batches.
@@ -30,6 +31,7 @@ class Data:
     max_failed: NonNegativeInt | None = None
     retry_failed: bool = False
     prompt: str = ""
+    captions: bool = True
     resize: Literal["none", "crop", "pad"] = "none"
     workers: NonNegativeInt = 2
 

@@ -1,0 +1,99 @@
+"""A contact sheet of each config: what is given, what is made, what is true; records drawn by seed 0, none picked.
+
+    python jobs/contact_sheets.py --out docs/pictures emoji_half emoji_box
+    python jobs/contact_sheets.py --out runs/look digits_inpaint steps=10
+
+Draws records from the config's shards, samples them as fcs-predict would (same seeds, same settings; in one batch, so
+rounding may differ) and writes OUT/CONFIG.png. Arguments with = are overrides of every config named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fcs import config
+from fcs.loader import Readers
+from fcs.pictures import to_pil
+from fcs.plan import plan, record_format, solver_for
+from fcs.records import Record, collate
+from fcs.shards.sources import Source
+
+GAP = 4
+
+
+def draw(readers: Readers, sources: list[Source], count: int, seed: int) -> list[tuple[str, Record]]:
+    """Whole records with their shards' names, at random over all shards."""
+    places = [(number, i) for number in range(len(sources)) for i in range(len(readers[number]))]
+    order = np.random.default_rng(seed).permutation(len(places))
+    found: list[tuple[str, Record]] = []
+    for place in order:
+        number, index = places[place]
+        record = readers[number].record(index)
+        if record.error is None and len(found) < count:
+            found.append((sources[number].stem, record))
+    return found
+
+
+def columns(name: str, overrides: list[str], count: int, seed: int) -> list[Tensor]:
+    """Rows of the sheet, uint8 ``(n, C, H, W)`` each: given, made and whatever else was, true."""
+    run, settings = config.load([name], overrides)
+    checked = plan(run, settings)
+    solver = solver_for(checked)
+    form = record_format(run, solver.model)
+    readers = Readers(checked.sources, form)
+    shown: list[list[Tensor]] = []
+    for shard, record in draw(readers, checked.sources, count, seed):
+        # One by one: a record's noise depends on its shard, and these are of several.
+        batch = collate(shard, 0, [record], (form.channels, form.height, form.width), run.seed, run.data.prompt)
+        batch = batch.to(solver.model.device)
+        result = solver(batch)
+        truth = run.task.reference(batch)
+        rows = [run.task.given(batch), result.images, *result.further.values()]
+        shown.append([row[0].cpu() for row in (rows if truth is None else [*rows, truth])])
+    readers.close()
+    return [torch.stack([enlarged(row[i], solver.model.picture_shape) for row in shown]) for i in range(len(shown[0]))]
+
+
+def enlarged(picture: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """A picture ``(c, h, w)`` in colour at the size of the largest, by whole pixels."""
+    factor = shape[1] // picture.shape[1]
+    return picture.expand(3, -1, -1).repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+
+
+def sheet(rows: list[Tensor], side: int) -> Image.Image:
+    """Rows of pictures, each ``side`` pixels wide."""
+    canvas = Image.new("RGB", (len(rows[0]) * (side + GAP) + GAP, len(rows) * (side + GAP) + GAP), "#808890")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            shown = to_pil(picture).resize((side, side), Image.Resampling.NEAREST)
+            canvas.paste(shown, (GAP + x * (side + GAP), GAP + y * (side + GAP)))
+    return canvas
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the sheets")
+    parser.add_argument("--records", type=int, default=8, help="on each sheet (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="by which records are drawn (%(default)s)")
+    parser.add_argument("--side", type=int, default=128, help="pixels of a picture on the sheet (%(default)s)")
+    args, rest = parser.parse_known_args()
+    overrides = [text for text in rest if "=" in text]
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in (text for text in rest if "=" not in text):
+        unused = [f"out={args.out}/unused-{name}"]  # nothing is written there
+        rows = columns(name, [*overrides, *unused], args.records, args.seed)
+        path = args.out / f"{Path(name).stem}.png"
+        sheet(rows, args.side).save(path, optimize=True)
+        print(path, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

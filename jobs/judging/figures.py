@@ -1,0 +1,84 @@
+"""Figures of each record, and their means with bootstrap intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fcs.clip import ImageTower
+from fcs.metrics.energy import bootstrap_interval, diversity, energy_scores
+from fcs.metrics.features import WEIGHTS, DigitsClassifier, RandomFeatures
+from fcs.metrics.pictures import scores
+from fcs.metrics.seam import seam
+from fcs.pictures import to_float
+from judging.truth import Truth
+
+CLIP = WEIGHTS / "emoji-64" / "clip"
+PAIRED = ("energy_own", "energy_random", "retrieval")  # figures that are kept for each record
+
+
+def judge(samples: Tensor, truth: Truth) -> dict[str, Tensor]:
+    """Figures of each record, ``(N,)``, for uint8 samples ``(S, N, C, H, W)``; NaN where one does not exist."""
+    figures: dict[str, Tensor] = {}
+    for name, features in extractors(truth.pictures):
+        phi = torch.stack([features(to_float(one)) for one in samples])
+        figures[f"energy_{name}"] = energy_scores(phi, features(to_float(truth.pictures)))
+        figures[f"diversity_{name}"] = diversity(phi)
+    figures["retrieval"] = retrieval(samples, truth)
+    figures["seam_truth"] = seam(truth.pictures, truth.masks)
+    mean = samples.float().mean(0).round().byte()
+    for label, pictures in (("one_seed", samples[0]), ("mean_of_seeds", mean)):
+        rows = scores(pictures, truth.pictures, truth.masks)
+        for name in rows[0]:
+            figures[f"{name}_{label}"] = torch.tensor([math.nan if row[name] is None else row[name] for row in rows])
+    return figures
+
+
+def retrieval(samples: Tensor, truth: Truth) -> Tensor:
+    """How often each record's results point to its truth, ``(N,)`` in 0 to 1.
+
+    Digits: the classifier finds the true class. Others: of all truths, its own is the nearest in the own features.
+    """
+    if all("class" in fact for fact in truth.facts):
+        classes = torch.tensor([fact["class"] for fact in truth.facts])
+        classifier = DigitsClassifier.load()
+        right = torch.stack([classifier(to_float(one)).argmax(1) == classes for one in samples])
+        return right.double().mean(0)
+    features = extractors(truth.pictures)[0][1]
+    candidates = features(to_float(truth.pictures))
+    nearest = torch.stack([torch.cdist(features(to_float(one)), candidates).argmin(1) for one in samples])
+    return (nearest == torch.arange(len(candidates))).double().mean(0)
+
+
+def extractors(truth: Tensor) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
+    """The model's own features where there are some, and a random network's as a check."""
+    channels, side = truth.shape[1], truth.shape[2]
+    found = [("random", RandomFeatures(channels).features)]
+    if (channels, side) == (1, 16):
+        found.insert(0, ("own", DigitsClassifier.load().features))
+    elif channels == 3 and (CLIP / "config.json").exists():
+        found.insert(0, ("own", ImageTower(CLIP).embed))
+    return found
+
+
+def interval(values: Tensor, groups: Tensor) -> dict[str, float]:
+    """Mean and bootstrap interval over groups."""
+    mean, low, high = bootstrap_interval(values, groups)
+    return {"mean": mean, "low": low, "high": high}
+
+
+def differences(figures: dict[str, Tensor], other: dict[str, Any], truth: Truth) -> dict[str, Any]:
+    """Mean and interval of this evaluation minus the other, over the records that both have."""
+    places = {name: place for place, name in enumerate(other["single"]["record"])}
+    here = [place for place, name in enumerate(truth.names) if name in places]
+    there = [places[truth.names[place]] for place in here]
+    found: dict[str, Any] = {"records": len(here)}
+    for figure in PAIRED:
+        if figure in figures and figure in other["single"]:
+            values = torch.tensor(other["single"][figure], dtype=torch.float64)
+            found[figure] = interval(figures[figure][here] - values[there], truth.groups[here])
+    return found

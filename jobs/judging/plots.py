@@ -1,0 +1,51 @@
+"""Plots with intervals, and the same records of several runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image, ImageDraw
+
+from judging.truth import read_pictures
+
+mpl.use("agg")
+Points = list[tuple[float, dict[str, float]]]  # where, and a mean with its interval
+
+
+def draw_lines(panels: dict[str, dict[str, Points]], label: str, path: Path) -> None:
+    """A panel a setting, a line a label; error bars are 95 % intervals."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 3.5), sharey=True, squeeze=False)
+    for axis, (name, lines) in zip(axes[0], panels.items(), strict=True):
+        for text, points in lines.items():
+            where = [place for place, _ in points]
+            means = np.array([value["mean"] for _, value in points])
+            below = means - [value["low"] for _, value in points]
+            above = [value["high"] for _, value in points] - means
+            axis.errorbar(where, means, [below, above], marker="o", capsize=3, label=text or None)
+        axis.set_xscale("log")
+        axis.set_xlabel(name)
+        if any(lines):
+            axis.legend()
+    axes[0][0].set_ylabel(label)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def picture_rows(runs: dict[str, Path], path: Path, count: int = 10, seed: int = 0) -> None:
+    """A row a run with its name, its first seed's pictures of ``count`` records drawn by ``seed``."""
+    found = {name: read_pictures(next(iter(sorted(folder.glob("seed-*"))))) for name, folder in runs.items()}
+    keys = sorted(set.intersection(*(set(one) for one in found.values())))
+    chosen = [keys[i] for i in np.random.default_rng(seed).permutation(len(keys))[:count]]
+    side, text = max(64, found[next(iter(found))][chosen[0]].width), 200
+    sheet = Image.new("RGB", (text + len(chosen) * (side + 2), len(found) * (side + 2)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for y, (name, made) in enumerate(found.items()):
+        pen.text((4, y * (side + 2) + side // 2 - 5), name, "black")
+        for x, key in enumerate(chosen):
+            picture = made[key].convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+            sheet.paste(picture, (text + x * (side + 2), y * (side + 2)))
+    sheet.save(path)

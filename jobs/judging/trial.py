@@ -1,0 +1,106 @@
+"""One configuration over several seeds: run it, read it back, judge it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fcs import config
+from fcs.cli.predict import main as fcs_predict
+from fcs.models import find, load
+from fcs.plan import record_format
+from fcs.run import Run
+from fcs.shards.sources import resolve
+from judging.figures import PAIRED, differences, interval, judge
+from judging.truth import read_columns, read_results, read_truth
+
+FILE = "evaluate.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A configuration to judge.
+
+    Attributes:
+        config: name or path, as for fcs-predict.
+        overrides: ``key=value``.
+        seeds: one run each.
+        out: folder for the runs and ``evaluate.json``.
+        captions: whether the records' prompts are given to the model.
+    """
+
+    config: str
+    overrides: tuple[str, ...]
+    seeds: tuple[int, ...]
+    out: Path
+    captions: bool = False
+
+    @property
+    def settings(self) -> list[str]:
+        """All overrides."""
+        return [*self.overrides, f"data.captions={'true' if self.captions else 'false'}"]
+
+    @cached_property
+    def loaded(self) -> tuple[Run, dict[str, Any]]:
+        """The run and its settings as plain data."""
+        return config.load([self.config], self.settings)
+
+    def predict(self) -> int:
+        """Run all seeds, each continued if it is there; the first exit code that is neither 0 nor 3, else 0."""
+        for seed in self.seeds:
+            own = [f"seed={seed}", f"out={self.out}/seed-{seed}"]
+            code = fcs_predict(["--config", self.config, *self.settings, *own])
+            if code not in (0, 3):
+                return code
+        return 0
+
+    @torch.no_grad()
+    def evaluate(self, versus: Path | None = None) -> dict[str, Any]:
+        """Judge the finished runs and write ``evaluate.json``; returns what it holds.
+
+        Args:
+            versus: folder of another evaluation, for paired differences.
+        """
+        run, settings = self.loaded
+        model = load(find(run.model.name, run.model.revision))
+        truth = read_truth(resolve(run.data.shards), record_format(run, model), run.data.limit)
+        results = [read_results(self.out / f"seed-{seed}", truth) for seed in self.seeds]
+        kept = torch.stack([found for _, found in results]).all(0)
+        failed, truth = int((~kept).sum()), truth.only(kept)
+        figures = judge(torch.stack([pictures[kept] for pictures, _ in results]), truth)
+        report: dict[str, Any] = {
+            "command": " ".join(["python", *sys.argv]),
+            "date": time.strftime("%Y-%m-%d"),
+            "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "model": run.model.name,
+            "config": {key: settings[key] for key in ("task", "sampler", "steps", "levels", "guidance")},
+            "records": len(truth.pictures),
+            "failed": failed,
+            "seeds": list(self.seeds),
+            **read_columns(self.out / f"seed-{self.seeds[0]}"),
+            **intervals(figures, truth.groups),
+        }
+        if versus is not None:
+            other = json.loads((versus / FILE).read_text())
+            report["versus"] = {"of": str(versus), **differences(figures, other, truth)}
+        single = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}
+        report["single"] = {"record": truth.names, **single}
+        (self.out / FILE).write_text(json.dumps(report, indent=1) + "\n")
+        return report
+
+
+def intervals(figures: dict[str, torch.Tensor], groups: torch.Tensor) -> dict[str, Any]:
+    """Mean and interval of each figure over the records that have it; None where none has."""
+    found: dict[str, Any] = {}
+    for name, values in figures.items():
+        there = ~values.isnan()
+        found[name] = interval(values[there], groups[there]) if there.any() else None
+    return found

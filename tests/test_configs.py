@@ -1,0 +1,58 @@
+"""Every shipped config runs: the embedded models' on their own samples, Stable Diffusion's on a tiny random model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import fcs
+from fcs import config
+from fcs.cli.predict import main
+
+CONFIGS = sorted(path.stem for path in (Path(fcs.__file__).parents[1] / "configs").glob("*.yaml"))
+SAMPLES = Path(fcs.__file__).parent / "samples" / "emoji"
+SHORT = ["steps=1", "data.limit=1", "data.batch_size=1", "data.workers=0", "previews.max=0"]
+
+
+def stand_in(name: str, tiny_sd: Path, tiny_clip: Path) -> list[str]:
+    """Overrides that put a tiny model of 64 pixels in the place of Stable Diffusion 1.5."""
+    if not name.startswith("sd15"):
+        return []
+    run, _ = config.load([name], ["data.shards=none.tar"])
+    found = [f"model.name={tiny_sd}", f"data.shards={SAMPLES}/unseen.tar"]
+    task = type(run.task).__name__
+    if task in ("Superres", "Restore"):
+        found.append("task.degrade=true")  # the samples hold the truth
+    if task == "Style":
+        found.append(f"task.clip={tiny_clip}")
+    if task == "Layers":
+        found += ["task.rounds=1", "task.samples=2", "task.cell=2"]
+    if name in ("sd15_blur", "sd15_motion"):
+        found.append("task.operator.length=9" if name == "sd15_motion" else "task.operator.sigma=2")
+    return found
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_runs(name: str, tiny_sd: Path, tiny_clip: Path, tmp_path: Path) -> None:
+    short = [*SHORT, "task.rounds=1"] if name == "emoji_layers" else SHORT
+    assert main(["--config", name, f"out={tmp_path}/o", *short, *stand_in(name, tiny_sd, tiny_clip)]) == 0
+    (metrics,) = (tmp_path / "o" / "metrics").glob("*.parquet")
+    assert [row["status"] for row in pq.read_table(metrics).to_pylist()] == ["ok"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_says_what_it_is_for(name: str) -> None:
+    text = (Path(fcs.__file__).parents[1] / "configs" / f"{name}.yaml").read_text()
+    assert text.startswith("# ")
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.endswith("_paper")])
+def test_paper_configs_are_the_authors(name: str) -> None:
+    run, settings = config.load([name], ["data.shards=none.tar"])
+    assert (run.levels, run.trainer.precision) == ("paper", "32")
+    assert settings["sampler"]["init_args"]["direction"]["init_args"]["difference"] == 0.005
+    assert getattr(run.task, "paste", False) is False
+    assert run.data.captions == ("style" in name)  # style is the one task with a prompt
