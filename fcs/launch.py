@@ -46,7 +46,8 @@ def launch(arguments: list[str], count: int) -> int:
 
     Signals are handed on. Returns the highest exit code; a rank that a signal killed counts as 75.
     """
-    command = [sys.executable, "-m", "fcs.cli.predict", *arguments]
+    # -P: what lies in the working directory must not be imported for a package of that name.
+    command = [sys.executable, "-P", "-m", "fcs.cli.predict", *arguments]
     ranks: list[subprocess.Popen[bytes]] = []
     asked: list[int] = []  # signals, in order
     told = [0] * count  # how many of them each rank was sent

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import lightning as L
 
+from fcs.fitting import Fitting
 from fcs.records import Batch, Result
 from fcs.signals import Stop
 from fcs.solve import Solver
@@ -23,7 +24,7 @@ class Predictor(L.LightningModule):
     def __init__(self, solver: Solver, deliver: Callable[[Batch, Result | None], None], stop: Stop) -> None:
         super().__init__()
         self.model = solver.model
-        self.solver = solver
+        self.solve = Fitting(solver)
         self.deliver = deliver
         self.stop = stop
 
@@ -35,7 +36,7 @@ class Predictor(L.LightningModule):
         """Sample one batch and hand it over; returns its slots, since Lightning warns of nothing returned."""
         self.stop.check()
         try:
-            result = self.solver(batch, self.stop.watch) if any(batch.valid) else None
+            result = self.solve(batch, self.stop.watch) if any(batch.valid) else None
         except StopIteration as error:  # Lightning would take it for the end of the data
             raise RuntimeError("a sampler or a model raised StopIteration") from error
         self.deliver(batch, result)

@@ -71,6 +71,18 @@ class Batch:
         """True for each slot that holds a record to sample."""
         return tuple(record is not None and record.error is None for record in self.records)
 
+    def part(self, first: int, stop: int) -> Batch:
+        """Slots ``first`` to before ``stop`` as a smaller batch."""
+        slots = slice(first, stop)
+        return replace(
+            self,
+            records=self.records[slots],
+            images=self.images[slots],
+            masks=self.masks[slots],
+            prompts=self.prompts[slots],
+            seeds=self.seeds[slots],
+        )
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch with its pictures on ``device``."""
         images = self.images.to(device, non_blocking=non_blocking)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,11 +115,29 @@ def load(found: Found, autocast: torch.dtype | None = None) -> Model:
     """
     try:
         loader = _load_single_file if found.path.is_file() else _loader(found)
-        return loader(found, autocast).eval().requires_grad_(False)
+        with _quiet():
+            return loader(found, autocast).eval().requires_grad_(False)
     except UsageError:
         raise
     except UNLOADABLE as error:  # diffusers, transformers, safetensors: each raises its own
         raise UsageError.of("model.name", found.name, f"a model that loads ({first_line(error)})") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The libraries' own log held back: what they say of a broken model is raised too, and becomes our one line."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    try:
+        for library in libraries:
+            library.set_verbosity(logging.CRITICAL)
+        yield
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
 
 
 def _loader(found: Found) -> Callable[[Found, torch.dtype | None], Model]:

@@ -136,8 +136,10 @@ def _picture(data: bytes, mode: Literal["L", "RGB"], what: str = "") -> Image.Im
         raise _BadRecordError("bad_image", f"{what}no {', '.join(_FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _BadRecordError("too_large", f"{what}more than {MAX_PIXELS} pixels") from error
-    except (_BadRecordError, MemoryError):
+    except _BadRecordError:
         raise
+    except MemoryError as error:
+        raise _BadRecordError("out_of_memory", f"{what}{len(data)} bytes of picture") from error
     except Exception as error:  # PIL's plugins raise whatever their parsers stumble over
         raise _BadRecordError("bad_image", f"{what}{error or type(error).__name__}") from error
 

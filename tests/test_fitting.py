@@ -1,0 +1,94 @@
+"""Batches that do not fit in memory: halved, joined as if they had, and alone they fail by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from fcs.fitting import Fitting, is_out_of_memory
+from fcs.models import Model
+from fcs.records import Batch, Record, Result, collate
+from fcs.samplers import Newton
+from fcs.solve import Solver
+from fcs.tasks import Inpaint, Task
+
+
+class Scarce(Inpaint):
+    """Inpainting on a machine on which only batches of up to ``most`` slots fit, and never a white picture."""
+
+    def __init__(self, most: int, error: Exception) -> None:
+        super().__init__()
+        self.most, self.error = most, error
+        self.sizes: list[int] = []
+
+    def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:
+        self.sizes.append(len(batch.records))
+        if len(batch.records) > self.most or (batch.images == 255).flatten(1).all(1).any():
+            raise self.error
+        return super().pictures(x0, batch, model)
+
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+    MemoryError(),
+]
+
+
+def batch(count: int, white: int | None = None, without: tuple[int, ...] = ()) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 255, (count, 1, 16, 16), generator=generator, dtype=torch.uint8)
+    mask = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    mask[..., 8:] = 255
+    if white is not None:
+        images[white] = 255
+    records = [None if i in without else Record(i, str(i), images[i], mask) for i in range(count)]
+    return collate("s", 0, records, (1, 16, 16), 0)
+
+
+def solver(model: Model, task: Task) -> Solver:
+    return Solver(model, task, Newton(step_sizes=[0.5]), steps=1)
+
+
+@pytest.fixture
+def whole(digits: Model) -> Callable[[Batch], Result]:
+    return solver(digits, Inpaint())
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "python"])
+def test_halved_until_it_fits(
+    error: Exception, digits: Model, whole: Callable[[Batch], Result], caplog: pytest.LogCaptureFixture
+) -> None:
+    task, given = Scarce(2, error), batch(8, without=(3,))
+    fitting = Fitting(solver(digits, task))
+    with caplog.at_level(logging.WARNING, "fcs"):
+        result = fitting(given)
+    assert task.sizes == [8, 4, 2, 2, 2, 2]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "a batch of 8 does not fit in memory",
+        "a batch of 4 does not fit in memory",
+    ]
+    expected = whole(given)
+    assert (result.images.int() - expected.images.int()).abs().max() <= 1
+    assert result.residuals == pytest.approx(expected.residuals, abs=1e-4)
+    assert (result.calls, result.finite, result.errors) == (expected.calls, expected.finite, {})
+    task.sizes.clear()
+    fitting(given)
+    assert task.sizes == [2, 2, 2, 2]  # what did not fit is not tried again
+
+
+def test_a_record_that_does_not_fit_alone_fails_by_name(digits: Model) -> None:
+    result = Fitting(solver(digits, Scarce(8, ERRORS[0])))(batch(4, white=2))
+    assert list(result.errors) == [2]
+    assert result.errors[2].startswith("out_of_memory: CUDA out of memory")
+    assert len(result.images) == len(result.residuals) == 4
+
+
+def test_other_errors_are_not_taken_for_it(digits: Model) -> None:
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        Fitting(solver(digits, Scarce(0, RuntimeError("shape mismatch"))))(batch(2))
