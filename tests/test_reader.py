@@ -344,6 +344,7 @@ def test_text_json_and_seed(tmp_path: Path) -> None:
     found = one(tmp_path, {"png": picture(), "txt": "ein Äpfel\n".encode(), "json": b'{"seed": 3, "x": [1]}'})
     assert (found.prompt, found.extra, found.seed) == ("ein Äpfel", {"seed": 3, "x": [1]}, 3)
     assert one(tmp_path, {"png": picture()}).prompt is None
+    assert one(tmp_path, {"png": picture(), "txt": b"told"}, Format(1, 4, 4, captions=False)).prompt is None
     bad = {
         "bad_text": ("txt", [b"\xff"]),
         "bad_json": ("json", [b"{", b"[]", b'{"a": NaN}', b'{"a": 1e999}', b"[" * 100000, b"\xff"]),
