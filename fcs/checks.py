@@ -107,6 +107,12 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def _name(value: Any) -> str:
+    """A default of another library's class that is no plain data, by a name that is the same in every process."""
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Run, as_group=False)
@@ -130,7 +136,7 @@ def build(tree: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     except ArgumentError as error:
         raise _explain(str(error), tree) from error
     # Through JSON: the restricted numbers of jsonargparse become plain ones.
-    settings = json.loads(json.dumps(config.as_dict()))
+    settings = json.loads(json.dumps(config.as_dict(), default=_name))
     _check_values("", settings)
     try:
         run = Run(**vars(parser.instantiate(config)))

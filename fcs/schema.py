@@ -108,6 +108,8 @@ def _parameters(owner: Any, prefix: str) -> Iterator[Key]:
         raise UsageError.of(prefix.rstrip("."), owner.__qualname__, f"annotations that resolve ({error})") from error
     documented = {p.arg_name: p.description or "" for p in docstring_parser.parse(owner.__doc__ or "").params}
     for name, parameter in inspect.signature(owner).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue  # another library's *args and **kwargs have no names that a file could use
         meaning = " ".join(documented.get(name, "").split())
         yield Key(prefix + name, hints.get(name, Any), parameter.default, meaning)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from test_tasks import Flat, batch, images
 
+from fcs import config
 from fcs.directions import jacobian
 from fcs.errors import UsageError
 from fcs.models import Model
@@ -130,6 +132,39 @@ def test_whatever_has_the_methods_is_an_operator(error: Error) -> None:
     assert (constraint.residual(model.encode(to_float(pictures.images))) < 0.3).all()
     assert task.input_shape(model) == model.picture_shape
     assert Restore(Halved()).input_shape(model) == model.picture_shape  # type: ignore[arg-type]
+
+
+FOREIGN = """
+import torch
+
+def none(x):
+    return x
+
+class Physics(torch.nn.Module):
+    def __init__(self, gain: float = 0.5, noise=none, **kwargs):
+        super().__init__()
+        self.gain = gain
+
+    def A(self, x, **kwargs):
+        return self.gain * x
+
+    def A_adjoint(self, y, **kwargs):
+        return self.gain * y
+
+    def A_dagger(self, y, **kwargs):
+        return y / self.gain
+"""
+
+
+def test_another_librarys_operator_from_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "foreign.py").write_text(FOREIGN)
+    monkeypatch.syspath_prepend(tmp_path)
+    chosen = ["task=restore", "task.operator=foreign.Physics", "task.operator.gain=0.25"]
+    run, settings = config.load(["digits_superres"], chosen)
+    assert isinstance(run.task, Restore)
+    assert run.task.operator.A(torch.ones(1)) == 0.25
+    # What is no plain data has a name that is the same in every process: the run is pinned by it.
+    assert settings["task"]["init_args"]["operator"]["init_args"]["noise"] == "foreign.none"
 
 
 def test_scattered_pixels_are_each_records_own() -> None:
