@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import fcs
-from fcs.cli.predict import main
 from fcs.clip import ImageTower
+from fcs.constraint import Measured
 from fcs.models import Model
+from fcs.operators import Downsample, GaussianBlur, Grey, Operator
+from fcs.pictures import to_float
+from fcs.records import Record, collate
+from fcs.rows import dot
+from fcs.tasks import Restore
+from fcs.tasks.restore import Error
 
 FOLDER = Path(fcs.__file__).parent / "weights" / "emoji-64"
+SAMPLES = Path(fcs.__file__).parent / "samples" / "emoji"
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +60,20 @@ def test_the_codec_and_the_towers_agree(emoji: Model) -> None:
     assert ImageTower(FOLDER / "clip").blocks >= 3
 
 
-@pytest.mark.parametrize("config", ["emoji_inpaint", "emoji_superres"])
-def test_configs_run(config: str, tmp_path: Path) -> None:
-    assert main(["--config", config, f"out={tmp_path}/o", "data.limit=2", "data.batch_size=2", "steps=2"]) == 0
-    (metrics,) = (tmp_path / "o" / "metrics").glob("*.parquet")
-    assert [row["status"] for row in pq.read_table(metrics).to_pylist()] == ["ok"] * 2
+@pytest.mark.parametrize("operator", [Downsample(4), GaussianBlur(1.0), Grey()])
+def test_errors_through_the_trained_codec_point_downhill(operator: Operator, emoji: Model) -> None:
+    with tarfile.open(SAMPLES / "unseen.tar") as tar:
+        names = [name for name in tar.getnames() if name.count(".") == 1 and name.endswith(".png")][:4]
+        pictures = [np.array(Image.open(tar.extractfile(name))) for name in names]  # type: ignore[arg-type]
+    images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    records = [Record(i, str(i), image) for i, image in enumerate(images)]
+    batch = collate("s", 0, records, emoji.picture_shape, 0)
+    # From another picture's latents, the error must lead towards this one's measurement.
+    z = emoji.encode(to_float(images.roll(1, 0)))
+    for error in get_args(Error):
+        constraint = Restore(operator, degrade=True, error=error).constraint(batch, emoji)
+        downhill = Measured.error(constraint, z)  # type: ignore[arg-type]
+        assert (dot(constraint.error(z), downhill) > 0).all()
 
 
 def test_python(emoji: Model) -> None:
