@@ -51,6 +51,8 @@ def write_weights(folder: Path, weights: Path) -> None:
     image_processor().save_pretrained(weights / "clip")
     for part in ("text_encoder", "clip"):
         declare_float32(weights / part / "config.json")
+    for config in weights.rglob("config.json"):
+        forget_origin(config)
     for path in weights.rglob("*.safetensors"):
         path.chmod(0o644)
 
@@ -58,6 +60,12 @@ def write_weights(folder: Path, weights: Path) -> None:
 def declare_float32(config: Path) -> None:
     """Stored in fp16, run in float32: else transformers loads halves where diffusers loads floats."""
     saved = {**json.loads(config.read_text()), "dtype": "float32"}
+    config.write_text(json.dumps(saved, indent=2) + "\n")
+
+
+def forget_origin(config: Path) -> None:
+    """Without the folder that the part was loaded from, which means nothing elsewhere."""
+    saved = {name: value for name, value in json.loads(config.read_text()).items() if name != "_name_or_path"}
     config.write_text(json.dumps(saved, indent=2) + "\n")
 
 
