@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits
 HELD_OUT = 200
 SIDE = 16
 MASKS = ("half", "box", "freeform")
+TUNE = 50  # training digits to tune on
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
@@ -92,14 +93,15 @@ def png(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def records(kinds: list[str], numbers: list[int]) -> Iterator[dict[str, Any]]:
-    """One record per held-out digit number, its mask the kind at the same place of ``kinds``."""
-    pictures, classes = held_out_digits()
+def records(kinds: list[str], numbers: list[int], training: bool = False) -> Iterator[dict[str, Any]]:
+    """One record per held-out (or training) digit number, its mask the kind at the same place of ``kinds``."""
+    pictures, classes = training_digits() if training else held_out_digits()
     rng = np.random.default_rng(0)
     for number, kind in zip(numbers, kinds, strict=True):
-        facts = {"class": int(classes[number]), "digit": 1797 - HELD_OUT + number, "mask": kind}
+        digit = number if training else 1797 - HELD_OUT + number
+        facts = {"class": int(classes[number]), "digit": digit, "mask": kind}
         yield {
-            "__key__": f"digit-{number:03d}-{kind}",
+            "__key__": f"digit-{digit:04d}-{kind}" if training else f"digit-{number:03d}-{kind}",
             "png": png(pictures[number]),
             "mask.png": png(MASK_MAKERS[kind](rng)),
             "json": json.dumps(facts).encode(),
@@ -116,11 +118,32 @@ def write_shard(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     return len(kept)
 
 
+def write_sets(folder: Path) -> dict[str, int]:
+    """All held-out digits (``unseen``) and some training digits to tune on (``tune``), under each kind of mask."""
+    spread = np.linspace(0, len(training_digits()[0]) - 1, TUNE).round().astype(int).tolist()
+    sizes = {}
+    for kind in MASKS:
+        end = ".tar" if kind == "half" else f"-{kind}.tar"
+        every = list(range(HELD_OUT))
+        sizes[f"unseen{end}"] = write_shard(folder / f"unseen{end}", records([kind] * HELD_OUT, every))
+        sizes[f"tune{end}"] = write_shard(folder / f"tune{end}", records([kind] * TUNE, spread, training=True))
+    (folder / "sizes.json").write_text(json.dumps(sizes, indent=1) + "\n")
+    return sizes
+
+
 def main() -> None:
-    """Write ``mixed.tar`` (48 records, masks in turn) and ``half.tar`` (all 200, right half) into --out."""
+    """Write ``mixed.tar`` (48 records, masks in turn) and ``half.tar`` (all 200, right half) into --out.
+
+    With --full the sets that methods are compared and tuned on instead.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("fcs/samples/digits"), help="folder for the shards")
-    out = parser.parse_args().out
+    parser.add_argument("--out", type=Path, default=Path("fcs/samples/digits"), help="folder for the shards that ship")
+    parser.add_argument("--full", type=Path, help="folder for unseen and tune shards, which do not ship")
+    args = parser.parse_args()
+    if args.full:
+        print(f"{args.full}: {write_sets(args.full)}")
+        return
+    out = args.out
     # Every fourth digit: the first 48 in a row would come from two writers only.
     spread = list(range(0, 4 * 48, 4))
     sizes = {

@@ -22,9 +22,12 @@ PAIRED = ("energy_own", "energy_random", "retrieval")  # figures that are kept f
 
 
 def judge(samples: Tensor, truth: Truth) -> dict[str, Tensor]:
-    """Figures of each record, ``(N,)``, for uint8 samples ``(S, N, C, H, W)``; NaN where one does not exist."""
+    """Figures of each record, ``(N,)``, for uint8 samples ``(S, N, C, H, W)``; NaN where one does not exist.
+
+    The energy score and the diversity are of two samples or more, and missing where there is one.
+    """
     figures: dict[str, Tensor] = {}
-    for name, features in extractors(truth.pictures):
+    for name, features in extractors(truth.pictures) if len(samples) > 1 else []:
         phi = torch.stack([features(to_float(one)) for one in samples])
         figures[f"energy_{name}"] = energy_scores(phi, features(to_float(truth.pictures)))
         figures[f"diversity_{name}"] = diversity(phi)
@@ -71,14 +74,21 @@ def interval(values: Tensor, groups: Tensor) -> dict[str, float]:
     return {"mean": mean, "low": low, "high": high}
 
 
-def differences(figures: dict[str, Tensor], other: dict[str, Any], truth: Truth) -> dict[str, Any]:
-    """Mean and interval of this evaluation minus the other, over the records that both have."""
-    places = {name: place for place, name in enumerate(other["single"]["record"])}
-    here = [place for place, name in enumerate(truth.names) if name in places]
-    there = [places[truth.names[place]] for place in here]
-    found: dict[str, Any] = {"records": len(here)}
+def differences(here: dict[str, Any], there: dict[str, Any]) -> dict[str, Any]:
+    """Mean and interval of one evaluation minus another, over the records that both have.
+
+    Args:
+        here: ``single`` of an evaluation: figures by name, with the records' names and groups.
+        there: the same of the other.
+    """
+    places = {name: place for place, name in enumerate(there["record"])}
+    both = [(i, places[name]) for i, name in enumerate(here["record"]) if name in places]
+    found: dict[str, Any] = {"records": len(both)}
+    if not both:
+        return found
+    groups = torch.tensor([here["group"][i] for i, _ in both])
     for figure in PAIRED:
-        if figure in figures and figure in other["single"]:
-            values = torch.tensor(other["single"][figure], dtype=torch.float64)
-            found[figure] = interval(figures[figure][here] - values[there], truth.groups[here])
+        if figure in here and figure in there:
+            values = [here[figure][i] - there[figure][j] for i, j in both]
+            found[figure] = interval(torch.tensor(values, dtype=torch.float64), groups)
     return found

@@ -20,7 +20,7 @@ from fcs.plan import record_format
 from fcs.run import Run
 from fcs.shards.sources import resolve
 from judging.figures import PAIRED, differences, interval, judge
-from judging.truth import read_columns, read_results, read_truth
+from judging.truth import Truth, read_columns, read_results, read_truth
 
 FILE = "evaluate.json"
 
@@ -35,6 +35,7 @@ class Trial:
         seeds: one run each.
         out: folder for the runs and ``evaluate.json``.
         captions: whether the records' prompts are given to the model.
+        truth: whether the records' pictures are what should come out.
     """
 
     config: str
@@ -42,6 +43,7 @@ class Trial:
     seeds: tuple[int, ...]
     out: Path
     captions: bool = False
+    truth: bool = True
 
     @property
     def settings(self) -> list[str]:
@@ -62,6 +64,37 @@ class Trial:
                 return code
         return 0
 
+    def results(self) -> tuple[torch.Tensor, Truth, int]:
+        """All seeds' pictures, uint8 ``(S, N, C, H, W)``, of the records that no run failed; how many others."""
+        run, _ = self.loaded
+        model = load(find(run.model.name, run.model.revision))
+        truth = read_truth(resolve(run.data.shards), record_format(run, model), run.data.limit)
+        results = [read_results(self.out / f"seed-{seed}", truth) for seed in self.seeds]
+        kept = torch.stack([found for _, found in results]).all(0)
+        return torch.stack([pictures[kept] for pictures, _ in results]), truth.only(kept), int((~kept).sum())
+
+    @property
+    def what(self) -> dict[str, Any]:
+        """What an evaluation is of, as its file says it."""
+        run, settings = self.loaded
+        given = [run.data.shards] if isinstance(run.data.shards, str) else run.data.shards
+        return {
+            "model": run.model.name,
+            "config": {key: settings[key] for key in ("task", "sampler", "steps", "levels", "guidance")},
+            "captions": self.captions,
+            "shards": [Path(name).name for name in given],
+            "limit": run.data.limit,
+            "seeds": list(self.seeds),
+        }
+
+    def finished(self) -> dict[str, Any] | None:
+        """The evaluation that is there already, if it is of the same things."""
+        if not (self.out / FILE).exists():
+            return None
+        report: dict[str, Any] = json.loads((self.out / FILE).read_text())
+        same = all(report.get(key) == value for key, value in self.what.items())
+        return report if same else None
+
     @torch.no_grad()
     def evaluate(self, versus: Path | None = None) -> dict[str, Any]:
         """Judge the finished runs and write ``evaluate.json``; returns what it holds.
@@ -69,30 +102,23 @@ class Trial:
         Args:
             versus: folder of another evaluation, for paired differences.
         """
-        run, settings = self.loaded
-        model = load(find(run.model.name, run.model.revision))
-        truth = read_truth(resolve(run.data.shards), record_format(run, model), run.data.limit)
-        results = [read_results(self.out / f"seed-{seed}", truth) for seed in self.seeds]
-        kept = torch.stack([found for _, found in results]).all(0)
-        failed, truth = int((~kept).sum()), truth.only(kept)
-        figures = judge(torch.stack([pictures[kept] for pictures, _ in results]), truth)
+        samples, truth, failed = self.results()
+        figures = judge(samples, truth) if self.truth and len(truth.pictures) else {}
         report: dict[str, Any] = {
             "command": " ".join(["python", *sys.argv]),
             "date": time.strftime("%Y-%m-%d"),
             "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
-            "model": run.model.name,
-            "config": {key: settings[key] for key in ("task", "sampler", "steps", "levels", "guidance")},
+            **self.what,
             "records": len(truth.pictures),
             "failed": failed,
-            "seeds": list(self.seeds),
             **read_columns(self.out / f"seed-{self.seeds[0]}"),
             **intervals(figures, truth.groups),
         }
+        single = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}
+        report["single"] = {"record": truth.names, "group": truth.groups.tolist(), **single}
         if versus is not None:
             other = json.loads((versus / FILE).read_text())
-            report["versus"] = {"of": str(versus), **differences(figures, other, truth)}
-        single = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}
-        report["single"] = {"record": truth.names, **single}
+            report["versus"] = {"of": str(versus), **differences(report["single"], other["single"])}
         (self.out / FILE).write_text(json.dumps(report, indent=1) + "\n")
         return report
 

@@ -30,7 +30,7 @@ class Truth:
     Attributes:
         places: where each (shard, key) stands in the tensors.
         pictures: uint8 ``(N, C, H, W)``.
-        masks: uint8 ``(N, 1, H, W)``, white where a record has none.
+        masks: uint8 ``(N, 1, H, W)``, white where a record has none or the task looks at none.
         facts: each record's own JSON.
     """
 
@@ -73,7 +73,9 @@ def read_truth(sources: list[Source], form: Format, limit: int | None = None) ->
     return Truth(
         {name: place for place, name in enumerate(records)},
         torch.stack([record.image for record in records.values() if record.image is not None]),
-        torch.stack([white if record.mask is None else record.mask for record in records.values()]),
+        torch.stack(
+            [record.mask if form.needs_mask and record.mask is not None else white for record in records.values()]
+        ),
         [record.extra for record in records.values()],
     )
 

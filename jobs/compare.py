@@ -1,0 +1,109 @@
+r"""All methods on the same model, records and seeds, each at its own price.
+
+    python jobs/compare.py --model digits-16 --task inpaint-half --methods all --seeds 0,1,2,3 --calls 100 \
+        --tuned runs/tune/digits-half --out runs/compare/digits-half
+    python jobs/compare.py --model emoji-64 --task inpaint-box --methods newton-k5,ding,dps --limit 100 --seeds 0,1 \
+        --calls 10,20,40,80,160,320 --out runs/compare/emoji-box
+
+``--calls`` is a budget of denoiser calls a record, a backward counted as two, for which each method gets as many levels
+as it can pay; several budgets give curves; ``published`` is each method's published number of levels. Settings are the
+published ones unless ``--tuned`` names what ``tune.py`` found. Writes OUT/compare.json (``rows``), compare.md,
+compare.png (quality against calls) and pictures-BUDGET.png (records down, methods across; ten drawn by seed 0). A
+method that does not apply keeps its row with calls 0 and a note. Finished runs are not run again. What follows the
+options are overrides of every config.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from judging.comparison import Contest, named
+from judging.methods import METHODS
+from judging.options import budgets, chosen_methods, whole
+from judging.published import published
+from judging.rows import Row, compared, row
+from judging.tables import pictures, plot, table
+from judging.tasks import SETS, SUFFIX, setup
+
+from fcs.errors import UsageError
+
+
+def report(contest: Contest, rows: list[Row], args: argparse.Namespace) -> None:
+    """Write rows and table as far as they are."""
+    setup = contest.setup
+    facts = {
+        "command": " ".join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        **{"model": setup.model, "task": setup.task, "set": args.set, "seeds": list(contest.seeds)},
+        **{"difference_to": args.against, "rows": rows, "published": published(setup.task)},
+    }
+    contest.out.mkdir(parents=True, exist_ok=True)
+    (contest.out / "compare.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (contest.out / "compare.md").write_text(table(rows, args.against, published(setup.task)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="model.name")
+    parser.add_argument("--task", required=True, help=", ".join(SUFFIX))
+    parser.add_argument("--methods", default="all", help=f"all, or of {', '.join(METHODS)}")
+    parser.add_argument("--set", choices=SETS, default="unseen", help="which records (%(default)s)")
+    parser.add_argument("--data", type=Path, help="folder with the sets' shards (the model's own)")
+    parser.add_argument("--limit", type=int, help="records (all)")
+    parser.add_argument("--seeds", default="0,1", help="comma separated; the energy score needs two (%(default)s)")
+    parser.add_argument("--calls", default="100", help="budgets, comma separated, or published (%(default)s)")
+    parser.add_argument("--tuned", type=Path, help="folder of tune.py")
+    parser.add_argument("--against", default="newton-k1", help="method of the paired differences (%(default)s)")
+    parser.add_argument("--captions", action="store_true", help="give the records' prompts to the model")
+    parser.add_argument("--memory", action="store_true", help="measure memory, each method in a process of its own")
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    return parser
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Run, judge and write.
+
+    Raises:
+        UsageError: an option that does not fit.
+    """
+    limit = () if args.limit is None else (f"data.limit={args.limit}",)
+    where = setup(args.model, args.task, args.set, args.data)
+    seeds = whole(args.seeds, "--seeds")
+    contest = Contest(where, seeds, args.out, (*limit, *overrides), args.captions, args.tuned)
+    methods = chosen_methods(args.methods)
+    rows: list[Row] = []
+    reports: dict[tuple[str, int | None], dict[str, Any]] = {}
+    for budget in budgets(args.calls):
+        entrants = [contest.enter(method, budget) for method in methods]
+        for entrant in entrants:
+            made, evaluation = row(contest, entrant, args.memory)
+            rows.append(made)
+            if evaluation is not None:
+                reports[entrant.method.name, budget] = evaluation
+            report(contest, compared(rows, reports, args.against), args)
+        pictures(contest, entrants, args.out / f"pictures-{named(budget)}.png")
+    plot(rows, args.out / "compare.png")
+    print((args.out / "compare.md").read_text())
+
+
+def main() -> None:
+    """Command line; a mistake in it is one line and exit code 2."""
+    args, overrides = parser().parse_known_args()
+    try:
+        run(args, overrides)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

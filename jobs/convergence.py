@@ -1,0 +1,137 @@
+r"""How fast the inner steps bring x_0 to its constraint, for fixed step sizes and for the inf-norm step.
+
+    python jobs/convergence.py --model digits-16 --out runs/convergence/digits
+    python jobs/convergence.py --model emoji-64 --moves 3,5,10 --records 2 --out runs/convergence/emoji
+
+Fixed: x_t <- x_t + lambda J e with lambda mu^2 as in --products, mu the largest absolute eigenvalue of J at the start:
+to first order, and with everything known, the error along its eigenvector shrinks by |1 - lambda mu^2| a step.
+Dynamic: x_t <- x_t + lambda_k d / |d|_inf with d = J e and lambda_k falling from --size to a fifth of it, as the
+sampler does. At each t of --levels, for each record and each K of --moves; x_t starts as another record's picture,
+noised to the level. Writes OUT/convergence.json and convergence.png. What follows the options are overrides of the
+config.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from judging.analysis import draw_curves
+from judging.methods import arguments
+from judging.options import numbers, whole
+from judging.points import Point, subject
+from judging.spectra import Tangent, largest
+
+from fcs.directions import Newton
+from fcs.errors import UsageError
+from fcs.rows import max_norm, safe_divide
+
+DIVERGED = 1e6  # a relative error beyond which a curve ends
+
+
+@torch.no_grad()
+def fixed(point: Point, moves: int, step: float) -> list[float]:
+    """Relative error before each move and after the last, ``moves + 1`` of them, for moves of ``step J e``."""
+    return _curve(point, [step] * moves, dynamic=False)
+
+
+@torch.no_grad()
+def dynamic(point: Point, sizes: list[float]) -> list[float]:
+    """The same for moves along J e whose largest entry is a given size."""
+    return _curve(point, sizes, dynamic=True)
+
+
+def _curve(point: Point, sizes: list[float], dynamic: bool) -> list[float]:
+    x, newton = point.x, Newton()
+    x0, J = newton.linearize(point.f, x)
+    e = point.constraint.error(x0)
+    start, curve = e.norm().item(), [1.0]
+    for size in sizes:
+        d = J(e)
+        x = x + size * (safe_divide(d, max_norm(d)) if dynamic else d)
+        x0, J = newton.linearize(point.f, x)
+        e = point.constraint.error(x0)
+        left = e.norm().item() / start if start else 0.0
+        if not left < DIVERGED:
+            break
+        curve.append(left)
+    return curve
+
+
+def studied(point: Point, moves: list[int], products: list[float], size: float) -> dict[str, Any]:
+    """All curves at one point, by K and rule."""
+    mu = largest(Tangent(point.f, point.x).times, point.x, 1)[0]
+    curves: dict[str, dict[str, list[float]]] = {}
+    for k in moves:
+        found = {f"lambda mu^2 = {product:g}": fixed(point, k, product / mu**2) for product in products}
+        sizes = arguments({"moves": k, "size": size, "last": 0.2})["step_sizes"]
+        curves[str(k)] = {**found, "inf-norm step": dynamic(point, sizes)}
+    return {"record": point.record, "t": point.level.t, "mu": mu, "curves": curves}
+
+
+def means(points: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """Mean curves over records, by level and K; as long as the shortest."""
+    panels: dict[str, dict[str, list[float]]] = {}
+    for t in dict.fromkeys(one["t"] for one in points):
+        for k in points[0]["curves"]:
+            chosen = [one["curves"][k] for one in points if one["t"] == t]
+            panels[f"t={t:.0f}, K={k}"] = {
+                rule: [sum(values) / len(values) for values in zip(*(one[rule] for one in chosen), strict=False)]
+                for rule in chosen[0]
+            }
+    return panels
+
+
+def parser() -> argparse.ArgumentParser:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="digits-16", help="model.name (%(default)s)")
+    parser.add_argument("--config", help="config whose task makes the error (the model's own half-picture inpainting)")
+    parser.add_argument("--levels", default="900,700,500,300", help="t, comma separated (%(default)s)")
+    parser.add_argument("--moves", default="3,5,10", help="K, comma separated (%(default)s)")
+    parser.add_argument("--products", default="0.5,1.5,3.0", help="lambda mu^2, comma separated (%(default)s)")
+    parser.add_argument("--size", type=float, default=0.5, help="first size of the inf-norm step (%(default)s)")
+    parser.add_argument("--records", type=int, default=4, help="drawn by seed 0 (%(default)s)")
+    parser.add_argument("--float32", action="store_true", help="not in float64: for large models on a GPU")
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    return parser
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Study and write.
+
+    Raises:
+        UsageError: an option that does not fit.
+    """
+    ts, products = numbers(args.levels, "--levels"), numbers(args.products, "--products")
+    moves = list(whole(args.moves, "--moves"))
+    dtype = torch.float32 if args.float32 else torch.float64
+    about = subject(args.model, args.config, overrides, args.records, dtype)
+    args.out.mkdir(parents=True, exist_ok=True)
+    points = [studied(point, moves, products, args.size) for point in about.points(ts)]
+    panels = means(points)
+    facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "model": args.model}
+    facts |= {"dtype": str(dtype).removeprefix("torch."), "means": panels, "points": points}
+    (args.out / "convergence.json").write_text(json.dumps(facts, indent=1) + "\n")
+    draw_curves(panels, args.out / "convergence.png")
+    for name, curves in panels.items():
+        print(name, {rule: float(f"{curve[-1]:.3g}") for rule, curve in curves.items()})
+
+
+def main() -> None:
+    """Command line; a mistake in it is one line and exit code 2."""
+    args, overrides = parser().parse_known_args()
+    try:
+        run(args, overrides)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Peak memory of a run's sampling above the loaded model, in a process of its own.
+
+    PYTHONPATH=jobs python -m judging.memory CONFIG [key=value ...]
+
+Measured as ``benchmark.py`` does: one batch of noise of the run's size, two levels. Prints ``{"bytes": ...}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark import held, noise_batch
+
+from fcs import config
+from fcs.plan import plan, record_format, solver_for
+
+JOBS = Path(__file__).parents[1]
+
+
+def memory(name: str, overrides: Sequence[str]) -> int:
+    """Bytes, measured in a fresh process.
+
+    Raises:
+        RuntimeError: the process failed, with the last line that it said.
+    """
+    command = [sys.executable, "-m", "judging.memory", name, *overrides]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(JOBS)})
+    if ended.returncode:
+        raise RuntimeError(f"memory of {name}: {(ended.stderr.splitlines() or ['no word'])[-1]}")
+    return int(json.loads(ended.stdout.splitlines()[-1])["bytes"])
+
+
+def measure(name: str, overrides: Sequence[str]) -> int:
+    """Bytes above the loaded model at the highest, in this process."""
+    run, settings = config.load([name], [*overrides, "steps=2"])
+    solver = solver_for(plan(run, settings))
+    form = record_format(run, solver.model)
+    shape = (form.channels, form.height, form.width)
+    device = solver.model.device
+    solver(noise_batch(shape, 1).to(device))  # whatever is loaded at the first use
+    before = held(device, peak=False)
+    solver(noise_batch(shape, run.data.batch_size).to(device))
+    return held(device, peak=True) - before
+
+
+if __name__ == "__main__":
+    print(json.dumps({"bytes": measure(sys.argv[1], sys.argv[2:])}))

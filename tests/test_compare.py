@@ -1,0 +1,268 @@
+"""The comparison: methods and what budgets buy, tasks, rows, tuning; short runs end to end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+
+import compare
+import tune
+from build_digits import HELD_OUT, write_sets
+from judging.comparison import Contest
+from judging.memory import measure
+from judging.methods import METHODS, Axis, Method, arguments
+from judging.published import ROWS
+from judging.rows import COLUMNS, row
+from judging.tables import table
+from judging.tasks import SUFFIX, setup
+from judging.trial import Trial
+from judging.truth import read_truth
+
+from fcs import config
+from fcs.errors import UsageError
+from fcs.models import Model
+from fcs.samplers import LDPS
+from fcs.shards.decode import Format
+from fcs.shards.sources import resolve
+from fcs.tasks import Inpaint, Style
+
+EVERY = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+
+
+@EVERY
+def test_overrides_make_the_sampler(method: Method) -> None:
+    setting = method.setting([0.5] * len(method.space), 20, large=False)
+    assert all(axis.name in setting for axis in method.space)
+    run, _ = config.load(["digits_half"], method.overrides(setting))
+    made, own = run.sampler, method.sampler(setting)
+    assert type(made) is type(own)
+    assert [(made.calls(n), made.backwards(n)) for n in (1, 7)] == [(own.calls(n), own.backwards(n)) for n in (1, 7)]
+    for key, value in arguments(setting).items():
+        holder = made if hasattr(made, key) else getattr(made, "direction", made)
+        if hasattr(holder, key):
+            found = getattr(holder, key)
+            assert (list(found) if isinstance(found, tuple) else found) == value
+
+
+@EVERY
+def test_a_budget_buys_as_many_levels_as_it_can(method: Method) -> None:
+    for budget in (1, 10, 100):
+        levels = method.levels_for(budget, lambda n: method.published(n, False))
+        if levels is None:
+            assert method.cost(method.published(1, False), 1) > budget
+        else:
+            costs = [method.cost(method.published(n, False), n) for n in (levels, levels + 1)]
+            assert costs[0] <= budget < costs[1]
+
+
+def test_what_is_published() -> None:
+    loop = METHODS["newton-k5"]
+    assert arguments(loop.published(20, False)) == {"step_sizes": [0.5, 0.4, 0.3, 0.2, 0.1]}
+    assert arguments(METHODS["newton-k10"].published(20, True)) == {"step_sizes": [0.1] * 10}
+    assert loop.cost(loop.published(20, False), loop.levels) == 220
+    assert METHODS["gradient"].cost(loop.published(20, False), 20) == 120 + 2 * 100
+    assert METHODS["mpgd"].published(50, False) == {"step_size": 7.5}
+    assert METHODS["repaint"].published(250, False) == {"jump": 10, "passes": 10}
+    assert METHODS["repaint"].published(10, False)["jump"] == 1
+    run, _ = config.load(["emoji_half"], METHODS["dps"].overrides({}, latent=True))
+    assert type(run.sampler) is LDPS
+    assert {len(row) for rows in ROWS.values() for row in rows} == {4, 5}
+
+
+def test_axes_reach_their_bounds() -> None:
+    assert [Axis("a", 1, 4, "whole").at(share) for share in (0, 0.25, 0.99, 1)] == [1, 2, 4, 4]
+    assert [Axis("a", 0.01, 1).at(share) for share in (0, 0.5, 1)] == [0.01, 0.1, 1]
+    assert [Axis("a", 0, 1, "linear").at(share) for share in (0, 0.25, 1)] == [0, 0.25, 1]
+
+
+def test_what_a_method_cannot_do(digits: Model, latent_model: Model) -> None:
+    assert METHODS["p2l"].unfit(digits, Inpaint()) == "needs a model with prompts"
+    assert METHODS["p2l"].unfit(latent_model, Inpaint()) is None
+    assert METHODS["replacement"].unfit(latent_model, Style()) == "needs a constraint Known"
+    assert METHODS["exact"].unfit(digits, Inpaint()) is None
+    assert "tiny" in str(METHODS["exact"].unfit(latent_model, Inpaint()))
+
+
+def test_tasks_of_models(tmp_path: Path) -> None:
+    half = setup("digits-16", "inpaint-half", "unseen")
+    assert (half.config, half.shards.name) == ("digits_half", "half.tar")
+    (tmp_path / "seen-box.tar").touch()
+    box = setup("emoji-64", "inpaint-box", "seen", tmp_path)
+    assert (box.config, box.shards) == ("emoji_box", tmp_path / "seen-box.tar")
+    assert setup("a/b", "inpaint-box", "seen", tmp_path).config == "sd15_box"
+    with pytest.raises(UsageError, match="--task=style: expected a task of digits-16: inpaint-half"):
+        setup("digits-16", "style", "unseen")
+    with pytest.raises(UsageError, match=r"records of tune .*build_digits.py --full"):
+        setup("digits-16", "inpaint-half", "tune", tmp_path)
+    with pytest.raises(UsageError, match="--data"):
+        setup("a/b", "inpaint-half", "tune")
+    with pytest.raises(UsageError, match=r"records of seen for inpaint-half$"):
+        setup("digits-16", "inpaint-half", "seen", tmp_path)
+
+
+def run(job: ModuleType, *given: object) -> None:
+    args, overrides = job.parser().parse_known_args([str(word) for word in given])
+    job.run(args, overrides)
+
+
+COMMON = ("--model", "digits-16", "--task", "inpaint-half", "--methods", "newton-k1,replacement,p2l,newton-k5")
+SMALL = ("data.batch_size=4",)
+SIZES = {"unseen": 200, "tune": 50}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sets")
+    write_sets(folder)
+    return folder
+
+
+def test_tuning_sees_training_digits_only(sets: Path) -> None:
+    sizes = json.loads((sets / "sizes.json").read_text())
+    assert sizes == {
+        f"{name}{end}.tar": n for name, n in (("unseen", 200), ("tune", 50)) for end in set(SUFFIX.values())
+    }
+    truth = read_truth(resolve(str(sets / "tune.tar")), Format(1, 16, 16))
+    assert max(fact["digit"] for fact in truth.facts) < 1797 - HELD_OUT
+    assert len({fact["digit"] for fact in truth.facts}) == 50
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory, sets: Path) -> Path:
+    out = tmp_path_factory.mktemp("tuned")
+    run(tune, *COMMON, "--data", sets, "--trials", 2, "--records", 3, "--calls", 6, "--out", out, *SMALL)
+    return out
+
+
+def test_trials_begin_with_the_published_setting(tuned: Path, sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = json.loads((tuned / "trials.json").read_text())
+    newton, replacement = made["methods"]["newton-k1"], made["methods"]["replacement"]
+    assert newton[0]["setting"] == METHODS["newton-k1"].published(2, False)
+    assert newton[0]["setting"] != newton[1]["setting"]
+    assert [one["chosen"] for one in newton].count(True) == 1
+    best = min(newton, key=lambda one: one["energy"]["mean"])
+    assert best["chosen"]
+    assert len(replacement) == 1  # nothing to tune
+    assert "p2l" not in made["methods"]
+    assert all(one["calls"] + 2 * one["backwards"] <= 6 for one in newton)
+    monkeypatch.setattr(Trial, "predict", lambda self: pytest.fail("a finished trial ran again"))
+    common = ("--data", sets, "--trials", 2, "--records", 3, "--calls", 6, "--out", tuned, *SMALL)
+    run(tune, *COMMON, *common)
+    again = json.loads((tuned / "trials.json").read_text())
+    assert again["methods"] == made["methods"]
+    with pytest.raises(UsageError, match="folder of its own"):
+        run(tune, *COMMON, "--data", sets, "--trials", 2, "--records", 4, "--calls", 6, "--out", tuned, *SMALL)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory, tuned: Path) -> Path:
+    out = tmp_path_factory.mktemp("compared")
+    run(compare, *COMMON, "--limit", 4, "--calls", "6,20", "--tuned", tuned, "--out", out, *SMALL)
+    return out
+
+
+def rows_of(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    rows = json.loads((out / "compare.json").read_text())["rows"]
+    return {(row["method"], row["budget"]): row for row in rows}
+
+
+def test_a_row_for_every_method(compared: Path, tuned: Path) -> None:
+    rows = rows_of(compared)
+    assert len(rows) == 8
+    assert all(set(COLUMNS) <= set(row) for row in rows.values())
+    newton = rows["newton-k1", 6]
+    assert (newton["calls"], newton["backwards"], newton["levels"], newton["records"]) == (6, 0, 2, 4)
+    assert newton["energy_low"] <= newton["energy"] <= newton["energy_high"]
+    assert all(newton[name] is not None for name in ("seconds", "retrieval", "residual", "kid", "fid", "psnr", "ssim"))
+    assert newton["difference"] is None
+    assert rows["replacement", 6]["difference"] == pytest.approx(rows["replacement", 6]["energy"] - newton["energy"])
+    chosen = next(
+        one for one in json.loads((tuned / "trials.json").read_text())["methods"]["newton-k1"] if one["chosen"]
+    )
+    assert newton["setting"] == chosen["setting"]
+    assert "tuned" not in newton["note"]
+    assert "tuned at 6 calls" in rows["newton-k1", 20]["note"]
+
+
+def test_a_method_that_does_not_apply_keeps_its_row(compared: Path) -> None:
+    for name, reason in (("p2l", "needs a model with prompts"), ("newton-k5", "one level costs 11 calls")):
+        made = rows_of(compared)[name, 6]
+        assert (made["calls"], made["backwards"], made["note"]) == (0, 0, reason)
+        assert all(made[column] is None for column in COLUMNS if column not in ("method", "calls", "backwards", "note"))
+
+
+def test_what_is_written(compared: Path) -> None:
+    names = {path.name for path in compared.iterdir() if path.is_file()}
+    assert names == {"compare.json", "compare.md", "compare.png", "pictures-6.png", "pictures-20.png"}
+    lines = (compared / "compare.md").read_text().splitlines()
+    assert len(lines) == 2 + 8
+    assert len({line.count("|") for line in lines}) == 1
+    rows = list(rows_of(compared).values())
+    beside = table(rows, "newton-k1", [{"method": "PSLD", "fid": 74.02, "note": "published"}])
+    assert beside.endswith("| PSLD | 74.02 | published |\n")
+
+
+def test_finished_runs_are_not_run_again(compared: Path, tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rows_of(compared)
+    monkeypatch.setattr(Trial, "predict", lambda self: pytest.fail("a finished run ran again"))
+    run(compare, *COMMON, "--limit", 4, "--calls", "6,20", "--tuned", tuned, "--out", compared, *SMALL)
+    assert rows_of(compared) == before
+
+
+def test_one_seed_and_published_settings(tmp_path: Path) -> None:
+    given = ("--methods", "replacement,newton-k1", "--limit", 3, "--seeds", 1, "--calls", 3, "--out", tmp_path, *SMALL)
+    run(compare, *COMMON[:4], *given)
+    made = rows_of(tmp_path)["newton-k1", 3]
+    assert made["energy"] is None
+    assert made["diversity"] is None
+    assert made["psnr"] is not None
+    assert "one seed: no energy score" in made["note"]
+    assert "not tuned: published settings" in made["note"]
+
+
+def test_what_does_not_fit_is_said(tmp_path: Path, tuned: Path) -> None:
+    out = ("--out", tmp_path / "o")
+    with pytest.raises(UsageError, match=r"--methods=newton: expected all.*did you mean newton-k"):
+        run(compare, *COMMON[:4], "--methods", "newton", *out)
+    with pytest.raises(UsageError, match="--calls=many"):
+        run(compare, *COMMON, "--calls", "many", *out)
+    with pytest.raises(UsageError, match="--seeds=a"):
+        run(compare, *COMMON, "--seeds", "a", *out)
+    with pytest.raises(UsageError, match="--tuned"):
+        run(compare, *COMMON, "--tuned", tmp_path, *out)
+    with pytest.raises(UsageError, match="trials of digits-16-flow"):
+        run(compare, "--model", "digits-16-flow", *COMMON[2:], "--tuned", tuned, *out)
+    assert not (tmp_path / "o").exists()
+
+
+def test_memory_is_measured_on_a_batch_of_noise(tmp_path: Path) -> None:
+    small = ["data.batch_size=2", f"out={tmp_path}/o"]
+    assert isinstance(measure("digits_half", small), int)
+    assert isinstance(measure("digits_superres", [*small, "sampler=psld"]), int)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_method_whose_records_all_fail_keeps_its_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = setup("digits-16", "inpaint-half", "unseen")
+    contest = Contest(half, (0, 1), tmp_path)
+    monkeypatch.setattr(Trial, "predict", lambda self: 4)
+    made, report = row(contest, contest.enter(METHODS["ding"], 20), measured=False)
+    assert (made["calls"], made["energy"], report) == (19, None, None)
+    assert made["note"].endswith("every record failed")
+    monkeypatch.setattr(Trial, "predict", lambda self: 74)
+    with pytest.raises(SystemExit) as ended:
+        row(contest, contest.enter(METHODS["ding"], 20), measured=False)
+    assert ended.value.code == 74
+
+
+def test_masks_count_where_the_task_looks_at_them(digits_shard: Path) -> None:
+    sources = resolve(str(digits_shard))
+    assert (read_truth(sources, Format(1, 16, 16, needs_mask=True), 3).masks == 0).any()
+    assert (read_truth(sources, Format(1, 16, 16), 3).masks == 255).all()
