@@ -23,7 +23,7 @@ from emoji.shards import Mask, write_shard
 
 MASKS: tuple[Mask, ...] = get_args(Mask)
 FULL: dict[str, Sequence[Mask]] = {"seen": MASKS, "unseen": MASKS, "tune": MASKS}
-SMALL: dict[str, Sequence[Mask]] = {"seen": ("half", "box"), "unseen": MASKS}
+SMALL: dict[str, Sequence[Mask]] = {"seen": ("half", "box", "plain"), "unseen": MASKS[:-1]}
 TUNE = 50  # records to tune on
 
 
@@ -63,7 +63,7 @@ def draw_records(dataset: Dataset, split: str, count: int, seed: int, skipped: i
 
 
 def write_shards(dataset: Dataset, folder: Path, kinds: dict[str, Sequence[Mask]], count: int, seed: int) -> None:
-    """Each set under its kinds of masks (`seen.tar` has the half one), and `sizes.json`.
+    """Each set under its kinds of masks (`seen.tar` has the half one, `seen-plain.tar` none), and `sizes.json`.
 
     `seen` and `tune` have training glyphs in new renderings, of different clusters; `unseen` held-out ones.
     """
@@ -73,12 +73,13 @@ def write_shards(dataset: Dataset, folder: Path, kinds: dict[str, Sequence[Mask]
         "unseen": draw_records(dataset, "held-out", count, seed),
         "tune": draw_records(dataset, "train", TUNE, seed, skipped=count),
     }
-    sizes = {}
+    listed = folder / "sizes.json"
+    sizes = json.loads(listed.read_text()) if listed.exists() else {}  # other jobs' shards may lie there too
     for name, masks in kinds.items():
         for mask in masks:
             path = folder / (f"{name}.tar" if mask == "half" else f"{name}-{mask}.tar")
             sizes[path.name] = write_shard(path, dataset, chosen[name], mask, seed)
-    (folder / "sizes.json").write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
+    listed.write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from emoji.dataset import Dataset, Entry
 from emoji.render import SIZE
 from fcs.pack.masks import FRACTIONS, draw
 
-Mask = Literal["half", "box", "freeform", "outpaint", "random"]
+Mask = Literal["half", "box", "freeform", "outpaint", "random", "plain"]
 
 
 def write_shard(path: Path, dataset: Dataset, indices: list[int], mask: Mask, seed: int) -> int:
@@ -31,7 +31,7 @@ def write_shard(path: Path, dataset: Dataset, indices: list[int], mask: Mask, se
             generator = torch.Generator().manual_seed(1_000_003 * (seed + 1) + i)
             picture = renderer(torch.tensor([i]), generator)[0]
             image = ((picture + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-            _add_record(tar, dataset.entries[i], image, mask_of(mask, generator))
+            _add_record(tar, dataset.entries[i], image, None if mask == "plain" else mask_of(mask, generator))
     return len(indices)
 
 
@@ -49,14 +49,15 @@ def mask_of(mask: Mask, generator: torch.Generator) -> NDArray[np.uint8]:
     return pixels
 
 
-def _add_record(tar: tarfile.TarFile, entry: Entry, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
+def _add_record(tar: tarfile.TarFile, entry: Entry, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> None:
     about = {
         "name": entry.prompt,
         "cluster": entry.cluster,
         "codepoints": [f"U+{p:04X}" for p in entry.codepoints],
     }
     _add(tar, f"{entry.key}.png", _png(image))
-    _add(tar, f"{entry.key}.mask.png", _png(mask))
+    if mask is not None:
+        _add(tar, f"{entry.key}.mask.png", _png(mask))
     _add(tar, f"{entry.key}.txt", entry.prompt.encode())
     _add(tar, f"{entry.key}.json", json.dumps(about, sort_keys=True).encode())
 
