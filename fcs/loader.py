@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from fcs.records import Batch, collate
+from fcs.records import Batch, Record, collate
 from fcs.shards.decode import Format
-from fcs.shards.ledger import Work
 from fcs.shards.reader import ShardReader
 from fcs.shards.sources import Source
+from fcs.shards.work import Work
 
 
 class Readers:
@@ -73,7 +73,8 @@ class ReadAhead:
 
     def __iter__(self) -> Iterator[Batch]:
         if self.workers == 0:
-            yield from map(self.read, self.work)
+            for work in self.work:
+                yield self.read(work)
             return
         pool = ThreadPoolExecutor(self.workers, "read")
         ahead: deque[Future[Batch]] = deque()
@@ -92,7 +93,14 @@ class ReadAhead:
         reader, first = self.readers[work.source], work.batch * self.batch_size
         wanted = set(work.wanted)
         slots = range(first, first + self.batch_size)
-        records = [reader.record(index) if index in wanted else None for index in slots]
+        records = [self._record(reader, index, work.crashed) if index in wanted else None for index in slots]
         form = self.readers.form
         shape = (form.channels, form.height, form.width)
         return collate(reader.source.stem, work.batch, records, shape, self.seed, self.prompt)
+
+    def _record(self, reader: ShardReader, index: int, crashed: int) -> Record:
+        entries = reader.index.entries
+        if not crashed or index == len(entries) or entries[index].error:  # nothing is decoded of the last two
+            return reader.record(index)
+        record = Record(index, entries[index].key)
+        return record.failed("crashed", f"the process died {crashed} times while it was sampled")

@@ -25,6 +25,7 @@ from fcs.predictor import Predictor
 from fcs.progress import Progress
 from fcs.records import Batch
 from fcs.run import Run
+from fcs.shards.finished import end
 from fcs.shards.layout import METRICS, PREVIEWS, RUN, SHARDS
 from fcs.shards.ledger import Ledger
 from fcs.shards.parts import Row
@@ -104,7 +105,9 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         pin(checked.out, checked.pinned)
         code = launch(arguments, count)
         return max(code, report(checked)) if code in (0, SOME_FAILED) else code
-    if not checked.complete:
+    if checked.complete:
+        end(checked.out)
+    else:
         if place.started:
             follow_parent()
         solver = solver_for(checked)
