@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from fcs.cli.ends import Parser, ending
 from fcs.errors import UsageError
@@ -75,5 +78,18 @@ def _run(given: list[str], stop: Stop) -> int:
     return predict.predict(run, settings, stop, given)
 
 
+def command() -> NoReturn:
+    """The command as a process of its own, which ends as soon as all is written and said.
+
+    While an interpreter goes down, a thread of a library's that is stopped inside C++ aborts the process ("terminate
+    called without an active exception"), and a finished run would end with another code than its own.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a closed pipe
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()
