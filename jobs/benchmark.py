@@ -62,12 +62,17 @@ def measure(name: str, model_name: str, count: int) -> dict[str, int]:
     """Bytes above the loaded model at the highest, for one batch through two levels."""
     model = fcs.load(model_name)
     task, sampler = method(name)
-    solver = Solver(model, task, sampler, steps=2)
-    batch = noise_batch(model.picture_shape, count).to(model.device)
-    solver(noise_batch(model.picture_shape, 1).to(model.device))  # whatever is loaded at the first use
-    before = held(model.device, peak=False)
+    return {"bytes": peak(Solver(model, task, sampler, steps=2), model.picture_shape, count)}
+
+
+def peak(solver: Solver, shape: tuple[int, int, int], count: int) -> int:
+    """Bytes above the loaded model at the highest, for one batch of noise, ``shape`` ``(C, H, W)`` each."""
+    device = solver.model.device
+    batch = noise_batch(shape, count).to(device)
+    solver(noise_batch(shape, 1).to(device))  # whatever is loaded at the first use
+    before = held(device, peak=False)
     solver(batch)
-    return {"bytes": held(model.device, peak=True) - before}
+    return held(device, peak=True) - before
 
 
 def held(device: torch.device, peak: bool) -> int:

@@ -26,13 +26,11 @@ from typing import Any
 import torch
 from judging.comparison import Contest, named
 from judging.methods import METHODS
-from judging.options import budgets, chosen_methods, whole
+from judging.options import budgets, chosen_methods, command, whole
 from judging.published import published
 from judging.rows import Row, compared, row
 from judging.tables import pictures, plot, table
 from judging.tasks import SETS, SUFFIX, setup
-
-from fcs.errors import UsageError
 
 
 def report(contest: Contest, rows: list[Row], args: argparse.Namespace) -> None:
@@ -95,15 +93,5 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     print((args.out / "compare.md").read_text())
 
 
-def main() -> None:
-    """Command line; a mistake in it is one line and exit code 2."""
-    args, overrides = parser().parse_known_args()
-    try:
-        run(args, overrides)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    command(parser(), run)

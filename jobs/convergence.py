@@ -17,18 +17,16 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from judging.analysis import draw_curves
 from judging.methods import arguments
-from judging.options import numbers, whole
+from judging.options import analysis_parser, command, numbers, whole
 from judging.points import Point, subject
 from judging.spectra import Tangent, largest
 
 from fcs.directions import Newton
-from fcs.errors import UsageError
 from fcs.rows import max_norm, safe_divide
 
 DIVERGED = 1e6  # a relative error beyond which a curve ends
@@ -89,16 +87,10 @@ def means(points: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
 
 def parser() -> argparse.ArgumentParser:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="digits-16", help="model.name (%(default)s)")
-    parser.add_argument("--config", help="config whose task makes the error (the model's own half-picture inpainting)")
-    parser.add_argument("--levels", default="900,700,500,300", help="t, comma separated (%(default)s)")
+    parser = analysis_parser(__doc__)
     parser.add_argument("--moves", default="3,5,10", help="K, comma separated (%(default)s)")
     parser.add_argument("--products", default="0.5,1.5,3.0", help="lambda mu^2, comma separated (%(default)s)")
     parser.add_argument("--size", type=float, default=0.5, help="first size of the inf-norm step (%(default)s)")
-    parser.add_argument("--records", type=int, default=4, help="drawn by seed 0 (%(default)s)")
-    parser.add_argument("--float32", action="store_true", help="not in float64: for large models on a GPU")
-    parser.add_argument("--out", type=Path, required=True, help="folder")
     return parser
 
 
@@ -123,15 +115,5 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         print(name, {rule: float(f"{curve[-1]:.3g}") for rule, curve in curves.items()})
 
 
-def main() -> None:
-    """Command line; a mistake in it is one line and exit code 2."""
-    args, overrides = parser().parse_known_args()
-    try:
-        run(args, overrides)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    command(parser(), run)

@@ -19,19 +19,17 @@ import json
 import math
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from judging.analysis import draw_bars, draw_eigenvalues, draw_pictures, draw_symmetry
-from judging.options import numbers
+from judging.options import analysis_parser, command, numbers
 from judging.points import Point, Subject, subject
 from judging.spectra import Tangent, asymmetry, cosine, mirrored, probes, spectra
 from judging.views import edited, grid, response, with_square
 from torch import Tensor
 
 from fcs.directions import Gradient, Newton
-from fcs.errors import UsageError
 
 FULL = 256  # entries up to which J is formed
 CUTOFF = 0.5  # of the exact direction, as published
@@ -86,14 +84,8 @@ def squares(subject: Subject, ts: list[float]) -> tuple[list[str], list[list[Ten
 
 def parser() -> argparse.ArgumentParser:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="digits-16", help="model.name (%(default)s)")
-    parser.add_argument("--config", help="config whose task makes the error (the model's own half-picture inpainting)")
-    parser.add_argument("--levels", default="900,700,500,300", help="t, comma separated (%(default)s)")
-    parser.add_argument("--records", type=int, default=4, help="drawn by seed 0 (%(default)s)")
+    parser = analysis_parser(__doc__)
     parser.add_argument("--count", type=int, default=6, help="eigenvalues of each matrix (%(default)s)")
-    parser.add_argument("--float32", action="store_true", help="not in float64: for large models on a GPU")
-    parser.add_argument("--out", type=Path, required=True, help="folder")
     return parser
 
 
@@ -127,15 +119,5 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     draw_pictures(columns, labels, [[(p[0] + 1) / 2 for p in row] for row in rows], args.out / "square.png")
 
 
-def main() -> None:
-    """Command line; a mistake in it is one line and exit code 2."""
-    args, overrides = parser().parse_known_args()
-    try:
-        run(args, overrides)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    command(parser(), run)

@@ -21,7 +21,7 @@ from typing import Any
 
 from judging.comparison import TRIALS, Contest, Entrant, named
 from judging.methods import METHODS, Method
-from judging.options import budgets, chosen_methods, whole
+from judging.options import budgets, chosen_methods, command, whole
 from judging.rows import finished, own
 from judging.tasks import SUFFIX, setup
 from scipy.stats import qmc
@@ -126,15 +126,5 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         print(method.name, best[0]["setting"] if best else "nothing chosen", flush=True)
 
 
-def main() -> None:
-    """Command line; a mistake in it is one line and exit code 2."""
-    args, overrides = parser().parse_known_args()
-    try:
-        run(args, overrides)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    command(parser(), run)

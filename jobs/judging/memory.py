@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark import held, noise_batch
+from benchmark import peak
 
 from fcs import config
 from fcs.plan import plan, record_format, solver_for
@@ -40,12 +40,7 @@ def measure(name: str, overrides: Sequence[str]) -> int:
     run, settings = config.load([name], [*overrides, "steps=2"])
     solver = solver_for(plan(run, settings))
     form = record_format(run, solver.model)
-    shape = (form.channels, form.height, form.width)
-    device = solver.model.device
-    solver(noise_batch(shape, 1).to(device))  # whatever is loaded at the first use
-    before = held(device, peak=False)
-    solver(noise_batch(shape, run.data.batch_size).to(device))
-    return held(device, peak=True) - before
+    return peak(solver, (form.channels, form.height, form.width), run.data.batch_size)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 from fcs.errors import UsageError
 from judging.methods import METHODS, Method
+
+
+def command(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace, list[str]], None]) -> None:
+    """Run a job with its options and overrides; a mistake in them is one line and exit code 2."""
+    args, overrides = parser.parse_known_args()
+    try:
+        run(args, overrides)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def analysis_parser(text: str | None) -> argparse.ArgumentParser:
+    """The options that every analysis at single points has; ``text`` is the job's own."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="digits-16", help="model.name (%(default)s)")
+    parser.add_argument("--config", help="config whose task makes the error (the model's own half-picture inpainting)")
+    parser.add_argument("--levels", default="900,700,500,300", help="t, comma separated (%(default)s)")
+    parser.add_argument("--records", type=int, default=4, help="drawn by seed 0 (%(default)s)")
+    parser.add_argument("--float32", action="store_true", help="not in float64: for large models on a GPU")
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    return parser
 
 
 def chosen_methods(text: str) -> list[Method]:
