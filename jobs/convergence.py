@@ -110,7 +110,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "model": args.model}
     facts |= {"dtype": str(dtype).removeprefix("torch."), "means": panels, "points": points}
     (args.out / "convergence.json").write_text(json.dumps(facts, indent=1) + "\n")
-    draw_curves(panels, args.out / "convergence.png")
+    draw_curves(panels, args.out / "convergence.png", len(moves))
     for name, curves in panels.items():
         print(name, {rule: float(f"{curve[-1]:.3g}") for rule, curve in curves.items()})
 

@@ -114,7 +114,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     draw_bars(points, args.out / "cosines.png")
     firsts = [i for i, one in enumerate(points) if one["record"] == 0]
     labels = [f"t={points[i]['t']:.0f}" for i in firsts]
-    draw_pictures(["J e", "J^T e"], labels, [list(responses[i]) for i in firsts], args.out / "responses.png")
+    draw_pictures(
+        ["|J e|, e one entry", "|J^T e|, e one entry"],
+        labels,
+        [list(responses[i]) for i in firsts],
+        args.out / "responses.png",
+    )
     columns, rows = squares(about, ts)
     draw_pictures(columns, labels, [[(p[0] + 1) / 2 for p in row] for row in rows], args.out / "square.png")
 

@@ -8,11 +8,11 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 mpl.use("agg")
 PARTS = {"J": "J", "symmetric": "(J + J^T)/2", "skew": "(J - J^T)/2"}
-COLUMNS = 4  # panels side by side
 
 
 def draw_symmetry(points: list[dict[str, Any]], mirrored: list[tuple[Tensor, Tensor]], path: Path) -> None:
@@ -28,6 +28,7 @@ def draw_symmetry(points: list[dict[str, Any]], mirrored: list[tuple[Tensor, Ten
         axis.plot([-ends, ends], [-ends, ends], "k-", linewidth=0.5)
         axis.set_title(f"t={t:.0f}, |J - J^T| / |J + J^T| = {np.mean(shares):.2f}", fontsize="small")
         axis.set_xlabel("J_ij, or <u_i, J u_j>")
+        axis.set_aspect("equal")
     axes[0][0].set_ylabel("J_ji, or <u_j, J u_i>")
     save(figure, path)
 
@@ -42,7 +43,8 @@ def draw_eigenvalues(points: list[dict[str, Any]], path: Path) -> None:
         reach = [means - [min(values) for values in found], [max(values) for values in found] - means]
         axis.errorbar(levels, means, np.clip(reach, 0, None), marker="o", capsize=3, label=label)
     axis.set_xlabel("t")
-    axis.set_ylabel("largest |eigenvalue|")
+    axis.set_ylabel("largest |eigenvalue|: mean, least, most")
+    axis.set_ylim(bottom=0)
     axis.legend()
     save(figure, path)
 
@@ -56,7 +58,8 @@ def draw_bars(points: list[dict[str, Any]], path: Path) -> None:
         means = [np.mean([one["cosines"][pair] for one in points if one["t"] == t]) for t in levels]
         axis.bar(np.arange(len(levels)) + i * width, means, width, label=pair, color=mpl.color_sequences["tab20"][i])
     axis.set_xticks(np.arange(len(levels)) + 0.45, [f"t={t:.0f}" for t in levels])
-    axis.set_ylabel("cosine")
+    axis.set_ylabel("cosine, mean over records")
+    axis.axhline(0, color="black", linewidth=0.5)
     axis.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, path)
 
@@ -76,22 +79,24 @@ def draw_pictures(columns: list[str], labels: list[str], rows: list[list[Tensor]
     save(figure, path)
 
 
-def draw_curves(panels: dict[str, dict[str, list[float]]], path: Path) -> None:
-    """Error left after each inner step, relative to the first, a panel a level and K, a line a rule."""
-    names = list(panels)
-    down = -(-len(names) // COLUMNS)
-    figure, axes = plt.subplots(
-        down, min(COLUMNS, len(names)), figsize=(3.5 * min(COLUMNS, len(names)), 3 * down), squeeze=False
-    )
-    for axis in axes.flat[len(names) :]:
-        axis.remove()
-    for axis, name in zip(axes.flat, names, strict=False):
-        for rule, curve in panels[name].items():
+def draw_curves(panels: dict[str, dict[str, list[float]]], path: Path, columns: int) -> None:
+    """Error left after each inner step, relative to the first, a panel a level and K, ``columns`` side by side."""
+    down = -(-len(panels) // columns)
+    size = (3.5 * columns, 2.6 * down)
+    figure, axes = plt.subplots(down, columns, figsize=size, sharey=True, squeeze=False)
+    for axis, (name, curves) in zip(axes.flat, panels.items(), strict=True):
+        for rule, curve in curves.items():
             axis.plot(range(len(curve)), curve, marker=".", label=rule)
         axis.set_title(name, fontsize="small")
         axis.set_yscale("log")
-        axis.set_xlabel("inner step")
-    axes[0][0].set_ylabel("|e_k| / |e_0|")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axis in axes[-1]:
+        axis.set_xlabel("inner step k")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("|e_k| / |e_0|")
     axes[0][0].legend(fontsize="x-small")
     save(figure, path)
 
