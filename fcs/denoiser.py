@@ -33,12 +33,16 @@ class Denoiser(nn.Module):
         self.predicts = predicts
         self.autocast = autocast
 
-    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None) -> Tensor:
-        """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``; ``cond`` is handed to the network."""
+    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+        """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``.
+
+        ``cond`` is handed to the network; ``beside`` ``(N, K, ...)`` are channels that it sees behind those of ``x``.
+        """
         # A tensor of fixed shape and type: a Python number would be a new graph for the compiler at each level.
         t = torch.full((len(x),), level.t, dtype=torch.float32, device=x.device)
+        seen = x if beside is None else torch.cat([x, beside.to(x)], 1)
         with torch.autocast(x.device.type, self.autocast, enabled=self.autocast is not None):
-            out = self.network(x, t, cond)
+            out = self.network(seen, t, cond)
         return x0_from(out.to(x.dtype), x, level, self.predicts)
 
 
@@ -63,19 +67,26 @@ class Guided:
         cond: conditioning ``(N, ...)``, or None for an unconditional network.
         uncond: conditioning of the other branch; needed where ``scale`` is not 1.
         scale: diffusers' ``guidance_scale``; 1 is none.
+        beside: channels ``(N, K, ...)`` that the network sees behind those of x_t, None for most networks.
 
     Raises:
         ValueError: a scale other than 1 for a network without prompts.
     """
 
     def __init__(
-        self, denoiser: Denoiser, cond: Tensor | None = None, uncond: Tensor | None = None, scale: float = 1.0
+        self,
+        denoiser: Denoiser,
+        cond: Tensor | None = None,
+        uncond: Tensor | None = None,
+        scale: float = 1.0,
+        beside: Tensor | None = None,
     ) -> None:
         if scale != 1.0 and (cond is None or uncond is None):
             raise ValueError(f"guidance={scale:g}: expected 1 for a model without prompts")
         self.denoiser = denoiser
         self.scale = scale
         self.cond = cond
+        self.beside = beside
         self.calls = 0
         if scale != 1.0 and cond is not None and uncond is not None:
             self.cond = torch.cat([cond, uncond])
@@ -84,6 +95,7 @@ class Guided:
         """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``."""
         self.calls += 1
         if self.scale == 1.0:
-            return self.denoiser(x, level, self.cond)
-        with_prompt, without = self.denoiser(torch.cat([x, x]), level, self.cond).chunk(2)
+            return self.denoiser(x, level, self.cond, self.beside)
+        beside = None if self.beside is None else torch.cat([self.beside, self.beside])
+        with_prompt, without = self.denoiser(torch.cat([x, x]), level, self.cond, beside).chunk(2)
         return without + self.scale * (with_prompt - without)

@@ -52,9 +52,16 @@ class Walk:
         """Denoiser calls until now, whatever the prompts; the two branches of guidance are one."""
         return sum(guided.calls for guided in self._guided)
 
-    def denoiser(self, prompts: Sequence[str]) -> Prior:
-        """``(x, level) -> x_0`` with one prompt a row; its calls are counted."""
+    def denoiser(self, prompts: Sequence[str], shown: Tensor | None = None) -> Prior:
+        """``(x, level) -> x_0`` with one prompt a row; its calls are counted.
+
+        Args:
+            prompts: one a row.
+            shown: what the model makes of a batch for its network to see (``Model.shown``).
+        """
         guided = self.model.guided(prompts, self.negative_prompt, self.guidance)
+        if shown is not None:
+            guided.beside = shown
         self._guided.append(guided)
         return Prior(guided, self.model.encode, self.model.decode, self.watch)
 

@@ -151,3 +151,20 @@ def p2l(
         kept = project(x0.detach()) if i % every == 0 else x0
         z = (abar[i + 1] ** 0.5 * kept + (1 - abar[i + 1]) ** 0.5 * e - rho * gradient).detach()
     return z
+
+
+def latino(
+    z: Tensor,
+    eps: Net,
+    abar: Sequence[float],
+    told: Sequence[float],
+    prox: Callable[[Tensor, float], Tensor],
+    sigma_y: float,
+    n: Draw,
+) -> Tensor:
+    """``prox`` of the decoded picture, encoded; ``delta`` as the code has it for inpainting."""
+    for i in range(len(abar) - 1):
+        delta = 1 if told[i] > 500 else 0.5
+        z0 = prox(predicted(z, eps(z, i), abar[i]), delta * (1 - abar[i]) / sigma_y**2)
+        z = abar[i + 1] ** 0.5 * z0 + (1 - abar[i + 1]) ** 0.5 * n() if abar[i + 1] < 1 else z0
+    return z

@@ -13,7 +13,7 @@ from fcs.denoiser import Denoiser, Guided
 from fcs.directions import Gradient
 from fcs.levels import Level
 from fcs.rows import RowNoise
-from fcs.samplers import DING, DPS, LDPS, MMPS, MPGD, P2L, PSLD, FreeDoM, Prior, RePaint, Sampler
+from fcs.samplers import DING, DPS, LATINO, LDPS, MMPS, MPGD, P2L, PSLD, FreeDoM, Prior, RePaint, Sampler
 
 SEEDS = [11, 12, 13, 14]
 SIZE = 8
@@ -29,6 +29,7 @@ RIVALS: list[Sampler] = [
     DING(0.1),
     RePaint(2, 3),
     P2L(2, 0.01, 0.3, every=2, eta=0.5),
+    LATINO(0.3),
 ]
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from fcs.constraint import Constraint, Observed
 from fcs.levels import Level, ddpm_levels
 from fcs.rows import RowNoise
-from fcs.samplers import DDIM, DING, DPS, LDPS, MPGD, P2L, PSLD, FreeDoM, RePaint, Sampler
+from fcs.samplers import DDIM, DING, DPS, LATINO, LDPS, MPGD, P2L, PSLD, FreeDoM, RePaint, Sampler
 
 TIGHT = {"rtol": 0, "atol": 1e-8}
 
@@ -145,3 +145,20 @@ def test_p2l_is_the_published_loop(kind: str, network: Conditional, abar: Tensor
 
     expected = published.p2l(case.start, case.cond, case.eps, case.abar, A, y, project, 3, 0.05, 0.4, 2)
     agrees(P2L(3, 0.05, 0.4, every=2, weight=0.5), make, network, case, expected)
+
+
+@pytest.mark.parametrize("kind", ["known", "measured"])
+def test_latino_is_the_published_loop(kind: str, network: Conditional, abar: Tensor, row: int) -> None:
+    case, (make, _, y) = Case(network, ddpm_levels(abar, 4), row), operators(kind, row)
+
+    def prox(z: Tensor, gamma: float) -> Tensor:
+        if kind == "known":
+            m = mask()[[row]]
+            return encode(decode((z + gamma * m * rows(1)[[row]]) / (1 + gamma * m)))
+        # A^T A is a projection times 1/16, so the minimum is in closed form.
+        picture = decode(z)
+        return encode(picture + gamma / (1 + gamma / 16) * enlarge(y - reduce(picture)) / 16)
+
+    told = [level.t for level in case.levels]
+    expected = published.latino(case.start, case.eps, case.abar, told, prox, 0.2, case.draw)
+    agrees(LATINO(0.2), make, network, case, expected)

@@ -16,10 +16,10 @@ from fcs.directions import Newton as NewtonDirection
 from fcs.levels import Level, ddpm_levels, flow_levels
 from fcs.operators import Downsample, GaussianBlur, Operator, Pixels
 from fcs.rows import RowNoise
-from fcs.samplers import DING, MMPS, Prior, RePaint, Replacement
+from fcs.samplers import DING, LATINO, MMPS, Prior, RePaint, Replacement
 from fcs.samplers.base import renoise
 from fcs.samplers.mmps import krylov
-from fcs.samplers.p2l import projected
+from fcs.samplers.proximal import proximal
 from fcs.samplers.psld import squared_norm
 
 TIGHT = {"rtol": 0, "atol": 1e-8}
@@ -158,16 +158,44 @@ def test_going_back_up_keeps_the_marginals(abar: Tensor, kind: str) -> None:
         assert x[1:].norm().item() == pytest.approx(t.sigma, abs=1e-12)
 
 
-def test_p2ls_projection_is_the_minimum_in_closed_form() -> None:
+def test_the_proximal_step_is_the_minimum_in_closed_form() -> None:
     blur, weight = GaussianBlur(0.5), 1.0
     pixels = torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8)
     A = blur.A(pixels).flatten(1).T
     y, x0 = rows(1), rows(2)
     model = Prior(Guided(Denoiser(nn.Identity(), "eps")), lambda picture: picture, lambda z: z)
-    found = projected(x0, Measured(y, blur.A, lambda z: z), model, weight)
+    found = proximal(x0, Measured(y, blur.A, lambda z: z), model, weight, 5)
     right = y.flatten(1) @ A + weight * x0.flatten(1)
     expected = torch.linalg.solve(A.T @ A + weight * torch.eye(64, dtype=torch.float64), right.T).T
     torch.testing.assert_close(found.flatten(1), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["known", "measured"])
+def test_latino_is_the_posterior_mean_under_a_white_gaussian(kind: str) -> None:
+    # With x_0 given x_t a Gaussian of variance trust sigma^2 around the denoiser's, the step is its mean given y.
+    t, noise, trust = Level(700.0, 0.6, 0.8), 0.3, 0.7
+    x, size = rows(5, 4, 3), (1, 4, 4)
+    m = torch.tensor([1.0, 1.0, 0.3, 0.0], dtype=torch.float64).expand(size)
+    y = rows(1, 4, 3)
+    constraint: Observed = Known(y, m.expand(3, *size))
+    A, b = torch.diag(m.flatten().sqrt()), (m.sqrt() * y).flatten(1)
+    if kind == "measured":
+        y = rows(2, 2, 3)
+        constraint = Measured(y, lambda x: F.avg_pool2d(x, 2), lambda x: x)
+        A, b = F.avg_pool2d(torch.eye(16, dtype=torch.float64).reshape(16, *size), 2).flatten(1).T, y.flatten(1)
+    model = Prior(Guided(Denoiser(Half(), "eps")), lambda picture: picture, lambda z: z)
+    made = LATINO(noise, trust, 1.0).step(x, t, Level(0, 1.0, 0.0), model, constraint, RowNoise([0, 1, 2]))
+    mean = (x - 0.8 * 0.5 * x).flatten(1) / 0.6
+    variance = trust * 0.8**2
+    gain = variance * A.T @ torch.linalg.inv(variance * A @ A.T + noise**2 * torch.eye(len(A), dtype=torch.float64))
+    torch.testing.assert_close(made.flatten(1), mean + (b - mean @ A.T) @ gain.T, rtol=0, atol=1e-9)
+
+
+class Half(nn.Module):
+    """Half of what it sees."""
+
+    def forward(self, x: Tensor, t: Tensor, cond: None) -> Tensor:
+        return 0.5 * x
 
 
 def test_repaints_published_route() -> None:

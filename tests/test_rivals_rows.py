@@ -23,6 +23,7 @@ from fcs.samplers import (
     DDIM,
     DING,
     DPS,
+    LATINO,
     LDPS,
     MMPS,
     MPGD,
@@ -140,7 +141,7 @@ def test_p2l_gives_the_prompts_back_and_leaves_guidances_other_branch(network: C
 # A real autoencoder
 
 
-@pytest.mark.parametrize("sampler", [PSLD(0.5, 0.5), P2L(1, 0.1), MPGD(0.5, project=True)], ids=named)
+@pytest.mark.parametrize("sampler", [PSLD(0.5, 0.5), P2L(1, 0.1), MPGD(0.5, project=True), LATINO()], ids=named)
 @pytest.mark.parametrize("kind", ["known", "measured"])
 def test_stable_diffusions_codec_and_prompts_are_gone_through(sampler: Sampler, kind: str, latent_model: Model) -> None:
     shape, prompts = (2, *latent_model.shape), ["red", ""]
@@ -199,7 +200,7 @@ def test_p2l_needs_a_model_with_prompts(abar: Tensor, network: Conditional) -> N
         P2L()(rows(0), ddpm_levels(abar, 2), unconditional, known([0, 1, 2, 3]), RowNoise(SEEDS))
 
 
-@pytest.mark.parametrize("sampler", [PSLD(), P2L(), MPGD(project=True)], ids=named)
+@pytest.mark.parametrize("sampler", [PSLD(), P2L(), MPGD(project=True), LATINO()], ids=named)
 def test_who_needs_the_codec_says_so(sampler: Sampler, abar: Tensor) -> None:
     with pytest.raises(UsageError, match=f"sampler={named(sampler).lower()}: expected a Prior"):
         sampler(rows(0), ddpm_levels(abar, 2), lambda x, level: x, known([0, 1, 2, 3]), RowNoise(SEEDS))
@@ -213,6 +214,7 @@ def wrong_arguments() -> Iterator[tuple[type[Sampler], dict[str, float]]]:
     yield from ((P2L, {name: -1}) for name in ("tunings", "every", "weight"))
     yield from [(FreeDoM, {"repeats": 0}), (DING, {"noise": 0.0}), (MMPS, {"noise": 0.0}), (MMPS, {"iterations": 0})]
     yield (MMPS, {"cutoff": 1.0})
+    yield from ((LATINO, {name: 0.0}) for name in ("noise", "early", "late"))
 
 
 @pytest.mark.parametrize(("method", "arguments"), list(wrong_arguments()))
@@ -223,6 +225,6 @@ def test_senseless_arguments_are_refused(method: type[Sampler], arguments: dict[
 
 
 def test_every_rival_has_a_short_name() -> None:
-    names = {"dps", "ldps", "psld", "freedom", "mpgd", "mmps", "ding", "repaint", "p2l"}
+    names = {"dps", "ldps", "psld", "freedom", "mpgd", "mmps", "ding", "repaint", "p2l", "latino"}
     assert names <= set(shipped("sampler"))
     assert all(isinstance(shipped("sampler")[name](), Sampler) for name in names)

@@ -20,11 +20,13 @@ class Schedule:
     Args:
         alphas_cumprod: ``(T,)`` products abar of a diffusion; None for a rectified flow.
         shift: a flow's shift towards the noise.
+        consistency: whether the network was distilled to jump to a picture from any level (diffusers' LCMScheduler).
     """
 
-    def __init__(self, alphas_cumprod: Tensor | None, shift: float = 1.0) -> None:
+    def __init__(self, alphas_cumprod: Tensor | None, shift: float = 1.0, consistency: bool = False) -> None:
         self.alphas_cumprod = alphas_cumprod
         self.shift = shift
+        self.consistency = consistency
 
     def levels(self, steps: int, spacing: Spacing = "even") -> list[Level]:
         """Levels for sampling in ``steps`` steps.
@@ -93,6 +95,15 @@ class Model(nn.Module, ABC):
             negative: prompt of the other branch of guidance.
             scale: diffusers' guidance_scale; 1 is none.
         """
+
+    def shown(self, pictures: Tensor, generate: Tensor) -> Tensor | None:
+        """What the network sees of a batch beside x_t, ``(N, K, h, w)``: None, unless it was tuned for inpainting.
+
+        Args:
+            pictures: ``(N, C, H, W)`` in [-1, 1].
+            generate: ``(N, 1, H, W)``, 1 = to be generated, 0 = given.
+        """
+        return None
 
     def compile_network(self) -> None:
         """Compile the network in place, as one graph; parameters keep their names."""

@@ -19,8 +19,11 @@ from safetensors import SafetensorError, safe_open
 from fcs.errors import UsageError, first_line
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
     from fcs.denoiser import Predicts
     from fcs.models.base import Model, Schedule
+    from fcs.models.sd import StableDiffusion
 
 EMBEDDED = Path(__file__).parent.parent / "weights"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -173,13 +176,14 @@ def _schedule(config: dict[str, Any], name: str) -> tuple[Predicts, Schedule]:
 
     if config["_class_name"].startswith("FlowMatch"):
         return "flow", Schedule(None, config.get("shift", 1.0))
+    consistency = config["_class_name"] == "LCMScheduler"
     prediction = config.get("prediction_type", "epsilon")
     if prediction not in PREDICTS:
         expected = f"a scheduler whose prediction_type is {' or '.join(PREDICTS)}, not {prediction}"
         raise UsageError.of("model.name", name, expected)
     keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
     betas = {key: config[key] for key in keys if config.get(key) is not None}
-    return PREDICTS[prediction], Schedule(DDPMScheduler(**betas).alphas_cumprod)
+    return PREDICTS[prediction], Schedule(DDPMScheduler(**betas).alphas_cumprod, consistency=consistency)
 
 
 def _load_pixels(found: Found, autocast: torch.dtype | None) -> Model:
@@ -196,13 +200,13 @@ def _load_sd(found: Found, autocast: torch.dtype | None) -> Model:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    from fcs.models.sd import StableDiffusion
-
     predicts, schedule = _schedule(_json(found, "scheduler/scheduler_config.json"), found.name)
     options = {"torch_dtype": torch.float32, "use_safetensors": True}
-    return StableDiffusion(
-        UNet2DConditionModel.from_pretrained(found.path / "unet", **options),
-        AutoencoderKL.from_pretrained(found.path / "vae", **options),
+    unet = UNet2DConditionModel.from_pretrained(found.path / "unet", **options)
+    vae = AutoencoderKL.from_pretrained(found.path / "vae", **options)
+    return _latent(unet, vae)(
+        unet,
+        vae,
         CLIPTextModel.from_pretrained(found.path / "text_encoder", dtype=torch.float32, use_safetensors=True),
         CLIPTokenizer.from_pretrained(found.path / "tokenizer"),
         predicts,
@@ -211,10 +215,17 @@ def _load_sd(found: Found, autocast: torch.dtype | None) -> Model:
     )
 
 
+def _latent(unet: UNet2DConditionModel, vae: AutoencoderKL) -> type[StableDiffusion]:
+    """Which of the latent models a UNet makes, by the channels that it sees."""
+    from fcs.models.inpainting import StableDiffusionInpaint
+    from fcs.models.sd import StableDiffusion
+
+    tuned = unet.config.in_channels == StableDiffusionInpaint.inputs(vae.config.latent_channels)
+    return StableDiffusionInpaint if tuned else StableDiffusion
+
+
 def _load_single_file(found: Found, autocast: torch.dtype | None) -> Model:
     from diffusers import StableDiffusionPipeline
-
-    from fcs.models.sd import StableDiffusion
 
     with safe_open(found.path, "pt") as file:
         if SINGLE_FILE_KEY not in file.keys():  # noqa: SIM118 (not a mapping); else diffusers asks the hub
@@ -223,4 +234,5 @@ def _load_single_file(found: Found, autocast: torch.dtype | None) -> Model:
         found.path, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
     )
     predicts, schedule = _schedule({"_class_name": "", **parts.scheduler.config}, found.name)
-    return StableDiffusion(parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, predicts, schedule, autocast)
+    kind = _latent(parts.unet, parts.vae)
+    return kind(parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, predicts, schedule, autocast)

@@ -39,9 +39,17 @@ class StableDiffusion(Model):
         predicts: what the network predicts.
         schedule: its levels.
         autocast: type for the UNet's arithmetic, None for its own.
+
+    Raises:
+        ValueError: a UNet that wants other channels than the latents'.
     """
 
     prompted = True
+
+    @classmethod
+    def inputs(cls, latents: int) -> int:
+        """Channels that the UNet sees where the latents have so many."""
+        return latents
 
     def __init__(
         self,
@@ -53,13 +61,17 @@ class StableDiffusion(Model):
         schedule: Schedule,
         autocast: torch.dtype | None = None,
     ) -> None:
+        channels = vae.config.latent_channels
+        if unet.config.in_channels != self.inputs(channels):
+            expected = f"{channels}, or {2 * channels + 1} of one tuned for inpainting"
+            raise ValueError(f"a UNet of {unet.config.in_channels} input channels: expected {expected}")
         size = unet.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         factor = 2 ** (len(vae.config.block_out_channels) - 1)
         super().__init__(
             Denoiser(LatentNetwork(unet), predicts, autocast),
             schedule,
-            (unet.config.in_channels, height, width),
+            (channels, height, width),
             (vae.config.in_channels, height * factor, width * factor),
         )
         self.vae = vae

@@ -5,6 +5,7 @@ from fcs.samplers.baselines import DDIM, Replacement
 from fcs.samplers.ding import DING
 from fcs.samplers.dps import DPS, LDPS
 from fcs.samplers.freedom import FreeDoM
+from fcs.samplers.latino import LATINO
 from fcs.samplers.mmps import MMPS
 from fcs.samplers.mpgd import MPGD
 from fcs.samplers.newton import Newton
@@ -17,6 +18,7 @@ __all__ = [
     "DDIM",
     "DING",
     "DPS",
+    "LATINO",
     "LDPS",
     "MMPS",
     "MPGD",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fcs.constraint import Constraint
 from fcs.models.base import Model
-from fcs.pictures import to_uint8
+from fcs.pictures import to_float, to_uint8
 from fcs.records import Batch, Result
 from fcs.samplers.base import Sampler
 from fcs.walk import Walk
@@ -45,13 +45,17 @@ class Task(ABC):
 
     def solve(self, batch: Batch, walk: Walk) -> Result:
         """Sample a batch: once, under its constraint. A task that samples more often says so here."""
-        denoise = walk.denoiser(batch.prompts)
+        denoise = walk.denoiser(batch.prompts, self.shown(batch, walk.model))
         constraint = self.constraint(batch, walk.model)
         x0 = walk.sample(denoise, constraint)
         residuals = constraint.residual(x0).cpu()
         pictures = self.pictures(x0, batch, walk.model).cpu()
         calls = (walk.calls,) * len(batch.records)
         return Result(pictures, tuple(residuals.tolist()), calls, finite_rows(x0))
+
+    def shown(self, batch: Batch, model: Model) -> Tensor | None:
+        """What a network that was tuned for inpainting sees of the batch, where the masks say what is given."""
+        return model.shown(to_float(batch.images), batch.masks.float() / 255) if self.needs_mask else None
 
     def calls(self, sampler: Sampler, steps: int) -> int:
         """Denoiser calls for one record."""
