@@ -13,8 +13,6 @@ that what breaks is seen). Finished cells are not run again. What follows the op
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -22,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from judging.cells import Series, row, table, write
+from judging.options import command, numbers, whole
 from judging.plots import draw_lines, picture_rows
-from judging.trial import FILE, Trial
-
-COLUMNS = ("energy_own", "energy_random", "retrieval", "psnr_generated_one_seed", "seam_one_seed")
 
 
 @dataclass(frozen=True)
@@ -75,51 +72,6 @@ def cells(axes: dict[str, list[Any]], full: bool) -> Iterator[Cell]:
     yield from dict.fromkeys(every)
 
 
-def run(cell: Cell, args: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
-    """The evaluation of a cell, from its folder where it is there already."""
-    folder = args.out / cell.name
-    seeds = tuple(int(seed) for seed in args.seeds.split(","))
-    limit = [] if args.limit is None else [f"data.limit={args.limit}"]
-    own = (f"model.name={args.model}", "previews.max=0", *limit, *overrides, *cell.overrides)
-    trial = Trial(args.config, own, seeds, folder, cell.captions)
-    if not (folder / FILE).exists():
-        code = trial.predict()
-        if code:
-            sys.exit(code)
-        trial.evaluate(args.out / first_name(args) if (args.out / first_name(args) / FILE).exists() else None)
-    report: dict[str, Any] = json.loads((folder / FILE).read_text())
-    return report
-
-
-def first_name(args: argparse.Namespace) -> str:
-    """Folder of the cell that the others are compared with."""
-    return next(cells(args.axes, args.full)).name
-
-
-def row(cell: Cell, report: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of an evaluation."""
-    kept = {name: report.get(name) for name in COLUMNS}
-    difference = (report.get("versus") or {}).get("energy_own") or (report.get("versus") or {}).get("energy_random")
-    plain = {name: report[name] for name in ("records", "failed", "nfe", "residual")}
-    return {**asdict(cell), **plain, **kept, "difference_to_first": difference}
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
-    names = ["moves", "size", "difference", "guidance", "steps", "captions", "nfe", "failed", "residual"]
-    head = [*names, *COLUMNS, "difference to the first"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for one in rows:
-        figures = [told(one[name]) for name in (*COLUMNS, "difference_to_first")]
-        lines.append("| " + " | ".join([*(f"{one[name]:.4g}" for name in names), *figures]) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def told(figure: dict[str, float] | None) -> str:
-    """A mean with its interval."""
-    return "" if figure is None else f"{figure['mean']:.3g} ({figure['low']:.3g} to {figure['high']:.3g})"
-
-
 def plot(rows: list[dict[str, Any]], axes: dict[str, list[Any]], path: Path) -> None:
     """Energy score against each setting, the others as in the first cell; step sizes for each number of moves."""
     energy = "energy_own" if rows[0]["energy_own"] else "energy_random"
@@ -137,50 +89,50 @@ def plot(rows: list[dict[str, Any]], axes: dict[str, list[Any]], path: Path) -> 
     draw_lines(panels, f"{energy} (smaller is better)", path)
 
 
-def numbers(text: str) -> list[float]:
-    """A list in the form ``1,2``."""
-    return [float(part) for part in text.split(",")]
-
-
-def parse() -> tuple[argparse.Namespace, list[str]]:
-    """Command line: options, and overrides of the config."""
+def parser() -> argparse.ArgumentParser:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="model.name of the runs")
     parser.add_argument("--config", required=True, help="config to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs and the results")
     parser.add_argument("--limit", type=int, help="records of each cell")
     parser.add_argument("--seeds", default="0,1", help="seeds, comma separated (%(default)s)")
-    parser.add_argument("--moves", type=numbers, default="1,2,5", help="K (%(default)s)")
-    parser.add_argument("--sizes", type=numbers, default="0.5,0.1,0.25,1,2", help="lambda (%(default)s)")
-    parser.add_argument("--differences", type=numbers, default="0.005,0.0005,0.05,0.5", help="delta (%(default)s)")
-    parser.add_argument("--guidances", type=numbers, default="1,2,5,12", help="1 alone without prompts (%(default)s)")
-    parser.add_argument("--steps", type=numbers, default="20,5,10,50", help="levels (%(default)s)")
+    parser.add_argument("--moves", default="1,2,5", help="K (%(default)s)")
+    parser.add_argument("--sizes", default="0.5,0.1,0.25,1,2", help="lambda (%(default)s)")
+    parser.add_argument("--differences", default="0.005,0.0005,0.05,0.5", help="delta (%(default)s)")
+    parser.add_argument("--guidances", default="1,2,5,12", help="1 alone without prompts (%(default)s)")
+    parser.add_argument("--steps", default="20,5,10,50", help="levels (%(default)s)")
     parser.add_argument("--full", action="store_true", help="the whole product")
-    args, overrides = parser.parse_known_args()
-    args.axes = {
-        "moves": [int(k) for k in args.moves],
-        "size": args.sizes,
-        "difference": args.differences,
-        "guidance": args.guidances,
-        "steps": [int(n) for n in args.steps],
+    return parser
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Run all cells, write the table, the plots and the pictures.
+
+    Raises:
+        UsageError: a list that is none.
+    """
+    axes: dict[str, list[Any]] = {
+        "moves": list(whole(args.moves, "--moves")),
+        "size": numbers(args.sizes, "--sizes"),
+        "difference": numbers(args.differences, "--differences"),
+        "guidance": numbers(args.guidances, "--guidances"),
+        "steps": list(whole(args.steps, "--steps")),
     }
-    return args, overrides
-
-
-def main() -> None:
-    """Run all cells, write the table, the plots and the pictures."""
-    args, overrides = parse()
-    rows, folders = [], {}
-    for cell in cells(args.axes, args.full):
-        rows.append(row(cell, run(cell, args, overrides)))
-        folders[cell.name] = args.out / cell.name
-        facts = {"command": " ".join(["python", *sys.argv]), "rows": rows}
-        (args.out / "ablate.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (args.out / "ablate.md").write_text(table(rows))
-    plot(rows, args.axes, args.out / "ablate.png")
-    picture_rows(folders, args.out / "ablate-pictures.png")
-    print(table(rows))
+    found = list(cells(axes, args.full))
+    limit = [] if args.limit is None else [f"data.limit={args.limit}"]
+    common = (f"model.name={args.model}", "previews.max=0", *limit, *overrides)
+    series = Series(args.config, common, whole(args.seeds, "--seeds"), args.out, found[0].name)
+    rows = []
+    for cell in found:
+        rows.append(row(asdict(cell), series.report(cell.name, cell.overrides, cell.captions)))
+        write(rows, args.out / "ablate.json")
+    told = table(rows, (*axes, "captions"))
+    (args.out / "ablate.md").write_text(told)
+    plot(rows, axes, args.out / "ablate.png")
+    picture_rows({cell.name: args.out / cell.name for cell in found}, args.out / "ablate-pictures.png")
+    print(told)
 
 
 if __name__ == "__main__":
-    main()
+    command(parser(), run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
-from ablate import Cell, cells, row, table
+import worth
+from ablate import Cell, cells
 from contact_sheets import columns, sheet
+from judging.cells import row, table
 from judging.figures import judge
+from judging.options import command
 from judging.trial import FILE, Trial
 from judging.truth import Truth
+
+from fcs.errors import UsageError
 
 AXES = {"moves": [1, 2], "size": [0.5, 1.0], "difference": [0.005, 0.05], "guidance": [1.0, 2.0], "steps": [20, 10]}
 
@@ -76,8 +82,8 @@ def test_step_sizes_fall_to_a_fifth() -> None:
 
 def test_the_table_has_a_line_a_cell(trial: Trial) -> None:
     report = trial.evaluate()
-    rows = [row(cell, report) for cell in cells(AXES, full=False)]
-    lines = table(rows).splitlines()
+    rows = [row(asdict(cell), report) for cell in cells(AXES, full=False)]
+    lines = table(rows, AXES).splitlines()
     assert len(lines) == 2 + len(rows)
     assert len({line.count("|") for line in lines}) == 1
 
@@ -90,3 +96,36 @@ def test_a_sheet_shows_given_made_and_true(tmp_path: Path) -> None:
     given, made, true = rows
     assert not torch.equal(given, true)
     assert not torch.equal(made, true)
+
+
+def test_variants_are_compared_with_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "worth.yaml"
+    file.write_text("config: digits_half\nvariants:\n  as it is: []\n  no moves: ['sampler.step_sizes=[]']\n")
+    arguments = [str(file), "--limit", "3", "--out", str(tmp_path / "out"), "steps=2"]
+    monkeypatch.setattr(sys, "argv", ["worth.py", *arguments])
+    command(worth.parser(), worth.run)
+    rows = json.loads((tmp_path / "out" / "worth.json").read_text())["rows"]
+    assert [(one["variant"], one["nfe"]) for one in rows] == [("as it is", 6), ("no moves", 2)]
+    assert rows[0]["difference_to_first"] is None
+    assert rows[1]["difference_to_first"]["low"] <= rows[1]["difference_to_first"]["high"]
+    assert (tmp_path / "out" / "worth-pictures.png").exists()
+
+
+@pytest.mark.parametrize("text", ["", "variants: [", "config: a", "config: a\nvariants: [b]", "- a"])
+def test_a_file_of_variants_that_is_none(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "worth.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match="FILE"):
+        worth.variants(file)
+    with pytest.raises(UsageError, match="FILE"):
+        worth.variants(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(worth.__file__).parent / "worth").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_shipped_variants_are_configurations(file: Path) -> None:
+    name, captions, named = worth.variants(file)
+    assert next(iter(named.values())) == []
+    for overrides in named.values():
+        assert Trial(name, tuple(overrides), (0,), Path(), captions).loaded
