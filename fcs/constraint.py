@@ -112,20 +112,27 @@ class Measured(Observed):
     """A linear measurement ``y = A D(x_0)`` of the decoded picture (Graikos et al. 2025, superresolution).
 
     ``loss = |y - A D(x_0)|_2``, the norm and not its square, as published; its error is made by autograd through A
-    and the decoder only.
+    and the decoder only. With measurement noise the norm counts only beyond that of the noise: what lies within is
+    met and asks for no step, so that the noise itself is not fitted (Morozov's discrepancy principle).
 
     Args:
         target: y ``(N, C, h, w)``, pixels in [-1, 1].
         operator: A, ``(N, C, H, W) -> (N, C, h, w)``.
         decode: D, from the model's space to pixels.
+        noise: standard deviation of the noise in y.
     """
 
     def __init__(
-        self, target: Tensor, operator: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor]
+        self,
+        target: Tensor,
+        operator: Callable[[Tensor], Tensor],
+        decode: Callable[[Tensor], Tensor],
+        noise: float = 0.0,
     ) -> None:
         self.target = target
         self.operator = operator
         self.decode = decode
+        self.noise = noise
 
     def missing(self, x0: Tensor) -> Tensor:
         return self.target - self.operator(self.decode(x0))
@@ -139,7 +146,8 @@ class Measured(Observed):
 
     def loss(self, x0: Tensor) -> Tensor:
         # linalg.vector_norm has gradient 0 at 0, where the constraint is met.
-        return torch.linalg.vector_norm(self.missing(x0).flatten(1), dim=1)
+        missing = self.missing(x0).flatten(1)
+        return (torch.linalg.vector_norm(missing, dim=1) - self.noise * missing.shape[1] ** 0.5).clamp(min=0)
 
     def residual(self, x0: Tensor) -> Tensor:
         """Rms of ``y - A D(x_0)`` in pixels of [-1, 1], ``(N,)``."""

@@ -255,6 +255,22 @@ def test_samples_meet_the_constraint_on_either_kind_of_level(gaussian: Gaussian,
     assert (constraint.residual(met) < 0.2 * constraint.residual(free)).all()
 
 
+@pytest.mark.parametrize("std", [0.1, 0.3])
+def test_the_residual_ends_at_the_noise_level(gaussian: Gaussian, abar: Tensor, std: float) -> None:
+    levels, randn = ddpm_levels(abar, 50), noise()
+    root = torch.linalg.cholesky(gaussian.covariance)
+    truth = (gaussian.mean + randn((16,)) @ root.T).reshape(4, 1, 4, 4)
+    y = truth + std * randn((1, 4, 4))
+    walk = Newton(step_sizes=[0.05, 0.04, 0.03, 0.02, 0.01])
+    start = randn((1, 4, 4))
+    ends = []
+    for known in (0.0, std):
+        constraint = Measured(y, lambda x: x, lambda x: x, noise=known)
+        ends.append(constraint.residual(walk(start, levels, denoiser(gaussian), constraint, noise())))
+    assert (ends[0] < 0.8 * std).all()  # the noise is fitted where it is not known of
+    torch.testing.assert_close(ends[1], torch.full((4,), std, dtype=torch.float64), rtol=0.15, atol=0)
+
+
 # Calls
 
 

@@ -11,6 +11,7 @@ import torch
 from test_tasks import Flat, batch, images
 
 from fcs import config
+from fcs.constraint import Measured
 from fcs.directions import jacobian
 from fcs.errors import UsageError
 from fcs.models import Model
@@ -195,3 +196,15 @@ def test_people_see_what_is_given() -> None:
     for task in (KnownPixels(), Inpaint()):
         assert torch.equal(task.given(masked)[~hidden], masked.images[~hidden])
         assert (task.given(masked)[hidden] == 128).all()
+
+
+@pytest.mark.parametrize("error", ["decoder_gradient", "vae_newton"])
+def test_what_lies_within_the_noise_asks_for_no_step(error: Error) -> None:
+    model, pictures = Flat(4), batch(images(3))
+    operator, noise = Downsample(8, "average"), 0.1
+    constraint = Restore(operator, degrade=True, error=error, noise=noise).constraint(pictures, model)
+    assert isinstance(constraint, Measured)
+    within, beyond = (model.encode(operator.A_dagger(constraint.target + share * noise)) for share in (0.9, 1.1))
+    assert torch.equal(constraint.error(within), torch.zeros_like(within))
+    assert (constraint.error(beyond).flatten(1).abs().amax(1) > 0).all()
+    torch.testing.assert_close(constraint.residual(within), torch.full((3,), 0.09), rtol=0, atol=1e-4)

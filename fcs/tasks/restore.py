@@ -15,7 +15,7 @@ from fcs.models.base import Model
 from fcs.operators import Operator, Pixels
 from fcs.pictures import to_float, to_uint8
 from fcs.records import Batch
-from fcs.rows import RowNoise
+from fcs.rows import RowNoise, column, rms
 from fcs.tasks.base import Task
 
 Error = Literal["decoder_gradient", "vae_newton"]
@@ -36,6 +36,7 @@ class EncodedMeasured(Measured):
         decode: D, the model's space to pixels.
         encode: E, pixels to the model's space, deterministic.
         difference: largest entry of the perturbation of the picture, in pixels of [-1, 1].
+        noise: standard deviation of the noise in y.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class EncodedMeasured(Measured):
         decode: Callable[[Tensor], Tensor],
         encode: Callable[[Tensor], Tensor],
         difference: float,
+        noise: float = 0.0,
     ) -> None:
-        super().__init__(target, operator.A, decode)
+        super().__init__(target, operator.A, decode, noise)
         self.inverse = operator.A_dagger
         self.encode = encode
         self.direction = Newton(difference)
@@ -54,7 +56,9 @@ class EncodedMeasured(Measured):
     def error(self, x0: Tensor) -> Tensor:
         picture = self.decode(x0)
         _, jacobian = self.direction.linearize(self.encode, picture)
-        return jacobian(self.inverse(self.target - self.operator(picture)))
+        missing = self.target - self.operator(picture)
+        beyond = column(rms(missing) > self.noise, missing)
+        return jacobian(self.inverse(torch.where(beyond, missing, torch.zeros_like(missing))))
 
 
 class Perturbed(Constraint):
@@ -94,7 +98,8 @@ class Restore(Task):
         error: how the error of the measurement comes to a latent model's space: ``decoder_gradient``, by
             backpropagation through the decoder only, or ``vae_newton``, by two encodings and none.
         difference: perturbation of the picture for ``vae_newton``, in pixels of [-1, 1].
-        noise: standard deviation of the noise that a degraded measurement gets, in pixels of [-1, 1].
+        noise: standard deviation of the measurement's noise, in pixels of [-1, 1]: what a degraded one gets, and
+            what is left unexplained of any.
         perturb: standard deviation of the perturbation of x_0 at which the error is taken; 0 for none.
 
     Raises:
@@ -147,9 +152,9 @@ class Restore(Task):
         target = self._measure(to_float(batch.images), operator, noise) if self.degrade else to_float(batch.images)
         constraint: Constraint
         if self.error == "vae_newton":
-            constraint = EncodedMeasured(target, operator, model.decode, model.encode, self.difference)
+            constraint = EncodedMeasured(target, operator, model.decode, model.encode, self.difference, self.noise)
         else:
-            constraint = Measured(target, operator.A, model.decode)
+            constraint = Measured(target, operator.A, model.decode, self.noise)
         return Perturbed(constraint, self.perturb, noise) if self.perturb else constraint
 
     def _measure(self, truth: Tensor, operator: Operator, noise: RowNoise) -> Tensor:
