@@ -67,6 +67,8 @@ class Guided:
         cond: conditioning ``(N, ...)``, or None for an unconditional network.
         uncond: conditioning of the other branch; needed where ``scale`` is not 1.
         scale: diffusers' ``guidance_scale``; 1 is none.
+        above: guidance ends with the last level whose t is above this; from there on the prompt alone counts, and
+            one branch runs (Kynkäänniemi et al. 2024: limited intervals).
         beside: channels ``(N, K, ...)`` that the network sees behind those of x_t, None for most networks.
 
     Raises:
@@ -80,6 +82,7 @@ class Guided:
         uncond: Tensor | None = None,
         scale: float = 1.0,
         beside: Tensor | None = None,
+        above: float = -1.0,
     ) -> None:
         if scale != 1.0 and (cond is None or uncond is None):
             raise ValueError(f"guidance={scale:g}: expected 1 for a model without prompts")
@@ -87,15 +90,16 @@ class Guided:
         self.scale = scale
         self.cond = cond
         self.beside = beside
+        self.above = above
         self.calls = 0
-        if scale != 1.0 and cond is not None and uncond is not None:
-            self.cond = torch.cat([cond, uncond])
+        self.uncond = None if scale == 1.0 else uncond
 
     def __call__(self, x: Tensor, level: Level) -> Tensor:
         """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``."""
         self.calls += 1
-        if self.scale == 1.0:
+        if self.cond is None or self.uncond is None or level.t <= self.above:
             return self.denoiser(x, level, self.cond, self.beside)
+        cond = torch.cat([self.cond, self.uncond])
         beside = None if self.beside is None else torch.cat([self.beside, self.beside])
-        with_prompt, without = self.denoiser(torch.cat([x, x]), level, self.cond, beside).chunk(2)
+        with_prompt, without = self.denoiser(torch.cat([x, x]), level, cond, beside).chunk(2)
         return without + self.scale * (with_prompt - without)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from fcs.levels import Spacing
 from fcs.samplers.base import Sampler
@@ -28,6 +28,8 @@ class Run:
         levels: spacing of the levels: ``even``, or the ``paper``'s.
         guidance: diffusers' guidance_scale; 1 is none.
         negative_prompt: prompt of guidance's other branch.
+        guidance_stop: share of the levels that are guided, the noisiest first; above a guidance of 5 less than .5
+            keeps the constraint met.
         format: of the written pictures.
         copy_inputs: also write each record's input members.
         trainer: how the run uses the machine.
@@ -44,6 +46,7 @@ class Run:
     levels: Spacing = "even"
     guidance: NonNegativeFloat = 1.0
     negative_prompt: str = ""
+    guidance_stop: ClosedUnitInterval = 1.0
     format: Literal["png", "jpg", "webp"] = "png"
     copy_inputs: bool = False
     trainer: Trainer = field(default_factory=Trainer)

@@ -34,6 +34,7 @@ TYPE_WORDS = {
     "NonNegativeInt": "a whole number, 0 or above",
     "PositiveFloat": "a number above 0",
     "NonNegativeFloat": "a number, 0 or above",
+    "ClosedUnitInterval": "a number from 0 to 1",
     "NoneType": "null",
 }
 

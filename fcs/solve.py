@@ -30,9 +30,10 @@ class Solver:
         levels: their spacing.
         guidance: diffusers' guidance_scale; 1 is none.
         negative_prompt: prompt of guidance's other branch.
+        guidance_stop: share of the levels that are guided, the noisiest first.
 
     Raises:
-        UsageError: a sampler that cannot work with the task's constraint, or not without prompts.
+        UsageError: a share outside 0 to 1, a sampler that cannot work with the task's constraint or without prompts.
     """
 
     model: Model
@@ -42,8 +43,11 @@ class Solver:
     levels: Spacing = "even"
     guidance: float = 1.0
     negative_prompt: str = ""
+    guidance_stop: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.guidance_stop <= 1:
+            raise UsageError.of("guidance_stop", self.guidance_stop, "0 to 1, the share of the levels")
         name = type(self.sampler).__name__.lower()
         if self.sampler.prompted and not self.model.prompted:
             raise UsageError.of("sampler", name, "a sampler for a model without prompts")
@@ -62,6 +66,7 @@ class Solver:
         began = time.perf_counter()
         randn = RowNoise(batch.seeds, self.model.device)
         levels = self.model.schedule.levels(self.steps, self.levels)
-        walk = Walk(self.model, self.sampler, levels, randn, self.guidance, self.negative_prompt, watch)
+        guidance = (self.guidance, self.negative_prompt, self.guidance_stop)
+        walk = Walk(self.model, self.sampler, levels, randn, *guidance, watch)
         result = self.task.solve(batch, walk)
         return replace(result, seconds=(time.perf_counter() - began) / max(sum(batch.valid), 1))

@@ -25,6 +25,7 @@ class Walk:
         randn: the batch's noise, by row.
         guidance: diffusers' guidance_scale; 1 is none.
         negative_prompt: prompt of guidance's other branch.
+        guidance_stop: share of the levels that are guided, the noisiest first.
         watch: called before each denoiser call; may raise to cut the batch short.
     """
 
@@ -36,6 +37,7 @@ class Walk:
         randn: RowNoise,
         guidance: float = 1.0,
         negative_prompt: str = "",
+        guidance_stop: float = 1.0,
         watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.model = model
@@ -44,6 +46,7 @@ class Walk:
         self.randn = randn
         self.guidance = guidance
         self.negative_prompt = negative_prompt
+        self.guidance_stop = guidance_stop
         self.watch = watch
         self._guided: list[Guided] = []
 
@@ -60,10 +63,18 @@ class Walk:
             shown: what the model makes of a batch for its network to see (``Model.shown``).
         """
         guided = self.model.guided(prompts, self.negative_prompt, self.guidance)
+        guided.above = self._unguided
         if shown is not None:
             guided.beside = shown
         self._guided.append(guided)
         return Prior(guided, self.model.encode, self.model.decode, self.watch)
+
+    @property
+    def _unguided(self) -> float:
+        """The t of the noisiest level without guidance, below all where there is none."""
+        steps = len(self.levels) - 1
+        first = round(self.guidance_stop * steps)
+        return self.levels[first].t if first < steps else -1.0
 
     def sample(self, denoise: Denoise, constraint: Constraint) -> Tensor:
         """x_0 ``(N, *shape)`` from pure noise, by all levels."""

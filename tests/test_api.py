@@ -172,6 +172,21 @@ def test_sample_makes_as_many_as_asked(digits: Model) -> None:
     assert same(result.images[1], fcs.sample(digits, 3, seed=1, steps=STEPS).images[1])
 
 
+def test_guidance_holds_for_its_share_of_the_levels(latent_model: Model) -> None:
+    size = latent_model.picture_shape[1]
+    white, grey = np.full((size, size), 255, np.uint8), np.full((size, size, 3), 127, np.uint8)
+
+    def made(guidance: float, stop: float) -> Image.Image:
+        share = {"guidance": guidance, "guidance_stop": stop, "negative_prompt": "blue"}
+        return fcs.inpaint(latent_model, grey, white, prompt="red", steps=2, sampler=DDIM(), **share).images[0]
+
+    assert same(made(5.0, 0.0), made(1.0, 1.0))
+    assert not same(made(5.0, 0.5), made(1.0, 1.0))
+    assert not same(made(5.0, 0.5), made(5.0, 1.0))
+    with pytest.raises(ValueError, match="guidance_stop=2"):
+        made(5.0, 2.0)
+
+
 def test_a_latent_model_paints_with_a_prompt(latent_model: Model) -> None:
     picture = Image.fromarray(np.full((64, 64, 3), 90, np.uint8))
     mask = Image.fromarray(np.pad(np.full((64, 32), 255, np.uint8), ((0, 0), (32, 0))))

@@ -108,3 +108,14 @@ def test_both_branches_count_as_one_call() -> None:
 def test_guidance_needs_prompts() -> None:
     with pytest.raises(ValueError, match="guidance=2"):
         Guided(Denoiser(Seen(), "eps"), scale=2.0)
+
+
+def test_guidance_ends_where_it_is_told_to(gaussian: Gaussian) -> None:
+    network = Seen()
+    guided = Guided(Denoiser(network, "eps"), rows(1), rows(2), 3.0, above=500)
+    guided(rows(0), Level(501, 0.6, 0.8))
+    assert torch.equal(network.cond, torch.cat([rows(1), rows(2)]))
+    x0 = guided(rows(0), Level(500, 0.6, 0.8))
+    assert torch.equal(network.cond, rows(1))
+    assert torch.equal(x0, Guided(Denoiser(network, "eps"), rows(1))(rows(0), Level(500, 0.6, 0.8)))
+    assert guided.calls == 2

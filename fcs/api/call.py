@@ -63,6 +63,7 @@ def apply(
     guidance: float = 1.0,
     negative_prompt: str = "",
     levels: Spacing = "even",
+    guidance_stop: float = 1.0,
 ) -> Pictures:
     """Do any task, one of the library's or of your own.
 
@@ -81,6 +82,7 @@ def apply(
         guidance: diffusers' guidance_scale.
         negative_prompt: for guidance.
         levels: spacing of the noise levels.
+        guidance_stop: share of the levels that are guided, the noisiest first.
 
     Raises:
         ValueError: no pictures, other than of the task's size and 8 bit, seeds outside 0 to 2^63 - 1, lists that do
@@ -89,7 +91,8 @@ def apply(
     """
     images = [_black(task.input_shape(model))] if image is None else as_list(image)
     inputs = Inputs(images, None if mask is None else as_list(mask), prompt, seed)
-    return solve(Solver(model, task, sampler or Newton(), steps, levels, guidance, negative_prompt), inputs)
+    solver = Solver(model, task, sampler or Newton(), steps, levels, guidance, negative_prompt, guidance_stop)
+    return solve(solver, inputs)
 
 
 def sample(

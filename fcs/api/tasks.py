@@ -29,6 +29,7 @@ def inpaint(
     negative_prompt: str = "",
     levels: Spacing = "even",
     paste: bool = True,
+    guidance_stop: float = 1.0,
 ) -> Pictures:
     """Generate the white part of each mask.
 
@@ -39,7 +40,9 @@ def inpaint(
     The other arguments and errors are those of ``apply``.
     """
     task = Inpaint(paste)
-    return apply(model, task, image, mask, prompt, seed, steps, sampler, guidance, negative_prompt, levels)
+    return apply(
+        model, task, image, mask, prompt, seed, steps, sampler, guidance, negative_prompt, levels, guidance_stop
+    )
 
 
 def superres(
@@ -54,6 +57,7 @@ def superres(
     negative_prompt: str = "",
     levels: Spacing = "even",
     error: Error = "decoder_gradient",
+    guidance_stop: float = 1.0,
 ) -> Pictures:
     """Enlarge pictures to the model's size.
 
@@ -66,7 +70,9 @@ def superres(
     The other arguments and errors are those of ``apply``.
     """
     task, sampler = Superres(scale, error=error), sampler or _ten_moves()
-    return apply(model, task, image, None, prompt, seed, steps, sampler, guidance, negative_prompt, levels)
+    return apply(
+        model, task, image, None, prompt, seed, steps, sampler, guidance, negative_prompt, levels, guidance_stop
+    )
 
 
 def restore(
@@ -82,6 +88,7 @@ def restore(
     levels: Spacing = "even",
     error: Error = "decoder_gradient",
     degrade: bool = False,
+    guidance_stop: float = 1.0,
 ) -> Pictures:
     """Find the picture that an operator has turned into the given one.
 
@@ -94,7 +101,9 @@ def restore(
     The other arguments and errors are those of ``apply``.
     """
     task, sampler = Restore(operator, degrade, error), sampler or _ten_moves()
-    return apply(model, task, image, None, prompt, seed, steps, sampler, guidance, negative_prompt, levels)
+    return apply(
+        model, task, image, None, prompt, seed, steps, sampler, guidance, negative_prompt, levels, guidance_stop
+    )
 
 
 def style(
@@ -110,6 +119,7 @@ def style(
     negative_prompt: str = "",
     levels: Spacing = "even",
     mask: Picture | Sequence[Picture] | None = None,
+    guidance_stop: float = 1.0,
 ) -> Pictures:
     """Generate each prompt in the style of a picture.
 
@@ -122,7 +132,9 @@ def style(
     The other arguments and errors are those of ``apply``.
     """
     task = Style(clip, block)
-    return apply(model, task, image, mask, prompt, seed, steps, sampler, guidance, negative_prompt, levels)
+    return apply(
+        model, task, image, mask, prompt, seed, steps, sampler, guidance, negative_prompt, levels, guidance_stop
+    )
 
 
 def layers(
@@ -137,6 +149,7 @@ def layers(
     negative_prompt: str = "",
     levels: Spacing = "even",
     task: Layers | None = None,
+    guidance_stop: float = 1.0,
 ) -> Pictures:
     """Take pictures apart: two layers and a mask each, with ``image = mask layer1 + (1 - mask) layer2``.
 
@@ -152,7 +165,9 @@ def layers(
     extra = None if prompts is None else [{FIELD: list(pair)} for pair in _pairs(prompts, len(images))]
     if extra and not model.prompted:
         raise ValueError(f"prompts={prompts}: expected none for a model without prompts")
-    solver = Solver(model, task or Layers(), sampler or Newton(), steps, levels, guidance, negative_prompt)
+    solver = Solver(
+        model, task or Layers(), sampler or Newton(), steps, levels, guidance, negative_prompt, guidance_stop
+    )
     return solve(solver, Inputs(images, None if mask is None else as_list(mask), "", seed, extra))
 
 

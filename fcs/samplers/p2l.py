@@ -90,15 +90,15 @@ class P2L(Sampler):
 
     @torch.enable_grad()
     def _tuned(self, cond: Tensor, x: Tensor, t: Level, prior: Prior, constraint: Observed) -> Tensor:
-        """The conditioning with the prompts' embeddings, its first N rows, fitted at level ``t``."""
-        embedding, other = cond[: len(x)].clone().requires_grad_(), cond[len(x) :]
+        """The prompts' embeddings, fitted at level ``t``."""
+        embedding = cond.clone().requires_grad_()
         adam = torch.optim.Adam([embedding], self.rate)
         for _ in range(self.tunings):
-            prior.guided.cond = torch.cat([embedding, other])
+            prior.guided.cond = embedding
             loss = constraint.missing(prior(x, t)).square().sum()
             (embedding.grad,) = torch.autograd.grad(loss, embedding)
             adam.step()
-        return torch.cat([embedding.detach(), other])
+        return embedding.detach()
 
     def _move(
         self, x: Tensor, t: Level, s: Level, prior: Prior, constraint: Observed, randn: Noise, project: bool
