@@ -2,6 +2,7 @@
 
     python jobs/build_emoji.py --out runs/emoji/data         # what train_emoji.py reads, and full shards
     python jobs/build_emoji.py --out runs/emoji/data --samples fcs/samples/emoji    # and the small shards
+    python jobs/build_emoji.py --out runs/emoji/data --only plain    # full shards without masks, for styles, alone
 
 Needs the Debian package fonts-noto-color-emoji (SIL Open Font License), fontTools, and Pillow with Raqm.
 """
@@ -94,7 +95,12 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=256, help="records in each full shard, at most (256)")
     parser.add_argument("--small", type=int, default=24, help="records in each small shard (24)")
     parser.add_argument("--seed", type=int, default=0, help="seed of split and renderings (0)")
+    parser.add_argument("--only", choices=MASKS, help="full shards with this mask alone, of the glyphs in OUT already")
     args = parser.parse_args()
+    if args.only:
+        kinds = {name: [args.only] for name in FULL}
+        write_shards(Dataset.load(args.out), args.out / "shards", kinds, args.records, args.seed)
+        return
     dataset = build(args.font, args.threshold, args.share, args.least, args.seed)
     dataset.save(args.out)
     (args.out / "split.json").write_text(json.dumps(dataset.summary(), indent=1) + "\n")

@@ -9,8 +9,9 @@ r"""All methods on the same model, records and seeds, each at its own price.
 as it can pay; several budgets give curves; ``published`` is each method's published number of levels. Settings are the
 published ones unless ``--tuned`` names what ``tune.py`` found. Writes OUT/compare.json (``rows``), compare.md,
 compare.png (quality against calls) and pictures-BUDGET.png (records down, methods across; ten drawn by seed 0). A
-method that does not apply keeps its row with calls 0 and a note. Finished runs are not run again. What follows the
-options are overrides of every config.
+method that does not apply keeps its row with calls 0 and a note; sd-inpaint is DDIM on the model of --inpaint-model
+(``train_inpaint.py`` makes one of emoji-64). A style has no truth: its rows have ``style`` and ``clip`` scores instead.
+Finished runs are not run again. What follows the options are overrides of every config.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="0,1", help="comma separated; the energy score needs two (%(default)s)")
     parser.add_argument("--calls", default="100", help="budgets, comma separated, or published (%(default)s)")
     parser.add_argument("--tuned", type=Path, help="folder of tune.py")
+    parser.add_argument("--inpaint-model", help="model.name of one tuned for inpainting: the method sd-inpaint")
     parser.add_argument("--against", default="newton-k1", help="method of the paired differences (%(default)s)")
     parser.add_argument("--captions", action="store_true", help="give the records' prompts to the model")
     parser.add_argument("--memory", action="store_true", help="measure memory, each method in a process of its own")
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     limit = () if args.limit is None else (f"data.limit={args.limit}",)
     where = setup(args.model, args.task, args.set, args.data)
     seeds = whole(args.seeds, "--seeds")
-    contest = Contest(where, seeds, args.out, (*limit, *overrides), args.captions, args.tuned)
+    contest = Contest(where, seeds, args.out, (*limit, *overrides), args.captions, args.tuned, args.inpaint_model)
     methods = chosen_methods(args.methods)
     rows: list[Row] = []
     reports: dict[tuple[str, int | None], dict[str, Any]] = {}

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from judging.analysis import draw_curves
 from judging.methods import arguments
-from judging.options import analysis_parser, command, numbers, whole
+from judging.options import analysis_parser, command, hardware, numbers, whole
 from judging.points import Point, subject
 from judging.spectra import Tangent, largest
 
@@ -108,6 +108,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     points = [studied(point, moves, products, args.size) for point in about.points(ts)]
     panels = means(points)
     facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "model": args.model}
+    facts |= {"hardware": hardware()}
     facts |= {"dtype": str(dtype).removeprefix("torch."), "means": panels, "points": points}
     (args.out / "convergence.json").write_text(json.dumps(facts, indent=1) + "\n")
     draw_curves(panels, args.out / "convergence.png", len(moves))

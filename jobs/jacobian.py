@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 from judging.analysis import draw_bars, draw_eigenvalues, draw_pictures, draw_symmetry
-from judging.options import analysis_parser, command, numbers
+from judging.options import analysis_parser, command, hardware, numbers
 from judging.points import Point, Subject, subject
 from judging.spectra import Tangent, asymmetry, cosine, mirrored, probes, spectra
 from judging.views import edited, grid, response, with_square
@@ -73,13 +73,14 @@ def analysed(point: Point, count: int) -> tuple[dict[str, Any], tuple[Tensor, Te
 
 
 def squares(subject: Subject, ts: list[float]) -> tuple[list[str], list[list[Tensor]]]:
-    """Labels and rows of pictures: the grid, the edit, and what J e and J^T e make of it at each level."""
+    """Labels and rows of pictures: the grid, the edit, x_0 of it without moves and after moves along J e or J^T e."""
     plain = grid(subject.model.picture_shape)
     rows = []
     for t in ts:
         level = subject.level(t)
-        rows.append([plain, with_square(plain), edited(subject, level, Newton()), edited(subject, level, Gradient())])
-    return ["grid", "with the square", "x0 after J e", "x0 after J^T e"], rows
+        moved = [edited(subject, level, Newton(), 0)] + [edited(subject, level, d) for d in (Newton(), Gradient())]
+        rows.append([plain, with_square(plain), *moved])
+    return ["grid", "with the square", "x0 before", "x0 after J e", "x0 after J^T e"], rows
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,6 +108,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         responses.append(answer)
         print(f"t={point.level.t:.0f} record {point.record}: {figures['eigenvalues']['J'][0]:.3f}", flush=True)
         facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "model": args.model}
+        facts |= {"hardware": hardware()}
         facts |= {"formed": math.prod(point.x.shape) <= FULL, "dtype": str(dtype).removeprefix("torch.")}
         (args.out / "jacobian.json").write_text(json.dumps({**facts, "points": points}, indent=1) + "\n")
     draw_symmetry(points, pairs, args.out / "symmetry.png")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,14 +22,17 @@ from judging.memory import measure
 from judging.methods import METHODS, Axis, Method, arguments
 from judging.published import ROWS
 from judging.rows import COLUMNS, row
+from judging.style import style_scores
 from judging.tables import table
-from judging.tasks import SUFFIX, setup
+from judging.tasks import setup
 from judging.trial import Trial
 from judging.truth import read_truth
+from test_inpainting_model import with_channels
 
+import fcs
 from fcs import config
 from fcs.errors import UsageError
-from fcs.models import Model
+from fcs.models import Model, find, load
 from fcs.samplers import LDPS
 from fcs.shards.decode import Format
 from fcs.shards.sources import resolve
@@ -68,6 +73,9 @@ def test_what_is_published() -> None:
     assert arguments(METHODS["newton-k10"].published(20, True)) == {"step_sizes": [0.1] * 10}
     assert loop.cost(loop.published(20, False), loop.levels) == 220
     assert METHODS["gradient"].cost(loop.published(20, False), 20) == 120 + 2 * 100
+    assert METHODS["mmps"].cost(METHODS["mmps"].published(100, False), 100) == 100 + 2 * 500
+    assert METHODS["mmps"].published(99, False) == {"iterations": 1}
+    assert METHODS["dps"].published(1000, True) == {"step_size": 0.3}
     assert METHODS["mpgd"].published(50, False) == {"step_size": 7.5}
     assert METHODS["repaint"].published(250, False) == {"jump": 10, "passes": 10}
     assert METHODS["repaint"].published(10, False)["jump"] == 1
@@ -88,6 +96,45 @@ def test_what_a_method_cannot_do(digits: Model, latent_model: Model) -> None:
     assert METHODS["replacement"].unfit(latent_model, Style()) == "needs a constraint Known"
     assert METHODS["exact"].unfit(digits, Inpaint()) is None
     assert "tiny" in str(METHODS["exact"].unfit(latent_model, Inpaint()))
+
+
+def test_a_model_for_a_method_alone(tmp_path: Path, tiny_sd: Path) -> None:
+    half = setup("digits-16", "inpaint-half", "unseen")
+    anchor = METHODS["sd-inpaint"]
+    without = Contest(half, (0, 1), tmp_path).enter(anchor, 10)
+    assert (without.levels, without.notes) == (None, ("needs a model tuned for inpainting (--inpaint-model)",))
+    with pytest.raises(UsageError, match=r"--inpaint-model=.*expected a model tuned for inpainting of 16x16 pixels"):
+        Contest(half, (0, 1), tmp_path, inpaint_model=str(tiny_sd)).enter(anchor, 10)
+
+
+def test_the_anchor_walks_its_own_model(tmp_path: Path, tiny_sd: Path) -> None:
+    tuned = with_channels(tiny_sd, tmp_path / "tuned", 9)
+    where = replace(setup("digits-16", "inpaint-half", "unseen"), model=str(tiny_sd), config="emoji_half")
+    contest = Contest(where, (0, 1), tmp_path, inpaint_model=str(tuned))
+    entered = contest.enter(METHODS["sd-inpaint"], 10)
+    assert (entered.levels, entered.notes) == (10, ())
+    assert contest.trial(entered).loaded[0].model.name == str(tuned)
+    assert contest.trial(contest.enter(METHODS["ddim"], 10)).loaded[0].model.name == str(tiny_sd)
+    assert METHODS["sd-inpaint"].unfit(contest.anchor, Style()) == "is for inpainting"
+
+
+def test_a_consistency_model_says_so_itself(latent_model: Model, tiny_sd: Path, tmp_path: Path) -> None:
+    assert "consistency" in str(METHODS["latino"].unfit(latent_model, Inpaint()))
+    folder = Path(shutil.copytree(tiny_sd, tmp_path / "lcm"))
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(json.dumps(json.loads(scheduler.read_text()) | {"_class_name": "LCMScheduler"}))
+    assert METHODS["latino"].unfit(load(find(str(folder))), Inpaint()) is None
+
+
+def test_a_style_is_scored_without_a_truth() -> None:
+    shards = Path(fcs.__file__).parent / "samples" / "emoji" / "seen-plain.tar"
+    truth = read_truth(resolve(str(shards)), Format(3, 64, 64), 12)
+    itself, why = style_scores(Style(), truth.pictures, truth)
+    assert (itself["style"], why) == (pytest.approx(0, abs=1e-3), "")
+    others, _ = style_scores(Style(), truth.pictures.roll(1, 0), truth)
+    assert others["style"] > 1
+    assert itself["clip"] > others["clip"] + 10  # the prompts belong to their own pictures
+    assert setup("emoji-64", "style", "seen", shards.parent).shards == shards
 
 
 def test_tasks_of_models(tmp_path: Path) -> None:
@@ -127,7 +174,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tuning_sees_training_digits_only(sets: Path) -> None:
     sizes = json.loads((sets / "sizes.json").read_text())
     assert sizes == {
-        f"{name}{end}.tar": n for name, n in (("unseen", 200), ("tune", 50)) for end in set(SUFFIX.values())
+        f"{name}{end}.tar": n for name, n in (("unseen", 200), ("tune", 50)) for end in ("", "-box", "-freeform")
     }
     truth = read_truth(resolve(str(sets / "tune.tar")), Format(1, 16, 16))
     assert max(fact["digit"] for fact in truth.facts) < 1797 - HELD_OUT

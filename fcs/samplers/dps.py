@@ -18,8 +18,8 @@ class DPS(Sampler):
     whole batch in the code, so that a batch moves less than its rows would; here it is each row's.
 
     Args:
-        step_size: in units of x_s; the published code's for inpainting is 0.5. Its norm is over all entries: other
-            picture sizes want other steps.
+        step_size: in units of x_s; the published configs have 0.5 for inpainting, 0.3 for superresolution, at 1000
+            levels. Its norm is over all entries: other picture sizes want other steps.
         eta: of the sampler; 1 is the published ancestral sampling.
 
     Raises:

@@ -27,7 +27,8 @@ class MMPS(Sampler):
     V A^T u is put together from the products that are there already. A decoder is linearised at x_0.
 
     Args:
-        iterations: dimensions of the Krylov space, 1 or more; a product with J each. The authors' library takes 1.
+        iterations: dimensions of the Krylov space, 1 or more; a product with J each. The authors' library takes 1,
+            their benchmark 1 and 5 at 10, 100 and 1000 levels.
         noise: standard deviation of the measurement's noise, sigma_y, above 0.
         direction: how products with J are made; ``fcs.directions.Newton`` if left out.
         cutoff: singular values of the small system below this part of the largest are dropped, 0 up to 1.

@@ -27,8 +27,9 @@ class PSLD(Sampler):
     both terms are one.
 
     Args:
-        omega: weight of the measurement term; the published code's default is 1, its script for boxes takes 0.5.
-        gamma: weight of the gluing term; the default of the code is 0.1, for boxes 0.05.
+        omega: weight of the measurement term; the published code's default is 1, its script for boxes takes 0.1 (0.5 in
+            an earlier version).
+        gamma: weight of the gluing term; the default of the code is 0.1, for boxes 0.01 (0.05).
         eta: of the DDIM steps; the published code's is 0.
 
     Raises:

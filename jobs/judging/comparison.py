@@ -10,6 +10,7 @@ from typing import Any
 
 from fcs.errors import UsageError
 from fcs.models import Model, find, load
+from fcs.models.inpainting import StableDiffusionInpaint
 from judging.methods import Method, Setting
 from judging.tasks import Setup
 from judging.trial import Trial
@@ -47,6 +48,7 @@ class Contest:
         overrides: of every config.
         captions: give the records' prompts to the model.
         tuned: folder that ``tune.py`` wrote, or None for published settings.
+        inpaint_model: model.name of one tuned for inpainting, None for none.
     """
 
     setup: Setup
@@ -55,11 +57,25 @@ class Contest:
     overrides: tuple[str, ...] = ()
     captions: bool = False
     tuned: Path | None = None
+    inpaint_model: str | None = None
 
     @cached_property
     def model(self) -> Model:
         """The model itself, for what methods must know of it."""
         return load(find(self.setup.model))
+
+    @cached_property
+    def anchor(self) -> Model:
+        """The model that was tuned for inpainting.
+
+        Raises:
+            UsageError: it is none, or of other pictures.
+        """
+        found, shape = load(find(str(self.inpaint_model))), self.model.picture_shape
+        if not isinstance(found, StableDiffusionInpaint) or found.picture_shape != shape:
+            expected = f"a model tuned for inpainting of {shape[2]}x{shape[1]} pixels"
+            raise UsageError.of("--inpaint-model", self.inpaint_model, expected)
+        return found
 
     @cached_property
     def chosen(self) -> dict[str, dict[str, Any]]:
@@ -84,6 +100,8 @@ class Contest:
         name = folder or f"{entrant.method.name}-{named(entrant.budget)}"
         latent = self.model.factor > 1
         own = (*entrant.method.overrides(entrant.setting, latent), f"steps={entrant.levels or 1}")
+        if entrant.method.tuned and self.inpaint_model is not None:
+            own = (*own, f"model.name={self.inpaint_model}")
         given = (*self.setup.overrides, *self.overrides, *own)
         captions = self.captions or self.setup.prompted
         return Trial(self.setup.config, given, self.seeds, self.out / name, captions, self.setup.truth)
@@ -97,7 +115,10 @@ class Contest:
 
         levels = method.levels if budget is None else method.levels_for(budget, setting)
         entrant = Entrant(method, budget, levels, setting(levels or 1))
-        reason = method.unfit(self.model, self.trial(entrant).loaded[0].task)
+        reason = "needs a model tuned for inpainting (--inpaint-model)"
+        if not method.tuned or self.inpaint_model is not None:
+            model = self.anchor if method.tuned else self.model
+            reason = method.unfit(model, self.trial(entrant).loaded[0].task)
         if reason is not None:
             return Entrant(method, budget, None, {}, (reason,))
         if levels is None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fcs.directions import Direction, Exact, Gradient, Local, Newton
 from fcs.models import Model
-from fcs.samplers import DDIM, DING, DPS, LDPS, MMPS, MPGD, P2L, PSLD, FreeDoM, RePaint, Replacement, Sampler
+from fcs.samplers import DDIM, DING, DPS, LATINO, LDPS, MMPS, MPGD, P2L, PSLD, FreeDoM, RePaint, Replacement, Sampler
 from fcs.samplers import Newton as Loop
 from fcs.tasks.base import Task
 
@@ -51,6 +51,8 @@ class Method:
         space: what may be tuned.
         direction: of samplers that take one.
         latent: the sampler's name on a latent model, where papers give it another.
+        tuned: whether it walks another model, that was tuned for inpainting.
+        consistency: whether it is for consistency models alone.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Method:
     space: tuple[Axis, ...] = ()
     direction: str | None = None
     latent: type[Sampler] | None = None
+    tuned: bool = False
+    consistency: bool = False
 
     def setting(self, shares: list[float], levels: int, large: bool) -> Setting:
         """The published setting with what is tuned at the given shares of its axes."""
@@ -97,6 +101,10 @@ class Method:
             return "needs a model with prompts"
         if not issubclass(task.makes, self.kind.needs):
             return f"needs a constraint {self.kind.needs.__name__}"
+        if self.tuned and not task.needs_mask:
+            return "is for inpainting"
+        if self.consistency and not model.schedule.consistency:
+            return "needs a consistency model (diffusers' LCMScheduler)"
         if self.direction == "exact" and math.prod(model.shape) > TINY:
             return "builds the Jacobian: for tiny models only"
         return None
@@ -122,8 +130,18 @@ def nothing(levels: int, large: bool) -> Setting:
     return {}
 
 
+def dps(levels: int, large: bool) -> Setting:
+    """Published (configs of its repository) are 0.5 for inpainting, the default, and 0.3 for superresolution."""
+    return {"step_size": 0.3} if large else {}
+
+
+def mmps(levels: int, large: bool) -> Setting:
+    """One iteration or five, at 10, 100 and 1000 levels in the authors' benchmark; their example is five at 100."""
+    return {"iterations": 5 if levels >= 100 else 1}
+
+
 def mpgd(levels: int, large: bool) -> Setting:
-    """Published for 256 pixels are 17.5 with 20 levels, 7.5 with 50, 4 with 100: between and beyond as 1 / levels."""
+    """Published for superresolution to 256 pixels (scripts of its repository), between and beyond as 1 / levels."""
     known = {20: 17.5, 50: 7.5, 100: 4.0}
     return {"step_size": known.get(levels, round(375 / levels, 3))}
 
@@ -151,14 +169,16 @@ METHODS = {
         Method("local", Loop, 20, loop(5), (MOVES, *SIZES), "local"),
         Method("ddim", DDIM, 20, nothing),
         Method("replacement", Replacement, 20, nothing),
-        Method("dps", DPS, 1000, nothing, (STEP, ETA), latent=LDPS),
+        Method("dps", DPS, 1000, dps, (STEP, ETA), latent=LDPS),
         Method("psld", PSLD, 1000, nothing, (Axis("omega", 0.02, 20), Axis("gamma", 0.002, 2), ETA)),
         Method("freedom", FreeDoM, 100, nothing, (STEP, Axis("repeats", 1, 4, "whole"), ETA)),
         Method("mpgd", MPGD, 100, mpgd, (STEP, ETA)),
         Method("p2l", P2L, 1000, nothing, (STEP, Axis("rate", 1e-5, 0.1), Axis("tunings", 0, 3, "whole"))),
-        Method("mmps", MMPS, 100, nothing, KRYLOV, "gradient"),
-        Method("mmps-newton", MMPS, 100, nothing, KRYLOV, "newton"),
+        Method("mmps", MMPS, 100, mmps, KRYLOV, "gradient"),
+        Method("mmps-newton", MMPS, 100, mmps, KRYLOV, "newton"),
         Method("ding", DING, 28, nothing, (Axis("noise", 0.001, 1),)),
         Method("repaint", RePaint, 250, repaint, (Axis("jump", 1, 10, "whole"), Axis("passes", 1, 10, "whole"), ETA)),
+        Method("latino", LATINO, 8, nothing, (Axis("noise", 0.002, 0.5), Axis("late", 0.05, 2)), consistency=True),
+        Method("sd-inpaint", DDIM, 50, nothing, tuned=True),  # the upper anchor
     )
 }

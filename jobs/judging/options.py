@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import torch
 
 from fcs.errors import UsageError
 from judging.methods import METHODS, Method
@@ -31,6 +34,11 @@ def analysis_parser(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--float32", action="store_true", help="not in float64: for large models on a GPU")
     parser.add_argument("--out", type=Path, required=True, help="folder")
     return parser
+
+
+def hardware() -> str:
+    """What a job ran on, for its figures."""
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def chosen_methods(text: str) -> list[Method]:

@@ -13,6 +13,7 @@ from judging.figures import differences
 from judging.lpips import lpips
 from judging.memory import memory
 from judging.references import distances
+from judging.style import style_scores
 from judging.trial import Trial
 
 COLUMNS = (
@@ -23,6 +24,7 @@ FURTHER = (
     *("budget", "levels", "setting", "records", "failed", "kid_error", "psnr_mean_of_seeds", "ssim_mean_of_seeds"),
     *("psnr_generated", "energy_random", "energy_random_low", "energy_random_high"),
     *("difference", "difference_low", "difference_high"),
+    *("style", "clip"),
 )
 MEANS = {
     "retrieval": "retrieval",
@@ -79,7 +81,7 @@ def scored(contest: Contest, trial: Trial, report: dict[str, Any]) -> tuple[Row,
     found |= {name: report[name] if math.isfinite(report[name]) else None for name in ("seconds", "residual")}
     notes = [f"{report['failed']} records failed and are in no score"] if report["failed"] else []
     if not contest.setup.truth:
-        return found, [*notes, "no truth to score against"]
+        return styled(trial, found, notes)
     features = own(report)
     if len(contest.seeds) < 2:
         notes.append("one seed: no energy score, no diversity")
@@ -92,6 +94,13 @@ def scored(contest: Contest, trial: Trial, report: dict[str, Any]) -> tuple[Row,
     apart, told = distances(samples[0], contest.setup, truth)
     found["lpips"], why = lpips(samples[0], truth.pictures)
     return found | apart, [*notes, *(text for text in (told, why) if text)]
+
+
+def styled(trial: Trial, found: Row, notes: list[str]) -> tuple[Row, list[str]]:
+    """The row with what says something where there is no truth."""
+    samples, records, _ = trial.results()
+    scores, why = style_scores(trial.loaded[0].task, samples[0], records)
+    return found | scores, [*notes, "no truth to score against", *([why] if why else [])]
 
 
 def peak(trial: Trial) -> int:

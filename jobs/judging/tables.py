@@ -21,11 +21,14 @@ from judging.truth import Truth, read_pictures, read_truth
 
 SHOWN = 10  # records on a contact sheet
 LEFT_OUT = ("energy_low", "energy_high", "memory", "note")  # shown otherwise, or last
+OF_STYLE = ("style", "clip")  # shown where a row has them
+PLOTTED = ("energy", "style", "residual")  # the first that a row has
 
 
 def table(rows: list[Row], against: str, beside: list[dict[str, str | float]]) -> str:
     """The rows in Markdown, the paper's own in a table of their own."""
     names = [name for name in COLUMNS if name not in LEFT_OUT]
+    names += [name for name in OF_STYLE if any(row[name] is not None for row in rows)]
     lines = head([*names, "memory, MiB", f"difference to {against}", "note"])
     for row in rows:
         memory = None if row["memory"] is None else row["memory"] / 2**20
@@ -59,8 +62,8 @@ def ranged(row: Row, name: str) -> str:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """Energy score, or where no row has one the residual, against calls; a line a method."""
-    name = "energy" if any(row["energy"] is not None for row in rows) else "residual"
+    """Energy score, or where no row has one the style score or the residual, against calls; a line a method."""
+    name = next((name for name in PLOTTED if any(row[name] is not None for row in rows)), PLOTTED[-1])
     lines: dict[str, Points] = {}
     for row in rows:
         if row[name] is not None:

@@ -10,19 +10,19 @@ from fcs.errors import UsageError
 
 SAMPLES = Path(fcs.__file__).parent / "samples"
 DIGITS = ("digits-16", "digits-16-flow")
-SUFFIX = {  # of the shards' names, by task: SET.tar, SET-box.tar, SET-freeform.tar
+SUFFIX = {  # of the shards' names, by task: SET.tar, SET-box.tar; a style is a whole picture, without mask
     "inpaint-half": "",
     "inpaint-box": "-box",
     "inpaint-freeform": "-freeform",
     "superres4": "",
     "superres8": "",
-    "style": "",
+    "style": "-plain",
 }
 SETS = ("seen", "unseen", "tune")
 DATA = {"digits": Path("runs/digits/shards"), "emoji": Path("runs/emoji/data/shards")}
 MAKERS = {
     "digits": "python jobs/build_digits.py --full runs/digits/shards",
-    "emoji": "python jobs/build_emoji.py --out runs/emoji/data",
+    "emoji": "python jobs/build_emoji.py --out runs/emoji/data",  # of an earlier folder: with --only plain
 }
 CONFIGS = {
     "digits": {

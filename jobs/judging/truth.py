@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ class Truth:
         pictures: uint8 ``(N, C, H, W)``.
         masks: uint8 ``(N, 1, H, W)``, white where a record has none or the task looks at none.
         facts: each record's own JSON.
+        prompts: each record's own, empty where it has none.
     """
 
     places: dict[tuple[str, str], int]
     pictures: Tensor
     masks: Tensor
     facts: list[dict[str, Any]]
+    prompts: list[str] = field(default_factory=list)
 
     @property
     def groups(self) -> Tensor:
@@ -56,7 +58,8 @@ class Truth:
         chosen = kept.nonzero()[:, 0].tolist()
         names = list(self.places)
         places = {names[old]: new for new, old in enumerate(chosen)}
-        return Truth(places, self.pictures[kept], self.masks[kept], [self.facts[old] for old in chosen])
+        facts, prompts = ([part[old] for old in chosen if part] for part in (self.facts, self.prompts))
+        return Truth(places, self.pictures[kept], self.masks[kept], facts, prompts)
 
 
 def read_truth(sources: list[Source], form: Format, limit: int | None = None) -> Truth:
@@ -77,6 +80,7 @@ def read_truth(sources: list[Source], form: Format, limit: int | None = None) ->
             [record.mask if form.needs_mask and record.mask is not None else white for record in records.values()]
         ),
         [record.extra for record in records.values()],
+        [record.prompt or "" for record in records.values()],
     )
 
 

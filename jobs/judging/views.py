@@ -49,8 +49,8 @@ def with_square(picture: Tensor) -> Tensor:
     return picture + inside * (torch.tensor(colour).view(1, -1, 1, 1) - picture)
 
 
-def edited(subject: Subject, level: Level, direction: Direction, seed: int = 0) -> Tensor:
-    """The picture of x_0 after five moves towards a grid whose middle has a red square (submission, sec. 3.2).
+def edited(subject: Subject, level: Level, direction: Direction, moves: int = MOVES, seed: int = 0) -> Tensor:
+    """The picture of x_0 after moves towards a grid whose middle has a red square (submission, sec. 3.2).
 
     Only the middle is known; x_t starts as the blurred grid without the square, noised to the level.
 
@@ -67,7 +67,7 @@ def edited(subject: Subject, level: Level, direction: Direction, seed: int = 0) 
         target = model.encode(with_square(plain).to(x))
         constraint = Known(target, known.to(x))
         x0, apply = direction.linearize(f, x)
-        for _ in range(MOVES):
+        for _ in range(moves):
             d = apply(constraint.error(x0))
             x = x + SIZE * safe_divide(d, max_norm(d))
             x0, apply = direction.linearize(f, x)
