@@ -14,6 +14,8 @@ from transformers.utils import logging as transformers_logging
 
 from fcs.errors import UsageError
 from fcs.limits import warn
+from fcs.metrics import weights
+from fcs.metrics.judge import Judge
 from fcs.models import Found, Model, find, load
 from fcs.run import Run
 from fcs.shards.committed import is_complete
@@ -27,6 +29,7 @@ from fcs.shards.sources import Source, resolve
 from fcs.shards.store import Store
 from fcs.solve import Solver
 
+WEIGHTS = ("clip", "dinov2", "inception", "lpips")  # keys of ``metrics`` that say where a network's are
 AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -40,6 +43,7 @@ class Plan:
         sources: the input shards.
         pinned: what run.json holds.
         out: where the results go.
+        networks: weights of the metrics' networks, by name.
     """
 
     run: Run
@@ -47,6 +51,7 @@ class Plan:
     sources: list[Source]
     pinned: dict[str, Any]
     out: Store
+    networks: dict[str, Path]
 
     @property
     def complete(self) -> bool:
@@ -66,10 +71,12 @@ def plan(run: Run, settings: dict[str, Any]) -> Plan:
     out = folder(run)
     found = find(run.model.name, run.model.revision)
     sources = resolve(run.data.shards)
-    pinned = describe(covered(run, settings, found), sources, run.data.limit)
+    networks = weights.find(run.metrics.networks, {name: getattr(run.metrics, name) for name in WEIGHTS})
+    keys = covered(run, settings, found) | judged(run, networks)
+    pinned = describe(keys, sources, run.data.limit)
     if out.exists(RUN):
         pin(out, pinned)
-    return Plan(run, found, sources, pinned, out)
+    return Plan(run, found, sources, pinned, out, networks)
 
 
 def folder(run: Run) -> Store:
@@ -109,6 +116,13 @@ def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
     return keys | {"trainer.precision": run.trainer.precision}
 
 
+def judged(run: Run, networks: dict[str, Path]) -> dict[str, Any]:
+    """What the rows' further scores and the features depend on; nothing where there are none."""
+    asked = {"scores": list(run.metrics.scores), "features": list(run.metrics.features)}
+    keys: dict[str, Any] = {f"metrics.{name}": value for name, value in asked.items() if value}
+    return keys | {f"metrics.{name}.sha256": weights.sha256(path) for name, path in networks.items()}
+
+
 def _arguments(where: str, section: dict[str, Any]) -> dict[str, Any]:
     keys = {where: section["class_path"]}
     for name, value in section.get("init_args", {}).items():
@@ -137,6 +151,18 @@ def solver_for(plan: Plan) -> Solver:
     warn(run)
     guidance = (run.guidance, run.negative_prompt, run.guidance_stop)
     return Solver(model, run.task, run.sampler, run.steps, run.levels, *guidance)
+
+
+def judge_for(plan: Plan, model: Model) -> Judge | None:
+    """The loaded networks of the metrics, on the CPU; None where none was asked for.
+
+    Raises:
+        UsageError: weights that do not load, or do not fit the model's pictures.
+    """
+    wanted = plan.run.metrics
+    if not wanted.scores and not wanted.features:
+        return None
+    return Judge(wanted.scores, wanted.features, plan.networks, model.picture_shape)
 
 
 def record_format(run: Run, model: Model) -> Format:

@@ -10,13 +10,13 @@ import fcs
 
 ROOT = Path(fcs.__file__).parent
 LAYERS = [
-    "rows levels errors",
+    "rows levels errors intervals memory",
     "directions constraint operators denoiser records pictures composition",
     "samplers models clip",
     "walk",
     "tasks metrics shards",
     "solve fitting predictor loader delivery previews progress signals",
-    "run settings schema imports checks config limits plan predict launch api pack status report",
+    "run settings schema imports checks config limits plan predict launch api pack status distributions report",
     "cli",
 ]
 LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts.split()}

@@ -10,7 +10,8 @@ from fcs.shards.place import store_at
 
 HELP = """\
 Merges the metrics of the committed shards into OUT/summary.json and prints the means, several runs side by side. May
-be asked while a run goes on. With --to nothing is written into the runs.
+be asked while a run goes on. With --to nothing is written into the runs. Where runs kept features (metrics.features)
+it makes FID and KID, and the energy score of runs that differ in their seed alone.
 """
 CODES = """\
 exit codes: 0 done, however far the runs are, 2 usage, 70 defect, 74 storage
@@ -26,6 +27,8 @@ def _report(given: list[str]) -> int:
     parser = Parser("fcs-report", HELP, CODES)
     parser.add_argument("out", metavar="OUT", nargs="+")
     parser.add_argument("--to", metavar="DIR", help="write one summary.json of all runs there, and not into the runs")
+    other = "a run whose records' pictures FID and KID compare with, not each run's own"
+    parser.add_argument("--reference", metavar="OUT", help=other)
     options = parser.read(given)
     if options is None:
         return 0
@@ -33,10 +36,16 @@ def _report(given: list[str]) -> int:
     if twice is not None:
         raise UsageError.of("OUT", twice, "each run once")
     # Below here torch is imported, which takes a second.
-    from fcs.report import report, table
+    from fcs.distributions import energies
+    from fcs.report import energy_table, named, notes, report, table
 
-    found = report([store_at(out) for out in options.out], None if options.to is None else store_at(options.to))
-    print("\n".join(table(found)))
+    outs = [store_at(out) for out in options.out]
+    to, reference = (None if one is None else store_at(one) for one in (options.to, options.reference))
+    energy = energies(dict(zip(named(outs), outs, strict=True)))
+    found = report(outs, to, reference, energy)
+    print("\n".join([*table(found), *energy_table(energy)]))
+    for note in notes(found):
+        print(f"fcs-report: {note}", file=sys.stderr)
     return 0
 
 

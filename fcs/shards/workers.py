@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
 
+from fcs.intervals import Column
 from fcs.shards.files import to_json
 from fcs.shards.layout import WORKERS, worker_file
 from fcs.shards.parts import Row
@@ -29,6 +31,7 @@ class Worker:
         self.out, self.path = out, worker_file(self.name)
         self.started = time.time()
         self.done = self.failed = self.batch = 0
+        self.means: dict[str, Column] = {}
 
     def count(self, rows: Sequence[Row]) -> None:
         """Add a batch and write the file. Raises StorageError where OUT cannot be written."""
@@ -36,6 +39,10 @@ class Worker:
         self.failed += failed
         self.done += len(rows) - failed
         self.batch = max(self.batch, len(rows))
+        for name in sorted({name for row in rows for name in row.means}):
+            values = [row.means.get(name) for row in rows if row.error is None]
+            more = Column.of([value for value in values if value is not None and math.isfinite(value)])
+            self.means[name] = self.means.get(name, Column()) + more
         now = time.time()
         state = {
             "id": self.name,
@@ -50,5 +57,6 @@ class Worker:
             "rate": (self.done + self.failed) / max(now - self.started, 1e-9),
             "started": self.started,
             "updated": now,
+            "scores": {name: {"mean": one.mean, "n": one.n} for name, one in self.means.items() if one.n},
         }
         self.out.replace(self.path, to_json(state))
