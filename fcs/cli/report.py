@@ -9,12 +9,14 @@ from fcs.errors import UsageError
 from fcs.shards.place import store_at
 
 HELP = """\
-Merges the metrics of the committed shards into OUT/summary.json and prints the means, several runs side by side. May
-be asked while a run goes on. With --to nothing is written into the runs.
+Merges the metrics of the committed shards into OUT/summary.json, makes the page OUT/report.html and prints the means.
+May be asked while a run goes on. With --to nothing is written into the runs, and one page has them side by side; the
+first is what the others are compared with.
 """
 CODES = """\
 exit codes: 0 done, however far the runs are, 2 usage, 70 defect, 74 storage
 """
+MOST = 2000  # records with pictures that a browser may bear
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,19 +27,36 @@ def main(arguments: list[str] | None = None) -> int:
 def _report(given: list[str]) -> int:
     parser = Parser("fcs-report", HELP, CODES)
     parser.add_argument("out", metavar="OUT", nargs="+")
-    parser.add_argument("--to", metavar="DIR", help="write one summary.json of all runs there, and not into the runs")
+    parser.add_argument(
+        "--to", metavar="DIR", help="write one summary.json and one report.html of all runs there, not into the runs"
+    )
+    parser.add_argument("--markdown", action="store_true", help="print the tables in Markdown, with intervals")
+    parser.add_argument(
+        "--records", metavar="N", help="records with pictures on a page, 0 to 2000 (48, or fewer of many runs)"
+    )
     options = parser.read(given)
     if options is None:
         return 0
     twice = next((out for out in options.out if options.out.count(out) > 1), None)
     if twice is not None:
         raise UsageError.of("OUT", twice, "each run once")
+    most = None if options.records is None else _count(options.records)
     # Below here torch is imported, which takes a second.
-    from fcs.report import report, table
+    from fcs.report.write import PAGE, markdown, report, table
 
-    found = report([store_at(out) for out in options.out], None if options.to is None else store_at(options.to))
-    print("\n".join(table(found)))
+    outs = [store_at(out) for out in options.out]
+    to = None if options.to is None else store_at(options.to)
+    found = report(outs, to, most)
+    print("\n".join(markdown(outs) if options.markdown else table(found)))
+    if not options.markdown:
+        print("\n".join(f"page  {place.where(PAGE)}" for place in (outs if to is None else [to])))
     return 0
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) > MOST:
+        raise UsageError.of("--records", text, f"a whole number from 0 to {MOST}")
+    return int(text)
 
 
 if __name__ == "__main__":

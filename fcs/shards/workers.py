@@ -11,6 +11,8 @@ from fcs.shards.layout import WORKERS, worker_file
 from fcs.shards.parts import Row
 from fcs.shards.store import Store, each
 
+MOMENTS = 120  # at which a process says how far it was
+
 
 def failures(out: Store) -> int:
     """Failed records that all processes of the run, earlier ones too, say they have written."""
@@ -29,6 +31,8 @@ class Worker:
         self.out, self.path = out, worker_file(self.name)
         self.started = time.time()
         self.done = self.failed = self.batch = 0
+        self.history: list[tuple[float, int]] = []  # seconds since the start, records until then
+        self._batches, self._stride = 0, 1
 
     def count(self, rows: Sequence[Row]) -> None:
         """Add a batch and write the file. Raises StorageError where OUT cannot be written."""
@@ -37,6 +41,7 @@ class Worker:
         self.done += len(rows) - failed
         self.batch = max(self.batch, len(rows))
         now = time.time()
+        self._remember(now - self.started)
         state = {
             "id": self.name,
             "host": self.me["host"],
@@ -50,5 +55,14 @@ class Worker:
             "rate": (self.done + self.failed) / max(now - self.started, 1e-9),
             "started": self.started,
             "updated": now,
+            "history": self.history,
         }
         self.out.replace(self.path, to_json(state))
+
+    def _remember(self, seconds: float) -> None:
+        """Note how far it is; each second moment is forgotten whenever there are too many, all the way back."""
+        self._batches += 1
+        if self._batches % self._stride == 0:
+            self.history.append((round(seconds, 3), self.done + self.failed))
+        if len(self.history) == MOMENTS:
+            self.history, self._stride = self.history[1::2], 2 * self._stride
