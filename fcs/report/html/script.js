@@ -29,7 +29,8 @@ function filter() {
   $("none").hidden = shown.length > 0;
 }
 
-for (const field of [...filters, $("text")]) if (field) field.addEventListener("input", filter);
+for (const field of filters) if (field) field.addEventListener("change", filter);
+$("text").addEventListener("input", filter);
 document.querySelector(".filters").addEventListener("submit", (event) => event.preventDefault());
 filter();
 
@@ -101,7 +102,7 @@ for (const card of cards) {
     $("split").focus();
   });
 }
-for (const side of ["left", "right"]) $(side).addEventListener("input", lay);
+for (const side of ["left", "right"]) $(side).addEventListener("change", lay);
 $("split").addEventListener("input", part);
 $("zoom").addEventListener("input", enlarge);
 $("previous").addEventListener("click", () => turn(-1));
