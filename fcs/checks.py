@@ -36,6 +36,8 @@ def check_names(tree: Mapping[str, Any]) -> None:
         elif key in groups and isinstance(value, Mapping):
             for inner in value:
                 _check_name(f"{key}.{inner}", value[inner], known)
+                if f"{key}.{inner}" in CLASSES and value[inner] is not None:
+                    _check_class(f"{key}.{inner}", value[inner])
         elif key in groups:
             raise UsageError.of(key, value, f"keys below it, such as {next(k for k in known if k.startswith(key))}")
         else:

@@ -1,4 +1,4 @@
-"""The image tower of a CLIP: embeddings to judge by, patch tokens to take a style from."""
+"""A CLIP: embeddings of pictures and texts to judge by, patch tokens to take a style from."""
 
 from __future__ import annotations
 
@@ -55,7 +55,54 @@ class ImageTower(nn.Module):
         found = self.tower(self._pixels(images), output_hidden_states=True)
         return found.hidden_states[block][:, 1:]
 
+    def share(self, masks: Tensor) -> Tensor:
+        """How much of each patch a mask ``(N, 1, H, W)`` in [0, 1] covers, ``(N, P)``."""
+        side = self.size // self.patch
+        return F.interpolate(masks, size=(side, side), mode="area").flatten(1)
+
     def _pixels(self, images: Tensor) -> Tensor:
         if images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True)
         return ((images + 1) / 2 - self.mean) / self.std
+
+
+class TextTower(nn.Module):
+    """The text half of a transformers ``CLIPModel``, in float32 and frozen.
+
+    Args:
+        folder: with config.json, model.safetensors and CLIP's tokenizer, or with that in a folder ``tokenizer``
+            beside it.
+
+    Raises:
+        UsageError: a folder that holds none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        from transformers import CLIPModel, CLIPTokenizer
+
+        beside = folder.parent / "tokenizer"
+        tokens = beside if (beside / "vocab.json").is_file() and not (folder / "vocab.json").is_file() else folder
+        try:
+            model = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+            self.tokenizer = CLIPTokenizer.from_pretrained(tokens)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{folder}: expected a folder with a CLIP and its words ({first_line(error)})") from error
+        self.tower, self.projection = model.text_model, model.text_projection
+        self.length: int = model.config.text_config.max_position_embeddings
+        self.eval().requires_grad_(False)
+
+    def embed(self, texts: list[str]) -> Tensor:
+        """Embeddings of unit length ``(N, D)``; what is beyond the tower's length is cut off."""
+        words = self.tokenizer(texts, padding=True, truncation=True, max_length=self.length, return_tensors="pt")
+        found = self.tower(**{name: ids.to(self.projection.weight.device) for name, ids in words.items()})
+        return F.normalize(self.projection(found.pooler_output), dim=1)
+
+
+def gram(tokens: Tensor, weights: Tensor | None = None) -> Tensor:
+    """``F^T F`` of patch tokens ``(N, P, D)``, ``(N, D, D)``; ``weights`` ``(N, P)`` count some patches less.
+
+    Not divided by the number of patches, as published: the norm of the step does not depend on it.
+    """
+    weighted = tokens if weights is None else tokens * weights.unsqueeze(2)
+    return weighted.transpose(1, 2) @ tokens

@@ -106,7 +106,20 @@ def _rank(override: str) -> int:
 
 def canonical(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Sections that choose a class, in any of their short spellings, as ``class_path`` and ``init_args``."""
-    return {key: _section(key, value) if key in CLASSES else value for key, value in tree.items()}
+    return {key: _section(key, value) if key in CLASSES else _plain(key, value) for key, value in tree.items()}
+
+
+def _plain(where: str, value: Any) -> Any:
+    """A section of settings, one of which may choose a class; null is none."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _choice(f"{where}.{name}", item) for name, item in value.items()}
+
+
+def _choice(where: str, value: Any) -> Any:
+    if where not in CLASSES:
+        return value
+    return None if value in (None, "null") else _section(where, value)
 
 
 def _section(where: str, value: Any) -> Any:

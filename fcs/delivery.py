@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import threading
+from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from fcs.errors import TooManyFailures
 from fcs.metrics import pictures as metrics
+from fcs.metrics.judge import Features, Judge, Scores, Seen
 from fcs.pictures import to_pil
 from fcs.previews import sheet
-from fcs.progress import Progress
+from fcs.progress import Log, Progress
 from fcs.records import Batch, Record, Result
 from fcs.shards.layout import PREVIEWS
 from fcs.shards.parts import Row
@@ -41,12 +43,14 @@ class Outcome:
         format: ``png``, ``jpg`` or ``webp``.
         copy_inputs: whether input members are written too.
         facts: written into every KEY.json beside the record's own: model, fingerprint.
+        judge: makes the scores and features that take networks; None where none was asked for.
     """
 
     task: Task
     format: str
     copy_inputs: bool
     facts: dict[str, Any]
+    judge: Judge | None = None
 
     def rows(self, batch: Batch, result: Result | None) -> list[Row]:
         """One row for each record of the batch, failed ones too; ``result`` is None if all failed."""
@@ -55,10 +59,7 @@ class Outcome:
             return [Row(record.index, record.key, record.error) for _, record in records]
         encoded = self._encode(batch, result)
         written = result.images if self.format == "png" else _decoded(result.images, encoded)
-        masks = batch.masks.cpu() if self.task.needs_mask else None
-        scores = metrics.scores(written, self._reference(batch), masks)
-        if result.scores:
-            scores = [{**common, **own} for common, own in zip(scores, result.scores, strict=True)]
+        scores, features = self._judged(batch, result, written)
         rows = []
         for slot, record in records:
             if record.error is not None:
@@ -68,12 +69,23 @@ class Outcome:
             elif not result.finite[slot]:
                 rows.append(Row(record.index, record.key, "not_finite: the model gave NaN or infinity"))
             else:
-                rows.append(self._row(batch, result, slot, record, encoded[slot], scores[slot]))
+                row = self._row(batch, result, slot, record, encoded[slot], scores[slot])
+                rows.append(replace(row, features=features[slot]))
         return rows
 
-    def _reference(self, batch: Batch) -> Tensor | None:
+    def _judged(self, batch: Batch, result: Result, written: Tensor) -> tuple[list[Scores], list[Features]]:
+        """Scores and features of each slot."""
         reference = self.task.reference(batch)
-        return None if reference is None else reference.cpu()
+        masks = batch.masks.cpu() if self.task.needs_mask else None
+        kinds = [metrics.scores(written, None if reference is None else reference.cpu(), masks)]
+        features: list[Features] = [{} for _ in kinds[0]]
+        if self.judge is not None:
+            styles = self.task.styles(batch)
+            further, features = self.judge(Seen(written, reference, batch.prompts, styles, batch.masks))
+            kinds.append(further)
+        kinds += [list(result.scores)] if result.scores else []
+        scores = [dict(ChainMap(*reversed(slot))) for slot in zip(*kinds, strict=True)]
+        return scores, features
 
     def _encode(self, batch: Batch, result: Result) -> dict[int, bytes]:
         return {slot: encode(result.images[slot], self.format) for slot, valid in enumerate(batch.valid) if valid}
@@ -102,6 +114,7 @@ class Outcome:
             nfe=result.calls[slot],
             seconds=result.seconds,
             residual=result.residuals[slot],
+            memory=result.memory,
             scores=scores,
             members=tuple(members),
         )
@@ -142,6 +155,7 @@ class Delivery:
         every: a contact sheet each so many batches; 0 for none.
         most: contact sheets that there may be, whoever made them.
         elsewhere: records that failed in other processes since this one began.
+        log: where numbers go as the run goes on; told by the thread that hands batches over.
     """
 
     outcome: Outcome
@@ -153,6 +167,7 @@ class Delivery:
     every: int = 0
     most: int = 100
     elsewhere: Callable[[], int] = lambda: 0
+    log: Log | None = None
     _batches: int = 0
     _done: int = 0
     _own_failed: int = 0
@@ -189,6 +204,8 @@ class Delivery:
         ended, self._pending = [future for future in self._pending if future.done()], still
         for future in ended:
             future.result()
+        if ended and self.log is not None:
+            self.log(self.progress)
 
     def _deliver(self, number: int, batch: Batch, result: Result | None) -> None:
         try:
@@ -215,7 +232,7 @@ class Delivery:
         failed = sum(row.error is not None for row in rows)
         with self._lock:
             self._done, self._own_failed = self._done + len(rows), self._own_failed + failed
-            self.progress.update(len(rows), failed)
+            self.progress.update(len(rows), failed, [row.means for row in rows if row.error is None])
             done, own, total = self._done, self._own_failed, self.failed + self._own_failed
         last = next((row.error for row in reversed(rows) if row.error), "")
         if self.max_failed is not None and failed:

@@ -10,10 +10,10 @@ from dataclasses import replace
 import torch
 
 from fcs.errors import first_line
+from fcs.memory import is_out_of_memory
 from fcs.records import Batch, Result
 from fcs.solve import Solver
 
-SAID = ("out of memory", "can't allocate memory", "not enough memory")  # by torch, of a GPU and of a CPU
 log = logging.getLogger("fcs")
 
 
@@ -53,11 +53,6 @@ class Fitting:
         count = len(batch.records)
         images = torch.zeros(count, *self.solver.model.picture_shape, dtype=torch.uint8)
         return Result(images, (0.0,) * count, (0,) * count, (True,) * count)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception of torch's or Python's says that memory was short."""
-    return isinstance(error, MemoryError) or any(text in str(error) for text in SAID)
 
 
 def joined(first: Result, second: Result) -> Result:

@@ -15,6 +15,8 @@ from transformers.utils import logging as transformers_logging
 
 from fcs.directions import Newton
 from fcs.errors import UsageError
+from fcs.metrics import weights
+from fcs.metrics.judge import Judge
 from fcs.models import Found, Model, find, load
 from fcs.run import Run
 from fcs.shards.committed import is_complete
@@ -32,6 +34,7 @@ from fcs.solve import Solver
 # t = 999: cosine to the true J e .90 in fp16 at 0.05, .75 in bf16 at 0.2.
 ROUNDING = {"32": 0.0, "16": 0.05, "bf16": 0.2}
 log = logging.getLogger("fcs")
+WEIGHTS = ("clip", "dinov2", "inception", "lpips")  # keys of ``metrics`` that say where a network's are
 AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -45,6 +48,7 @@ class Plan:
         sources: the input shards.
         pinned: what run.json holds.
         out: where the results go.
+        networks: weights of the metrics' networks, by name.
     """
 
     run: Run
@@ -52,6 +56,7 @@ class Plan:
     sources: list[Source]
     pinned: dict[str, Any]
     out: Store
+    networks: dict[str, Path]
 
     @property
     def complete(self) -> bool:
@@ -71,10 +76,12 @@ def plan(run: Run, settings: dict[str, Any]) -> Plan:
     out = folder(run)
     found = find(run.model.name, run.model.revision)
     sources = resolve(run.data.shards)
-    pinned = describe(covered(run, settings, found), sources, run.data.limit)
+    networks = weights.find(run.metrics.networks, {name: getattr(run.metrics, name) for name in WEIGHTS})
+    keys = covered(run, settings, found) | judged(run, networks)
+    pinned = describe(keys, sources, run.data.limit)
     if out.exists(RUN):
         pin(out, pinned)
-    return Plan(run, found, sources, pinned, out)
+    return Plan(run, found, sources, pinned, out, networks)
 
 
 def folder(run: Run) -> Store:
@@ -114,6 +121,13 @@ def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
     return keys | {"trainer.precision": run.trainer.precision}
 
 
+def judged(run: Run, networks: dict[str, Path]) -> dict[str, Any]:
+    """What the rows' further scores and the features depend on; nothing where there are none."""
+    asked = {"scores": list(run.metrics.scores), "features": list(run.metrics.features)}
+    keys: dict[str, Any] = {f"metrics.{name}": value for name, value in asked.items() if value}
+    return keys | {f"metrics.{name}.sha256": weights.sha256(path) for name, path in networks.items()}
+
+
 def _arguments(where: str, section: dict[str, Any]) -> dict[str, Any]:
     keys = {where: section["class_path"]}
     for name, value in section.get("init_args", {}).items():
@@ -141,6 +155,18 @@ def solver_for(plan: Plan) -> Solver:
         model.compile_network()
     _warn_of_rounding(run)
     return Solver(model, run.task, run.sampler, run.steps, run.levels, run.guidance, run.negative_prompt)
+
+
+def judge_for(plan: Plan, model: Model) -> Judge | None:
+    """The loaded networks of the metrics, on the CPU; None where none was asked for.
+
+    Raises:
+        UsageError: weights that do not load, or do not fit the model's pictures.
+    """
+    wanted = plan.run.metrics
+    if not wanted.scores and not wanted.features:
+        return None
+    return Judge(wanted.scores, wanted.features, plan.networks, model.picture_shape)
 
 
 def _warn_of_rounding(run: Run) -> None:

@@ -20,10 +20,11 @@ from fcs.delivery import Delivery, Outcome
 from fcs.launch import Place, follow_parent, launch
 from fcs.loader import ReadAhead, Readers
 from fcs.metrics import pictures as metrics
-from fcs.plan import Plan, devices, plan, record_format, solver_for
+from fcs.metrics.judge import Judge
+from fcs.plan import Plan, devices, judge_for, plan, record_format, solver_for
 from fcs.predictor import Predictor
-from fcs.progress import Progress
-from fcs.records import Batch
+from fcs.progress import Log, Progress
+from fcs.records import Batch, collate
 from fcs.run import Run
 from fcs.shards.finished import end
 from fcs.shards.layout import METRICS, PREVIEWS, RUN, SHARDS
@@ -41,6 +42,7 @@ SOME_FAILED = 3
 COUNTED = 64  # no more shards than this are opened beforehand, only to show a total
 POLL = 1.0  # seconds between two looks at what other processes have in hand
 LISTED = 20  # failed records that are named at the end
+CPU = torch.device("cpu")
 PACKAGES = ("fcs", "torch", "lightning", "diffusers", "transformers", "pillow")
 
 
@@ -48,6 +50,7 @@ def dry_run(run: Run, settings: dict[str, Any]) -> int:
     """Say what would be done and what it costs; write nothing."""
     checked = plan(run, settings)
     solver = solver_for(checked)
+    judge_for(checked, solver.model)
     known = counts(checked.sources)
     total = None if None in known else sum(count for count in known if count is not None)
     if total is not None and run.data.limit is not None:
@@ -59,6 +62,8 @@ def dry_run(run: Run, settings: dict[str, Any]) -> int:
         "model": f"{run.model.name}, {parameters / 1e6:.1f} M parameters, {solver.model.picture_shape}",
         "shards": f"{len(checked.sources)}, records: {records}",
         "calls": f"{calls} of the denoiser a record" + ("" if total is None else f", {calls * total} in all"),
+        "metrics": ", ".join([*metrics.NAMES, *run.task.scored, *run.metrics.scores]),
+        "features": ", ".join(run.metrics.features) or "none",
         "processes": f"{devices(run)}, batches of {run.data.batch_size}",
         "out": f"{run.out}" + (" (continues)" if checked.out.exists(RUN) else ""),
     }
@@ -72,6 +77,7 @@ def prepare(run: Run, settings: dict[str, Any]) -> int:
     """Pin the run, fetch weights, index the shards; for machines without a GPU but with a network."""
     checked = plan(run, settings)
     solver = solver_for(checked)
+    judge_for(checked, solver.model)
     pin(checked.out, checked.pinned)
     readers = Readers(checked.sources, record_format(run, solver.model))
     records = 0
@@ -100,7 +106,7 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         retry_failed(checked.out)
     count = devices(run)
     if count > 1 and not place.started and not checked.complete:
-        solver_for(checked)
+        judge_for(checked, solver_for(checked).model)
         stop.check()
         pin(checked.out, checked.pinned)
         code = launch(arguments, count)
@@ -111,13 +117,14 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         if place.started:
             follow_parent()
         solver = solver_for(checked)
+        judge = judge_for(checked, solver.model)
         stop.check()
         pin(checked.out, checked.pinned)
-        work(checked, solver, stop, place)
+        work(checked, solver, judge, stop, place)
     return report(checked, quiet=place.started)
 
 
-def _ledger(checked: Plan, readers: Readers, place: Place) -> Ledger:
+def _ledger(checked: Plan, solver: Solver, judge: Judge | None, readers: Readers, place: Place) -> Ledger:
     run = checked.run
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return Ledger(
@@ -130,22 +137,30 @@ def _ledger(checked: Plan, readers: Readers, place: Place) -> Ledger:
         world=place.world,
         fingerprint=checked.pinned["fingerprint"],
         info={"versions": {name: version(name) for name in PACKAGES}, "card": card},
-        scores=(*metrics.NAMES, *checked.run.task.scored),
+        scores=(*metrics.NAMES, *checked.run.task.scored, *(judge.scores if judge else ())),
+        features=judge.names(_has_truth(solver)) if judge else (),
     )
 
 
-def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
+def _has_truth(solver: Solver) -> bool:
+    """Whether the task has something to score its results against."""
+    blank = collate("", 0, [None], solver.task.input_shape(solver.model), 0)
+    return solver.task.reference(blank) is not None
+
+
+def work(checked: Plan, solver: Solver, judge: Judge | None, stop: Stop, place: Place) -> None:
     """Sample whatever is not done yet, together with any other process on the same folder."""
     run = checked.run
     # Each worker may be in a shard of its own, and the ledger opens the next.
     readers = Readers(checked.sources, record_format(run, solver.model), run.data.workers + 8)
-    ledger = _ledger(checked, readers, place)
+    ledger = _ledger(checked, solver, judge, readers, place)
     look_over(checked.out, checked.sources)  # what it takes back must not look complete below
     totals = ledger.totals()
     if totals.total is None and len(checked.sources) <= COUNTED and all(map(_in_place, checked.sources)):
         ledger.prepare()
         totals = ledger.totals()
     progress = Progress(totals.total, totals.ok + totals.failed)
+    log = Log(run.trainer.logger) if run.trainer.logger is not None and place.rank == 0 else None
     facts = {"model": checked.found.label, "fingerprint": checked.pinned["fingerprint"]}
     numbers = {source.stem: number for number, source in enumerate(checked.sources)}
 
@@ -153,7 +168,7 @@ def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
         ledger.finish(numbers[batch.shard], batch.number, rows)
 
     delivery = Delivery(
-        Outcome(run.task, run.format, run.copy_inputs, facts),
+        Outcome(run.task, run.format, run.copy_inputs, facts, judge.to(_device(place)) if judge else None),
         finish,
         progress,
         run.data.max_failed,
@@ -162,6 +177,7 @@ def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
         _every(run, totals.total),
         run.previews.max,
         ledger.failed_elsewhere,
+        log,
     )
     predictor = Predictor(solver, delivery, stop)
     try:
@@ -175,6 +191,8 @@ def work(checked: Plan, solver: Solver, stop: Stop, place: Place) -> None:
             delivery.close()
         finally:
             progress.close()
+            if log is not None:
+                log.close()
             ledger.close()
             readers.close()
 
@@ -208,7 +226,7 @@ def _every(run: Run, total: int | None) -> int:
 def _trainer(run: Run, place: Place) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     gpu = torch.cuda.is_available()
-    if gpu and run.trainer.precision == "32":
+    if gpu and (run.trainer.precision == "32" or run.metrics.networks):
         # Convolutions would round to ten mantissa bits, which a finite difference of 0.005 does not survive.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -216,7 +234,7 @@ def _trainer(run: Run, place: Place) -> L.Trainer:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // place.world))
     return L.Trainer(
         accelerator="gpu" if gpu else "cpu",
-        devices=[place.rank % torch.cuda.device_count()] if gpu else 1,
+        devices=[_device(place).index] if gpu else 1,
         deterministic=run.trainer.deterministic,
         # The ranks of a run share nothing, and Lightning's own SLURM handling would requeue the job.
         plugins=[LightningEnvironment()],
@@ -229,6 +247,11 @@ def _trainer(run: Run, place: Place) -> L.Trainer:
         # Nothing is written there, and a checkpoint that another job left must not be found and loaded.
         default_root_dir=os.devnull,
     )
+
+
+def _device(place: Place) -> torch.device:
+    """Where this process computes."""
+    return torch.device("cuda", place.rank % torch.cuda.device_count()) if torch.cuda.is_available() else CPU
 
 
 def report(checked: Plan, quiet: bool = False) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import lightning as L
+import torch
 
 from fcs.fitting import Fitting
+from fcs.memory import held
 from fcs.records import Batch, Result
 from fcs.signals import Stop
 from fcs.solve import Solver
@@ -36,8 +39,21 @@ class Predictor(L.LightningModule):
         """Sample one batch and hand it over; returns its slots, since Lightning warns of nothing returned."""
         self.stop.check()
         try:
-            result = self.solve(batch, self.stop.watch) if any(batch.valid) else None
+            result = self._measured(batch) if any(batch.valid) else None
         except StopIteration as error:  # Lightning would take it for the end of the data
             raise RuntimeError("a sampler or a model raised StopIteration") from error
         self.deliver(batch, result)
         return len(batch.records)
+
+    def _measured(self, batch: Batch) -> Result:
+        """The batch's result, with the most memory that was held meanwhile, where the machine tells."""
+        known = _held(self.device, peak=False) is not None
+        result = self.solve(batch, self.stop.watch)
+        return replace(result, memory=_held(self.device, peak=True)) if known else result
+
+
+def _held(device: torch.device, peak: bool) -> int | None:
+    try:
+        return held(device, peak)
+    except OSError:
+        return None

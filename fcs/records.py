@@ -102,6 +102,7 @@ class Result:
         further: uint8 ``(B, C, H, W)`` pictures besides the images, on the CPU, each written as ``KEY.NAME.png``.
         scores: a dictionary a slot of what only the task can score (its ``scored``); empty where it scores nothing.
         errors: ``code: detail`` by slot, of records that the task found wrong.
+        memory: most bytes that were held while the batch was sampled; None where that was not measured.
     """
 
     images: Tensor
@@ -112,6 +113,7 @@ class Result:
     further: dict[str, Tensor] = field(default_factory=dict)
     scores: tuple[dict[str, float | None], ...] = ()
     errors: dict[int, str] = field(default_factory=dict)
+    memory: int | None = None
 
 
 def record_seed(run_seed: int, shard: str, key: str) -> int:

@@ -9,7 +9,7 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from fcs.levels import Spacing
 from fcs.samplers.base import Sampler
-from fcs.settings import Data, ModelName, Previews, Trainer
+from fcs.settings import Data, Metrics, ModelName, Previews, Trainer
 from fcs.tasks.base import Task
 
 
@@ -32,6 +32,7 @@ class Run:
         copy_inputs: also write each record's input members.
         trainer: how the run uses the machine.
         previews: contact sheets.
+        metrics: what results are judged by.
     """
 
     data: Data
@@ -48,3 +49,4 @@ class Run:
     copy_inputs: bool = False
     trainer: Trainer = field(default_factory=Trainer)
     previews: Previews = field(default_factory=Previews)
+    metrics: Metrics = field(default_factory=Metrics)

@@ -20,8 +20,9 @@ CLASSES = {
     "task.operator": "fcs.operators",
     "sampler": "fcs.samplers",
     "sampler.direction": "fcs.directions",
+    "trainer.logger": "lightning.pytorch.loggers",
 }
-BASES = {"Task", "Operator", "Sampler", "Direction"}
+BASES = {"Task", "Operator", "Sampler", "Direction", "Logger"}
 DEFAULTS = {"sampler.direction": "newton"}  # the class of a section that gives arguments only
 # A key that belongs to a part of its section: the Newton direction's delta.
 INNER = {"sampler": {"difference": "direction"}}
@@ -79,7 +80,8 @@ def base(where: str) -> type:
 
 def _public(where: str) -> list[type]:
     found = vars(import_module(CLASSES[where])).values()
-    return [item for item in found if inspect.isclass(item) and item.__module__.startswith("fcs.")]
+    own = CLASSES[where].partition(".")[0]
+    return [item for item in found if inspect.isclass(item) and item.__module__.startswith(f"{own}.")]
 
 
 def _from_text(owner: type) -> bool:
@@ -104,8 +106,12 @@ def class_keys(owner: type, where: str) -> list[Key]:
 def _parameters(owner: Any, prefix: str) -> Iterator[Key]:
     try:
         hints = get_type_hints(owner if is_dataclass(owner) else owner.__init__)  # type: ignore[misc]
-    except NameError as error:  # a class of the user's own, with a name that only the type checker sees
-        raise UsageError.of(prefix.rstrip("."), owner.__qualname__, f"annotations that resolve ({error})") from error
+    except NameError as error:  # a class with a name that only the type checker sees: the user's own, or a logger
+        hints = {}
+        if not owner.__module__.startswith("lightning."):
+            raise UsageError.of(
+                prefix.rstrip("."), owner.__qualname__, f"annotations that resolve ({error})"
+            ) from error
     documented = {p.arg_name: p.description or "" for p in docstring_parser.parse(owner.__doc__ or "").params}
     for name, parameter in inspect.signature(owner).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -135,7 +141,7 @@ def describe() -> str:
     for key in keys():
         lines += _describe(key)
         for where in CLASSES:
-            if where == key.name or where.startswith(f"{key.name}."):
+            if (where == key.name or where.startswith(f"{key.name}.")) and CLASSES[where].startswith("fcs."):
                 lines += _describe_classes(where)
     return "\n".join(lines)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from lightning.pytorch.loggers import Logger
+
+Score = Literal["lpips", "clip", "style"]
+Feature = Literal["clip", "dinov2", "inception", "digits", "random"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Trainer:
         compile: compile the network; by default on a GPU only.
         deterministic: only kernels that give the same bits each time (GPUs; a CPU's always do).
         grace: seconds that a signal leaves the current batch to end before it is cut.
+        logger: where rate, counts and running means go as the run goes on: a Lightning logger with its arguments
+            (``trainer.logger=csvlogger trainer.logger.save_dir=logs``); the first process of a launch writes to it.
     """
 
     devices: PositiveInt | Literal["auto"] = "auto"
@@ -66,6 +73,7 @@ class Trainer:
     compile: bool | None = None
     deterministic: bool = False
     grace: PositiveFloat = 20.0
+    logger: Logger | None = None
 
 
 @dataclass(frozen=True)
@@ -77,3 +85,31 @@ class Previews:
     """
 
     max: NonNegativeInt = 100
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What results are judged by besides PSNR, SSIM and the seam, which need no network.
+
+    Args:
+        scores: of each record: ``lpips`` to its reference, ``clip`` to its prompt, ``style`` to its style picture.
+        features: kept of each result and its reference, for FID, KID and energy scores: ``clip``, ``dinov2``,
+            ``inception``, ``digits`` (a classifier of 16x16 digits), ``random`` (never trained, a check on the rest).
+        clip: the CLIP of scores and features: an embedded model's, a folder in transformers' format or a hub name.
+        dinov2: the DINOv2 of features: a folder in transformers' format or a hub name.
+        inception: torch-fidelity's file of Inception's weights; by default where torch's hub keeps it.
+        lpips: torchvision's file of AlexNet's weights; by default where torch's hub keeps it.
+    """
+
+    scores: Sequence[Score] = ()
+    features: Sequence[Feature] = ()
+    clip: str = "emoji-64"
+    dinov2: str | None = None
+    inception: str | None = None
+    lpips: str | None = None
+
+    @property
+    def networks(self) -> list[str]:
+        """The networks that are needed, by the keys that say where their weights are."""
+        scored = ["clip" if name == "style" else name for name in self.scores]
+        return list(dict.fromkeys([*scored, *self.features]))

@@ -24,6 +24,7 @@ import torch
 import fcs
 from fcs.directions import Gradient
 from fcs.directions import Newton as NewtonDirection
+from fcs.memory import held
 from fcs.records import Batch, Record, collate
 from fcs.samplers import DDIM, Newton, Sampler
 from fcs.solve import Solver
@@ -73,18 +74,6 @@ def peak(solver: Solver, shape: tuple[int, int, int], count: int) -> int:
     before = held(device, peak=False)
     solver(batch)
     return held(device, peak=True) - before
-
-
-def held(device: torch.device, peak: bool) -> int:
-    """Bytes that this process holds now, or at the highest since the last look at now."""
-    if device.type == "cuda":
-        if not peak:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()
-    if not peak:
-        Path("/proc/self/clear_refs").write_text("5")  # the highest begins anew
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return 1024 * int(fields["VmHWM" if peak else "VmRSS"].split()[0])
 
 
 def memory(model: str, count: int) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fcs.metrics.energy import bootstrap_interval, diversity, energy_scores
+from fcs.intervals import bootstrap_interval
+from fcs.metrics.energy import diversity, energy_scores
 
 
 def draws(seeds: int, records: int, scale: float, seed: int = 0) -> torch.Tensor:

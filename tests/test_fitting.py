@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fcs.fitting import Fitting, is_out_of_memory
+from fcs.fitting import Fitting
+from fcs.memory import is_out_of_memory
 from fcs.models import Model
 from fcs.records import Batch, Record, Result, collate
 from fcs.samplers import Newton

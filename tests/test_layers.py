@@ -10,12 +10,12 @@ import fcs
 
 ROOT = Path(fcs.__file__).parent
 LAYERS = [
-    "rows levels errors",
+    "rows levels errors intervals memory",
     "directions constraint operators denoiser records pictures composition",
     "samplers models clip",
     "walk",
     "tasks metrics shards",
-    "solve fitting predictor loader delivery previews progress signals",
+    "solve fitting predictor loader delivery previews progress signals distributions",
     "run settings schema imports checks config plan predict launch api pack status report",
     "cli",
 ]

@@ -347,3 +347,13 @@ def test_a_process_forgets_evenly() -> None:
     counts = [done for _, done in worker.history]
     assert 60 <= len(counts) < 120
     assert set(np.diff(counts)) == {counts[0]} == {16}
+
+
+def test_what_is_said_of_sets_is_on_the_page(run: Path) -> None:
+    features = {"n": 15, "reference_n": 14, "fid": 12.5, "fid_dimensions": 9, "kid": 0.25, "kid_error": 0.03}
+    energy = {"runs": ["a", "b"], "feature": "clip", "mean": 0.5, "low": 0.4, "high": 0.6, "n": 15, "diversity": 0.3}
+    summary = {"complete": True, "features": {"clip": {**features, "notes": ["too <few> for FID"]}}}
+    words = Found(page([read(Local(run), "run")], [summary], [energy])).words
+    assert "clip run 12.5 0.25 ± 0.03 15 against 14" in words
+    assert "clip, run: too <few> for FID" in words
+    assert "clip a, b 0.5 (0.4 to 0.6) 0.3 15" in words

@@ -48,7 +48,7 @@ def test_runs_side_by_side(runs: list[Path], tmp_path: Path, capsys: pytest.Capt
     assert head.split() == ["done", "part"]
     assert complete.split() == ["complete", "yes", "no"]
     assert ok.split() == ["ok", "24", "0"]
-    assert last.split()[0] == "ssim"
+    assert last.split()[0] == "ssim_kept"
     assert last.split()[-1] == "-"
     assert page.split() == ["page", str(tmp_path / "both" / "report.html")]
 
@@ -59,8 +59,8 @@ def test_an_unfinished_run_is_written_as_such(runs: list[Path]) -> None:
 
 
 def test_a_run_that_ends_meanwhile(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(out: Local) -> dict[str, object]:
-        summary = write_summary(out)
+    def write(out: Local, further: dict[str, object]) -> dict[str, object]:
+        summary = write_summary(out, further)
         shutil.copy(runs[0] / "shards" / "mixed.json", out.root / "shards" / "mixed.json")
         return summary
 

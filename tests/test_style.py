@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from test_tasks import Flat, batch, images
 
-from fcs.clip import ImageTower
+from fcs.clip import ImageTower, gram
 from fcs.errors import UsageError
 from fcs.pictures import to_float
 from fcs.records import Record
 from fcs.tasks import Style
-from fcs.tasks.style import SameGram, gram
+from fcs.tasks.style import SameGram
 
 SIDE = 32
 

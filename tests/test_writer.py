@@ -183,7 +183,7 @@ def test_a_part_is_created_once_and_covers_a_run(tmp_path: Path) -> None:
 def test_columns(tmp_path: Path) -> None:
     assert rows_schema(["b", "a"]).names == [
         *("index", "key", "shard", "status", "error", "seed", "nfe", "seconds", "residual"),
-        *("a", "b", "host", "attempt"),
+        *("a", "b", "memory", "host", "attempt"),
     ]
     write(tmp_path, "s", row(0), row(1, "bad_image: x"), row(2), row(3))
     assert commit(Local(tmp_path), "s", 4)
@@ -368,12 +368,12 @@ def test_summary(tmp_path: Path) -> None:
         "complete": False,
         "records": {"ok": 3, "failed": 1},
         "metrics": {
-            "psnr": {"mean": 1.0, "n": 3},
-            "residual": {"mean": pytest.approx(0.1), "n": 3},
-            "ssim": {"mean": 0.5, "n": 2},
+            "psnr": {"mean": 1.0, "n": 3, "low": 0.0, "high": 2.0},
+            "residual": {"mean": pytest.approx(0.1), "n": 3, "low": 0.0, "high": pytest.approx(0.2)},
+            "ssim": {"mean": 0.5, "n": 2, "low": 0.5, "high": 0.5},
         },
     }
     write(tmp_path, "a", row(0, "x: y"))
     commit(Local(tmp_path), "a", 4)
     assert summarize(Local(tmp_path))["complete"]
-    assert summarize(Local(tmp_path))["metrics"]["psnr"] == {"mean": 6 / 5, "n": 5}
+    assert summarize(Local(tmp_path))["metrics"]["psnr"]["mean"] == pytest.approx(6 / 5)

@@ -11,7 +11,8 @@ from fcs.shards.place import store_at
 HELP = """\
 Merges the metrics of the committed shards into OUT/summary.json, makes the page OUT/report.html and prints the means.
 May be asked while a run goes on. With --to nothing is written into the runs, and one page has them side by side; the
-first is what the others are compared with.
+first is what the others are compared with. Where runs kept features (metrics.features) it makes FID and KID, and the
+energy score of runs that differ in their seed alone.
 """
 CODES = """\
 exit codes: 0 done, however far the runs are, 2 usage, 70 defect, 74 storage
@@ -34,6 +35,8 @@ def _report(given: list[str]) -> int:
     parser.add_argument(
         "--records", metavar="N", help="records with pictures on a page, 0 to 2000 (48, or fewer of many runs)"
     )
+    other = "a run whose records' pictures FID and KID compare with, not each run's own"
+    parser.add_argument("--reference", metavar="OUT", help=other)
     options = parser.read(given)
     if options is None:
         return 0
@@ -42,14 +45,20 @@ def _report(given: list[str]) -> int:
         raise UsageError.of("OUT", twice, "each run once")
     most = None if options.records is None else _count(options.records)
     # Below here torch is imported, which takes a second.
-    from fcs.report.write import PAGE, markdown, report, table
+    from fcs.distributions import energies
+    from fcs.report.write import PAGE, energy_table, markdown, named, notes, report, table
 
     outs = [store_at(out) for out in options.out]
-    to = None if options.to is None else store_at(options.to)
-    found = report(outs, to, most)
-    print("\n".join(markdown(outs) if options.markdown else table(found)))
-    if not options.markdown:
-        print("\n".join(f"page  {place.where(PAGE)}" for place in (outs if to is None else [to])))
+    to, reference = (None if one is None else store_at(one) for one in (options.to, options.reference))
+    energy = energies(dict(zip(named(outs), outs, strict=True)))
+    found = report(outs, to, reference, energy, most)
+    if options.markdown:
+        print("\n".join(markdown(outs)))
+    else:
+        pages = (f"page  {place.where(PAGE)}" for place in (outs if to is None else [to]))
+        print("\n".join([*table(found), *energy_table(energy), *pages]))
+    for note in notes(found):
+        print(f"fcs-report: {note}", file=sys.stderr)
     return 0
 
 

@@ -6,15 +6,16 @@ import math
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from fcs.metrics.seam import seam
 
-NAMES = ("psnr", "psnr_generated", "seam", "ssim")
+NAMES = ("psnr", "psnr_generated", "psnr_kept", "seam", "ssim", "ssim_generated", "ssim_kept")
+WINDOW = 11  # pixels of SSIM's Gaussian window, on each side
 
 
 def scores(pictures: Tensor, references: Tensor | None, masks: Tensor | None) -> list[dict[str, float | None]]:
-    """PSNR and SSIM over the whole picture, PSNR over its generated part, the seam around that.
+    """PSNR and SSIM over the whole picture, its generated and its kept part, and the seam between these.
 
     Args:
         pictures: uint8 ``(N, C, H, W)`` as written.
@@ -23,32 +24,45 @@ def scores(pictures: Tensor, references: Tensor | None, masks: Tensor | None) ->
 
     Returns:
         A dictionary a row, in dB for PSNR, in 8-bit steps for the seam; None where a score does not exist (no
-        reference, equal pictures, a picture below the 11 pixels of SSIM's window, nothing generated, no border).
+        reference, equal pictures, a picture below the 11 pixels of SSIM's window, a part that is empty, no border).
     """
     columns = {name: torch.full((len(pictures),), math.nan) for name in NAMES}
     if masks is not None:
         columns["seam"] = seam(pictures, masks)
     if references is not None:
         columns |= _against(pictures.float() / 255, references.float() / 255, masks)
-    return [{name: _finite(values[i].item()) for name, values in columns.items()} for i in range(len(pictures))]
+    return [{name: finite(values[i].item()) for name, values in columns.items()} for i in range(len(pictures))]
 
 
 def _against(made: Tensor, truth: Tensor, masks: Tensor | None) -> dict[str, Tensor]:
     """The scores that need a reference; pictures in [0, 1]."""
-    psnr = peak_signal_noise_ratio(made, truth, data_range=1.0, reduction="none", dim=(1, 2, 3)).reshape(-1)
-    generated = torch.ones_like(made[:, :1]) if masks is None else (masks > 0).float()
-    weight = generated.expand_as(made).flatten(1).sum(1)
-    error = ((made - truth).square() * generated).flatten(1).sum(1)
-    return {"psnr": psnr, "psnr_generated": -10 * torch.log10(error / weight), "ssim": _ssim(made, truth)}
+    everything = torch.ones_like(made[:, :1])
+    generated = everything if masks is None else (masks > 0).float()
+    parts = {"": everything, "_generated": generated}
+    parts |= {} if masks is None else {"_kept": 1 - generated}
+    error = (made - truth).square()
+    found = {f"psnr{part}": -10 * torch.log10(_mean(error, where)) for part, where in parts.items()}
+    if min(made.shape[-2:]) >= WINDOW:
+        local = _local_ssim(made, truth)
+        found |= {f"ssim{part}": _mean(local, where) for part, where in parts.items()}
+    return found
 
 
-def _ssim(made: Tensor, truth: Tensor) -> Tensor:
-    if min(made.shape[-2:]) < 11:
-        return torch.full((len(made),), math.nan)
-    values = structural_similarity_index_measure(made, truth, data_range=1.0, reduction="none")
-    assert isinstance(values, Tensor)
-    return values.reshape(-1)
+def _local_ssim(made: Tensor, truth: Tensor) -> Tensor:
+    """SSIM around each pixel, ``(N, C, H, W)``; windows over the border see the picture mirrored there."""
+    _, local = structural_similarity_index_measure(
+        made, truth, data_range=1.0, reduction="none", return_full_image=True
+    )
+    assert isinstance(local, Tensor)
+    return local
 
 
-def _finite(value: float) -> float | None:
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of each row of ``(N, C, H, W)`` over a part ``(N, 1, H, W)``; NaN where that is empty."""
+    weight = where.expand_as(values).flatten(1).sum(1)
+    return (values * where).flatten(1).sum(1) / weight
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where it is infinite or none."""
     return value if math.isfinite(value) else None

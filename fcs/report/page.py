@@ -17,23 +17,30 @@ from markupsafe import Markup
 from fcs.report import cards
 from fcs.report.charts import number
 from fcs.report.choose import choose, failed
-from fcs.report.facts import facts, plain, settings
+from fcs.report.facts import facts, settings
 from fcs.report.pace import pace, processes
 from fcs.report.pictures import Seen, look
 from fcs.report.read import Finished, Key
 from fcs.report.scoreboard import scoreboard
+from fcs.report.sets import distances, energies
 
 SHOWN = 48  # records with pictures
 PICTURES = 400  # of all runs together, unless told otherwise
 _SOURCE = files("fcs.report") / "html"
 
 
-def page(runs: Sequence[Finished], summaries: Sequence[Mapping[str, Any]], most: int | None = None) -> str:
+def page(
+    runs: Sequence[Finished],
+    summaries: Sequence[Mapping[str, Any]],
+    energy: Sequence[Mapping[str, Any]] = (),
+    most: int | None = None,
+) -> str:
     """The report of runs, beside the first one where there are several.
 
     Args:
         runs: what they have committed.
         summaries: of each.
+        energy: scores of those that differ in their seed alone, as ``summary.json`` has them.
         most: records with pictures; by default 48, or fewer of many runs.
 
     Raises:
@@ -58,6 +65,8 @@ def page(runs: Sequence[Finished], summaries: Sequence[Mapping[str, Any]], most:
             runs=heads,
             common=common,
             scores=scoreboard(runs),
+            distances=distances(summaries),
+            energies=energies(energy),
             cards=cards.cards(runs, chosen, shown),
             choices=cards.choices(runs, chosen),
             failures=cards.failures(runs, broken, shown),
@@ -85,33 +94,18 @@ class _Run:
     ok: int
     failed: int
     facts: list[tuple[str, str]]
-    distances: list[tuple[str, dict[str, str], list[str]]]
 
 
 def _run(run: Finished, summary: Mapping[str, Any], shown: Mapping[Key, Seen]) -> _Run:
     model = next((seen.model for seen in shown.values() if seen.model), "")
     counts = (run.good.num_rows, run.bad.num_rows)
-    return _Run(run.name, bool(summary.get("complete")), *counts, facts(run, model), _distances(summary))
+    return _Run(run.name, bool(summary.get("complete")), *counts, facts(run, model))
 
 
 def _heads(runs: list[_Run]) -> tuple[list[_Run], list[tuple[str, str]]]:
     """The heads without the facts that several runs have in common, and those."""
     shared = [fact for fact in runs[0].facts if len(runs) > 1 and all(fact in run.facts for run in runs)]
     return [replace(run, facts=[fact for fact in run.facts if fact not in shared]) for run in runs], shared
-
-
-def _distances(summary: Mapping[str, Any]) -> list[tuple[str, dict[str, str], list[str]]]:
-    """What is said of the whole data set: (features, value by name, notes)."""
-    found = []
-    for name, values in (summary.get("features") or {}).items():
-        numbers = {key: plain_number(value) for key, value in values.items() if key != "notes" and value is not None}
-        found.append((name, numbers, [str(note) for note in values.get("notes") or []]))
-    return found
-
-
-def plain_number(value: Any) -> str:
-    """Any value of a summary for people."""
-    return number(float(value)) if isinstance(value, (int, float)) else plain(value)
 
 
 def _environment() -> Environment:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from fcs.metrics.energy import bootstrap_interval
+from fcs.intervals import Column
 from fcs.report.charts import MINUS, change, number
 from fcs.report.read import Finished, Key
 
@@ -103,11 +102,8 @@ def badness(name: str, value: float) -> float:
 
 def mean(values: NDArray[np.float64]) -> Mean:
     """Mean and interval of at least one value, each record drawn by itself."""
-    if len(values) == 1:
-        value = float(values[0])
-        return Mean(value, value, value, 1)
-    found, low, high = bootstrap_interval(torch.from_numpy(values), torch.arange(len(values)))
-    return Mean(found, low, high, len(values))
+    column = Column.of(values.tolist())
+    return Mean(column.mean, *(column.interval() or (column.mean, column.mean)), column.n)
 
 
 def paired(run: Finished, first: Finished, name: str) -> dict[Key, float]:

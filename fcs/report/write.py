@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from fcs.distributions import Energy, distances
 from fcs.errors import UsageError
 from fcs.report.markdown import tables
 from fcs.report.page import page
@@ -24,13 +25,21 @@ PAGE = "report.html"
 Summary = Mapping[str, Any]
 
 
-def report(outs: Sequence[Store], to: Store | None = None, most: int | None = None) -> dict[str, Summary]:
+def report(
+    outs: Sequence[Store],
+    to: Store | None = None,
+    reference: Store | None = None,
+    energy: Sequence[Energy] = (),
+    most: int | None = None,
+) -> dict[str, Summary]:
     """Merge the metrics of runs, finished or not; write the summaries and ``report.html``.
 
     Args:
         outs: where they are.
-        to: place for one ``summary.json`` of all, ``{runs: {NAME: summary}}``, and one page of all, side by side;
-            nothing is written into the runs then. By default each run's own are written anew.
+        to: place for one ``summary.json`` of all, ``{runs: {NAME: summary}, energy: [...]}``, and one page of all,
+            side by side; nothing is written into the runs then. By default each run's own are written anew.
+        reference: a run whose records' pictures FID and KID compare with; each run's own by default.
+        energy: energy scores of the runs, for the place of all.
         most: records with pictures on a page; None for as many as it bears well.
 
     Returns:
@@ -46,13 +55,19 @@ def report(outs: Sequence[Store], to: Store | None = None, most: int | None = No
     if isinstance(to, Local) and to.root.exists() and not to.root.is_dir():
         raise UsageError.of("--to", to, "a folder; it is a file")
     runs = [read(out, name) for name, out in zip(names, outs, strict=True)]
-    found = {run.name: _write(run.out) if to is None else summarize(run.out) for run in runs}
+    sets = [distances(out, reference) for out in outs]
+    further = [{"features": one} if one else {} for one in sets]
+    found = {
+        name: _write(out, more) if to is None else {**summarize(out), **more}
+        for name, out, more in zip(names, outs, further, strict=True)
+    }
     if to is None:
         for run in runs:
-            run.out.replace(PAGE, page([run], [found[run.name]], most).encode())
+            run.out.replace(PAGE, page([run], [found[run.name]], most=most).encode())
     else:
-        to.replace(SUMMARY, to_json({"runs": found}))
-        to.replace(PAGE, page(runs, list(found.values()), most).encode())
+        facts = [one.facts() for one in energy]
+        to.replace(SUMMARY, to_json({"runs": found, "energy": facts}))
+        to.replace(PAGE, page(runs, list(found.values()), facts, most).encode())
     return found
 
 
@@ -87,6 +102,11 @@ def table(summaries: Mapping[str, Summary]) -> Iterator[str]:
         "failed": [str(summary["records"]["failed"]) for summary in summaries.values()],
         **{name: [_cell(summary["metrics"].get(name)) for summary in summaries.values()] for name in metrics},
     }
+    features = sorted({name for summary in summaries.values() for name in summary.get("features", {})})
+    for name in features:
+        for kind in ("fid", "kid"):
+            found = [summary.get("features", {}).get(name, {}) for summary in summaries.values()]
+            rows[f"{kind} {name}"] = [_distance(feature, kind) for feature in found]
     widths = [max(len(row[place]) for row in rows.values()) for place in range(len(summaries))]
     for name, row in rows.items():
         cells = (f"{cell:>{width}s}" for cell, width in zip(row, widths, strict=True))
@@ -98,9 +118,31 @@ def _cell(metric: Mapping[str, Any] | None) -> str:
     return "-" if metric is None or not metric["n"] else f"{metric['mean']:.4f} ({metric['n']})"
 
 
-def _write(out: Store) -> Summary:
+def _distance(feature: Mapping[str, Any], kind: str) -> str:
+    """A distance, and the error of KID."""
+    if feature.get(kind) is None:
+        return "-"
+    error = feature.get(f"{kind}_error")
+    return f"{feature[kind]:.4g}" + ("" if error is None else f" +- {error:.2g}")
+
+
+def energy_table(energy: Sequence[Energy]) -> Iterator[str]:
+    """A line for each group of runs and feature."""
+    for facts in (one.facts() for one in energy):
+        interval = f"{facts['mean']:.4f} ({facts['low']:.4f} to {facts['high']:.4f})"
+        yield f"energy {facts['feature']}: {interval}, {facts['n']} records, {', '.join(facts['runs'])}"
+
+
+def notes(summaries: Mapping[str, Summary]) -> Iterator[str]:
+    """What is to be known of the distances, a line each."""
+    for run, summary in summaries.items():
+        for name, feature in summary.get("features", {}).items():
+            yield from (f"{run}, {name}: {note}" for note in feature["notes"])
+
+
+def _write(out: Store, further: Mapping[str, Any]) -> Summary:
     while True:
-        summary = write_summary(out)
+        summary = write_summary(out, further)
         # A run that ended meanwhile has written that it is complete; ours, from before, must not stand over it.
         if summary["complete"] or not _is_complete(out):
             return summary

@@ -33,7 +33,7 @@ _HEAD = [
     ("seconds", pa.float64()),
     ("residual", pa.float64()),
 ]
-_TAIL = [("host", pa.string()), ("attempt", pa.int32())]
+_TAIL = [("memory", pa.int64()), ("host", pa.string()), ("attempt", pa.int32())]
 FIXED = frozenset(name for name, _ in _HEAD + _TAIL)
 _MEMBERS = pa.list_(pa.struct([("name", pa.string()), ("data", pa.binary())]))
 
@@ -46,10 +46,11 @@ class Row:
         index: its place in the shard.
         key: its name; None for a shard's torn end.
         error: ``code: detail``, or None where the record is ok.
-        seed, nfe, seconds, residual: as in the contract; None where they do not exist.
+        seed, nfe, seconds, residual: as in docs/rows.md; None where they do not exist.
         scores: value per score name; what is missing, None or not finite is null in the file.
         members: (name, bytes) for the output tar, in this order; names begin with ``KEY.``.
         features: vector per feature name, stored as fp16.
+        memory: bytes; None where it was not measured.
     """
 
     index: int
@@ -62,6 +63,12 @@ class Row:
     scores: dict[str, float | None] = field(default_factory=dict)
     members: tuple[tuple[str, bytes], ...] = ()
     features: dict[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    memory: int | None = None
+
+    @property
+    def means(self) -> dict[str, float | None]:
+        """What means are taken of: residual and scores."""
+        return {"residual": self.residual, **self.scores}
 
 
 def rows_schema(scores: Iterable[str] = (), features: Iterable[str] = (), members: bool = False) -> pa.Schema:
@@ -94,6 +101,7 @@ def table(
         "nfe": [row.nfe for row in rows],
         "seconds": [_finite(row.seconds) for row in rows],
         "residual": [_finite(row.residual) for row in rows],
+        "memory": [row.memory for row in rows],
         "host": [host] * len(rows),
         "attempt": [attempt] * len(rows),
         "members": [[{"name": name, "data": data} for name, data in row.members] for row in rows],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fcs.errors import StorageError
+from fcs.intervals import Column, total
 from fcs.shards import parts
 from fcs.shards.committed import covers, records
 from fcs.shards.files import to_json
@@ -20,10 +21,10 @@ from fcs.shards.store import Store, each
 
 
 def summarize(out: Store) -> dict[str, Any]:
-    """``{complete, records: {ok, failed}, metrics: {NAME: {mean, n}}}`` over the committed shards.
+    """``{complete, records: {ok, failed}, metrics: {NAME: {mean, n, low, high}}}`` over the committed shards.
 
     Metrics are the residual and all scores; a mean is over the ok records that have a value, in float64,
-    and None where none has.
+    and None where none has. Low and high are its 95 % interval over records, None below two.
 
     Raises:
         UsageError: OUT has no pinned run.
@@ -33,22 +34,15 @@ def summarize(out: Store) -> dict[str, Any]:
     stems = [shard["stem"] for shard in run["shards"]]
     found = records(out, stems)
     counts = {name: sum(record["counts"][name] for record in found.values()) for name in ("ok", "failed")}
-    sums: dict[str, float] = defaultdict(float)
-    numbers: dict[str, int] = defaultdict(int)
-    for shard in each(lambda stem: _sums(out, stem), list(found)):
-        for name, (total, number) in shard.items():
-            sums[name] += total
-            numbers[name] += number
-    metrics = {
-        name: {"mean": sums[name] / numbers[name] if numbers[name] else None, "n": numbers[name]}
-        for name in sorted(sums)
-    }
+    shards = each(lambda stem: _columns(out, stem), list(found))
+    names = sorted({name for shard in shards for name in shard})
+    metrics = {name: total([shard[name] for shard in shards if name in shard]).facts() for name in names}
     return {"complete": covers(found, stems, run.get("limit")), "records": counts, "metrics": metrics}
 
 
-def write_summary(out: Store) -> dict[str, Any]:
-    """Write ``summary.json`` and return what it says. Raises as ``summarize``."""
-    summary = summarize(out)
+def write_summary(out: Store, further: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write ``summary.json``, with further entries, and return what it says. Raises as ``summarize``."""
+    summary = {**summarize(out), **(further or {})}
     out.replace(SUMMARY, to_json(summary))
     return summary
 
@@ -72,9 +66,9 @@ def _read(out: Store, stem: str, columns: list[str] | None = None) -> pa.Table:
         raise StorageError(f"{out.where(metrics_file(stem))}: missing or damaged, though it was committed") from error
 
 
-def _sums(out: Store, stem: str) -> dict[str, tuple[float, int]]:
-    """Sum and number of values per metric of one shard."""
+def _columns(out: Store, stem: str) -> dict[str, Column]:
+    """What means need of each metric of one shard."""
     rows = _read(out, stem)
     rows = rows.filter(pc.equal(rows["status"], "ok"))
     names = [name for name in rows.column_names if name not in parts.FIXED or name == "residual"]
-    return {name: (pc.sum(rows[name]).as_py() or 0.0, pc.count(rows[name]).as_py()) for name in names}
+    return {name: Column.of(rows[name].drop_null().to_pylist()) for name in names}

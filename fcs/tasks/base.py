@@ -71,6 +71,10 @@ class Task(ABC):
         """uint8 ``(N, C, H, W)`` pictures to score against, or None where there is no truth."""
         return batch.images
 
+    def styles(self, batch: Batch) -> list[Tensor]:
+        """Pictures in [-1, 1], ``(N, C, H, W)`` or ``(1, C, H, W)`` each, whose style the results are to have."""
+        return []
+
 
 def finite_rows(x: Tensor) -> tuple[bool, ...]:
     """Whether each row of ``(N, *)`` is free of NaN and infinity."""

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from fcs.clip import ImageTower
+from fcs.clip import ImageTower, gram
 from fcs.constraint import Constraint, Sum
 from fcs.errors import UsageError
 from fcs.models.base import Model
@@ -20,15 +19,6 @@ from fcs.models.loading import EMBEDDED
 from fcs.pictures import to_float
 from fcs.records import Batch
 from fcs.tasks.base import Task
-
-
-def gram(tokens: Tensor, weights: Tensor | None = None) -> Tensor:
-    """``F^T F`` of patch tokens ``(N, P, D)``, ``(N, D, D)``; ``weights`` ``(N, P)`` count some patches less.
-
-    Not divided by the number of patches, as published: the norm of the step does not depend on it.
-    """
-    weighted = tokens if weights is None else tokens * weights.unsqueeze(2)
-    return weighted.transpose(1, 2) @ tokens
 
 
 class SameGram(Constraint):
@@ -147,9 +137,11 @@ class Style(Task):
         """How much of each patch a mask lets take the style, ``(N, P)``; None where no record has a mask."""
         if not any(record is not None and record.mask is not None for record in batch.records):
             return None
-        side = tower.size // tower.patch
-        masks = batch.masks.float() / 255
-        return F.interpolate(masks, size=(side, side), mode="area").flatten(1)
+        return tower.share(batch.masks.float() / 255)
+
+    def styles(self, batch: Batch) -> list[Tensor]:
+        """The config's pictures, or the records' own."""
+        return self._pictures or [to_float(batch.images)]
 
     def reference(self, batch: Batch) -> Tensor | None:
         """There is no truth to score against."""

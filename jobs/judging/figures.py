@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fcs.clip import ImageTower
-from fcs.metrics.energy import bootstrap_interval, diversity, energy_scores
+from fcs.intervals import bootstrap_interval
+from fcs.metrics.energy import diversity, energy_scores
 from fcs.metrics.features import WEIGHTS, DigitsClassifier, RandomFeatures
 from fcs.metrics.pictures import scores
 from fcs.metrics.seam import seam

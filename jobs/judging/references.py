@@ -13,8 +13,8 @@ from emoji.dataset import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fcs.metrics.distances import Moments, fid, kid
 from fcs.pictures import to_float, to_uint8
-from judging.distances import fid, kid
 from judging.figures import extractors
 from judging.tasks import DATA, Setup
 from judging.truth import Truth
@@ -38,7 +38,7 @@ def distances(pictures: Tensor, setup: Setup, truth: Truth) -> tuple[dict[str, f
         return missing, "no features or no training data for KID and FID"
     made = own_features(pictures)
     value, error = kid(made, reference)
-    distance, dimensions = fid(made, reference)
+    distance, dimensions = fid(Moments.of(made), Moments.of(reference))
     return {"kid": value, "kid_error": error, "fid": distance}, f"FID in {dimensions} dimensions"
 
 
