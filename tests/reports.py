@@ -120,7 +120,9 @@ def write_run(
         found = files(index % kinds, side)[2]
         members = [(f"{key}.png", found), (f"{key}.json", b'{"fcs": {"model": "some-model"}, "input": {}}')]
         members += [(f"{key}.input.{name}", b) for name, b in inputs(index % kinds, key, side)] if copies else []
-        return Row(index, key, None, index, 20, 0.25, 0.01 * index, scores(index), tuple(members))
+        return Row(
+            index, key, None, index, 20, 0.25, 0.01 * index, scores(index), tuple(members), course=(0.5, 0.01 * index)
+        )
 
     try:
         for item in book.work(wait=False):

@@ -38,10 +38,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class Path:
-    """A line in the colour of a run."""
+    """A line in the colour of a run, or an area."""
 
     d: str
     run: int
+    area: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,27 @@ def histogram(
     return Chart(label, axis, "% of records" if several else "records", x.ticks(5), y.ticks(3), bars, paths, zero, band)
 
 
-def lines(curves: Mapping[int, tuple[Values, Values]], label: str, axes: tuple[str, str]) -> Chart | None:
-    """Curves ``(x, y)`` over one field from y = 0, by the number of their colour. None where there is no point."""
+def lines(
+    curves: Mapping[int, tuple[Values, Values]],
+    label: str,
+    axes: tuple[str, str],
+    bands: Mapping[int, tuple[Values, Values, Values]] | None = None,
+) -> Chart | None:
+    """Curves ``(x, y)`` over one field from y = 0, by the run's number, and bands ``(x, low, high)`` behind them.
+
+    None where there is no point.
+    """
+    areas = bands or {}
     points = [curve for curve in curves.values() if len(curve[0])]
     if not points:
         return None
     x = across(float(min(c[0].min() for c in points)), float(max(c[0].max() for c in points)))
-    y = up(float(max(c[1].max() for c in points)) or 1.0)
-    paths = [Path(_line(*curve, x, y), number) for number, curve in curves.items() if len(curve[0])]
+    y = up(float(max(ys.max() for ys in [c[1] for c in points] + [band[2] for band in areas.values()])) or 1.0)
+    paths = [
+        Path(_line(np.r_[xs, xs[::-1]], np.r_[low, high[::-1]], x, y) + "Z", number, area=True)
+        for number, (xs, low, high) in areas.items()
+    ]
+    paths += [Path(_line(*curve, x, y), number) for number, curve in curves.items() if len(curve[0])]
     return Chart(label, *axes, x.ticks(5), y.ticks(3), paths=tuple(paths))
 
 

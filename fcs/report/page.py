@@ -17,6 +17,7 @@ from markupsafe import Markup
 from fcs.report import cards
 from fcs.report.charts import number
 from fcs.report.choose import choose, failed
+from fcs.report.course import course
 from fcs.report.facts import facts, settings
 from fcs.report.pace import pace, processes
 from fcs.report.pictures import Seen, look
@@ -70,6 +71,7 @@ def page(
             cards=cards.cards(runs, chosen, shown),
             choices=cards.choices(runs, chosen),
             failures=cards.failures(runs, broken, shown),
+            course=course(runs),
             pace=pace(runs),
             processes=[processes(run) for run in runs],
             settings=settings(runs),
