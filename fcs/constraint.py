@@ -12,7 +12,13 @@ from fcs.rows import column, rms, safe_divide
 
 
 class Constraint(ABC):
-    """A condition on x_0. Only ``loss`` is compulsory."""
+    """A condition on x_0. Only ``loss`` is compulsory.
+
+    Attributes:
+        light: whether its residual is a few sums, without a network, so that it can be looked at on the way.
+    """
+
+    light: bool = False
 
     @abstractmethod
     def loss(self, x0: Tensor) -> Tensor:
@@ -83,6 +89,8 @@ class Known(Observed):
         target: y ``(N, *)``.
         known: m in [0, 1], ``(N, 1, ...)`` or like the target: 1 = known, 0 = free, between = softly known.
     """
+
+    light = True
 
     def __init__(self, target: Tensor, known: Tensor) -> None:
         self.target = target

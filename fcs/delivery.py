@@ -115,6 +115,7 @@ class Outcome:
             seconds=result.seconds,
             residual=result.residuals[slot],
             memory=result.memory,
+            course=result.courses[slot] if result.courses else (),
             scores=scores,
             members=tuple(members),
         )

@@ -102,6 +102,7 @@ class Result:
         further: uint8 ``(B, C, H, W)`` pictures besides the images, on the CPU, each written as ``KEY.NAME.png``.
         scores: a dictionary a slot of what only the task can score (its ``scored``); empty where it scores nothing.
         errors: ``code: detail`` by slot, of records that the task found wrong.
+        courses: the residuals at the levels, noisiest first, slot by slot; empty where they were not looked at.
         memory: most bytes that were held while the batch was sampled; None where that was not measured.
     """
 
@@ -113,6 +114,7 @@ class Result:
     further: dict[str, Tensor] = field(default_factory=dict)
     scores: tuple[dict[str, float | None], ...] = ()
     errors: dict[int, str] = field(default_factory=dict)
+    courses: tuple[tuple[float, ...], ...] = ()
     memory: int | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from fcs.constraint import Constraint
@@ -13,6 +14,36 @@ from fcs.models.base import Model
 from fcs.rows import RowNoise
 from fcs.samplers.base import Denoise, Sampler
 from fcs.samplers.prior import Prior
+
+
+class Course:
+    """How a constraint's residual goes down the levels: at each, of the last x_0 that the denoiser gave there.
+
+    Nothing waits for the device before ``rows``.
+    """
+
+    def __init__(self, constraint: Constraint) -> None:
+        self.constraint = constraint
+        self._residuals: dict[Level, Tensor] = {}
+        self._last: tuple[Level, Tensor] | None = None
+
+    def __call__(self, x0: Tensor, level: Level) -> None:
+        """``x0`` ``(N, *)`` is what the denoiser gave at ``level``."""
+        if self._last is not None and self._last[0] != level:
+            self._settle()
+        self._last = level, x0.detach()
+
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """Residuals of each row, in the order in which the levels were reached first; empty where none was."""
+        self._settle()
+        return tuple(map(tuple, torch.stack([*self._residuals.values()], 1).tolist())) if self._residuals else ()
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        if self._last is not None:
+            level, x0 = self._last
+            self._residuals[level] = self.constraint.residual(x0)
+            self._last = None
 
 
 class Walk:

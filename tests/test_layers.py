@@ -15,8 +15,8 @@ LAYERS = [
     "samplers models clip",
     "walk",
     "tasks metrics shards",
-    "solve fitting predictor loader delivery previews progress signals",
-    "run settings schema imports checks config limits plan predict launch api pack status distributions report",
+    "solve fitting predictor loader delivery previews progress signals distributions",
+    "run settings schema imports checks config limits plan predict launch api pack status report",
     "cli",
 ]
 LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts.split()}

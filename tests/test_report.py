@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fcs import report as report_module
 from fcs.cli.report import main
-from fcs.report import named, report, table
+from fcs.report import write as report_module
+from fcs.report.write import named, report, table
 from fcs.shards.local import Local
 from fcs.shards.summary import summarize
 
@@ -41,15 +41,16 @@ def test_runs_side_by_side(runs: list[Path], tmp_path: Path, capsys: pytest.Capt
     before = [{path: path.stat().st_mtime_ns for path in out.rglob("*")} for out in runs]
     assert main([*map(str, runs), "--to", str(tmp_path / "both")]) == 0
     assert [{path: path.stat().st_mtime_ns for path in out.rglob("*")} for out in runs] == before
-    assert [path.name for path in (tmp_path / "both").iterdir()] == ["summary.json"]
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"summary.json", "report.html"}
     summaries = json.loads((tmp_path / "both" / "summary.json").read_text())["runs"]
     assert summaries == {"done": summarize(Local(runs[0])), "part": summarize(Local(runs[1]))}
-    head, complete, ok, *_, last = capsys.readouterr().out.splitlines()
+    head, complete, ok, *_, last, page = capsys.readouterr().out.splitlines()
     assert head.split() == ["done", "part"]
     assert complete.split() == ["complete", "yes", "no"]
     assert ok.split() == ["ok", "24", "0"]
     assert last.split()[0] == "ssim_kept"
     assert last.split()[-1] == "-"
+    assert page.split() == ["page", str(tmp_path / "both" / "report.html")]
 
 
 def test_an_unfinished_run_is_written_as_such(runs: list[Path]) -> None:
@@ -72,7 +73,9 @@ def test_a_run_that_ends_meanwhile(runs: list[Path], monkeypatch: pytest.MonkeyP
 def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert named([Local(Path("a/x")), Local(Path("b/y/")), Local(Path("."))]) == ["x", "y", tmp_path.name]
-    assert named([Local(Path("a/x")), Local(Path("b/x"))]) == ["a/x", "b/x"]
+    assert named([Local(Path("a/x")), Local(Path("b/x"))]) == ["a", "b"]
+    assert named([Local(Path("t/ding-20/seed-0")), Local(Path("t/dps/80/seed-0"))]) == ["ding-20", "dps/80"]
+    assert named([Local(Path("x")), Local(Path("x/x"))]) == ["x", "x/x"]
 
 
 def test_metrics_that_one_run_lacks() -> None:
@@ -95,6 +98,9 @@ def test_mistakes(
         ("done", "done"): "OUT=done",
         ("done", "--ta", "x"): "did you mean --to?",
         ("done", "--to", "file"): "--to=file",
+        ("done", "--records", "many"): "--records=many",
+        ("done", "--records", "-1"): "--records=-1",
+        ("done", "--records", "9999"): "a whole number from 0 to 2000",
     }.items():
         assert main(list(arguments)) == 2
         said = capsys.readouterr()

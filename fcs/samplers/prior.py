@@ -17,6 +17,10 @@ def _nothing() -> None:
     """Watch over nothing."""
 
 
+def _unseen(x0: Tensor, level: Level) -> None:
+    """Look at nothing."""
+
+
 @dataclass
 class Prior:
     """A model as one batch sees it; it is the batch's denoiser, and shows what most samplers need not know.
@@ -26,17 +30,21 @@ class Prior:
         encode: pictures in [-1, 1] to the model's space.
         decode: the model's space to pictures.
         watch: called before each denoiser call; may raise to cut the batch short.
+        seen: shown what each call gave, and at which level.
     """
 
     guided: Guided
     encode: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
     watch: Callable[[], None] = _nothing
+    seen: Callable[[Tensor, Level], None] = _unseen
 
     def __call__(self, x: Tensor, level: Level) -> Tensor:
         """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``."""
         self.watch()
-        return self.guided(x, level)
+        x0 = self.guided(x, level)
+        self.seen(x0, level)
+        return x0
 
     def reencode(self, x0: Tensor) -> Tensor:
         """x_0 ``(N, *)`` on its way to a picture and back: nearer to what the codec can say."""

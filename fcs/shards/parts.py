@@ -33,7 +33,7 @@ _HEAD = [
     ("seconds", pa.float64()),
     ("residual", pa.float64()),
 ]
-_TAIL = [("memory", pa.int64()), ("host", pa.string()), ("attempt", pa.int32())]
+_TAIL = [("course", pa.list_(pa.float32())), ("memory", pa.int64()), ("host", pa.string()), ("attempt", pa.int32())]
 FIXED = frozenset(name for name, _ in _HEAD + _TAIL)
 _MEMBERS = pa.list_(pa.struct([("name", pa.string()), ("data", pa.binary())]))
 
@@ -51,6 +51,7 @@ class Row:
         members: (name, bytes) for the output tar, in this order; names begin with ``KEY.``.
         features: vector per feature name, stored as fp16.
         memory: bytes; None where it was not measured.
+        course: the residual at each level, noisiest first; empty where it was not looked at, null in the file then.
     """
 
     index: int
@@ -64,6 +65,7 @@ class Row:
     members: tuple[tuple[str, bytes], ...] = ()
     features: dict[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
     memory: int | None = None
+    course: tuple[float, ...] = ()
 
     @property
     def means(self) -> dict[str, float | None]:
@@ -101,6 +103,7 @@ def table(
         "nfe": [row.nfe for row in rows],
         "seconds": [_finite(row.seconds) for row in rows],
         "residual": [_finite(row.residual) for row in rows],
+        "course": [[_finite(value) for value in row.course] or None for row in rows],
         "memory": [row.memory for row in rows],
         "host": [host] * len(rows),
         "attempt": [attempt] * len(rows),

@@ -13,6 +13,8 @@ from fcs.shards.layout import WORKERS, worker_file
 from fcs.shards.parts import Row
 from fcs.shards.store import Store, each
 
+MOMENTS = 120  # at which a process says how far it was
+
 
 def failures(out: Store) -> int:
     """Failed records that all processes of the run, earlier ones too, say they have written."""
@@ -32,6 +34,8 @@ class Worker:
         self.started = time.time()
         self.done = self.failed = self.batch = 0
         self.means: dict[str, Column] = {}
+        self.history: list[tuple[float, int]] = []  # seconds since the start, records until then
+        self._batches, self._stride = 0, 1
 
     def count(self, rows: Sequence[Row]) -> None:
         """Add a batch and write the file. Raises StorageError where OUT cannot be written."""
@@ -44,6 +48,7 @@ class Worker:
             more = Column.of([value for value in values if value is not None and math.isfinite(value)])
             self.means[name] = self.means.get(name, Column()) + more
         now = time.time()
+        self._remember(now - self.started)
         state = {
             "id": self.name,
             "host": self.me["host"],
@@ -58,5 +63,14 @@ class Worker:
             "started": self.started,
             "updated": now,
             "scores": {name: {"mean": one.mean, "n": one.n} for name, one in self.means.items() if one.n},
+            "history": self.history,
         }
         self.out.replace(self.path, to_json(state))
+
+    def _remember(self, seconds: float) -> None:
+        """Note how far it is; each second moment is forgotten whenever there are too many, all the way back."""
+        self._batches += 1
+        if self._batches % self._stride == 0:
+            self.history.append((round(seconds, 3), self.done + self.failed))
+        if len(self.history) == MOMENTS:
+            self.history, self._stride = self.history[1::2], 2 * self._stride

@@ -12,7 +12,7 @@ from fcs.models.base import Model
 from fcs.pictures import to_float, to_uint8
 from fcs.records import Batch, Result
 from fcs.samplers.base import Sampler
-from fcs.walk import Walk
+from fcs.walk import Course, Walk
 
 
 class Task(ABC):
@@ -47,11 +47,14 @@ class Task(ABC):
         """Sample a batch: once, under its constraint. A task that samples more often says so here."""
         denoise = walk.denoiser(batch.prompts, self.shown(batch, walk.model))
         constraint = self.constraint(batch, walk.model)
+        course = Course(constraint)
+        if constraint.light:
+            denoise.seen = course
         x0 = walk.sample(denoise, constraint)
         residuals = constraint.residual(x0).cpu()
         pictures = self.pictures(x0, batch, walk.model).cpu()
         calls = (walk.calls,) * len(batch.records)
-        return Result(pictures, tuple(residuals.tolist()), calls, finite_rows(x0))
+        return Result(pictures, tuple(residuals.tolist()), calls, finite_rows(x0), courses=course.rows())
 
     def shown(self, batch: Batch, model: Model) -> Tensor | None:
         """What a network that was tuned for inpainting sees of the batch, where the masks say what is given."""

@@ -1,14 +1,18 @@
-"""What runs gave: the means over their committed shards, one run beside another."""
+"""What runs gave, written beside their results: summaries of the committed shards, and the page."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from fcs.distributions import Energy, distances
 from fcs.errors import UsageError
+from fcs.report.markdown import tables
+from fcs.report.page import page
+from fcs.report.read import read
 from fcs.shards.committed import is_complete
 from fcs.shards.files import to_json
 from fcs.shards.layout import SUMMARY
@@ -17,23 +21,29 @@ from fcs.shards.run import read_run
 from fcs.shards.store import Store
 from fcs.shards.summary import summarize, write_summary
 
+PAGE = "report.html"
 Summary = Mapping[str, Any]
 
 
 def report(
-    outs: Sequence[Store], to: Store | None = None, reference: Store | None = None, energy: Sequence[Energy] = ()
+    outs: Sequence[Store],
+    to: Store | None = None,
+    reference: Store | None = None,
+    energy: Sequence[Energy] = (),
+    most: int | None = None,
 ) -> dict[str, Summary]:
-    """Merge the metrics of runs, finished or not, and write the summaries.
+    """Merge the metrics of runs, finished or not; write the summaries and ``report.html``.
 
     Args:
         outs: where they are.
-        to: place for one ``summary.json`` of all, ``{runs: {NAME: summary}, energy: [...]}``, and nothing is written
-            into the runs; by default each run's own ``summary.json`` is written anew.
+        to: place for one ``summary.json`` of all, ``{runs: {NAME: summary}, energy: [...]}``, and one page of all,
+            side by side; nothing is written into the runs then. By default each run's own are written anew.
         reference: a run whose records' pictures FID and KID compare with; each run's own by default.
         energy: energy scores of the runs, for the place of all.
+        most: records with pictures on a page; None for as many as it bears well.
 
     Returns:
-        The summary of each run by name: the folder's, or where two have one name, its path.
+        The summary of each run by name: the folder's, or where two have one name, what differs in their paths.
 
     Raises:
         UsageError: a folder has no pinned run.
@@ -44,21 +54,42 @@ def report(
         read_run(out)  # all are looked at before anything is written
     if isinstance(to, Local) and to.root.exists() and not to.root.is_dir():
         raise UsageError.of("--to", to, "a folder; it is a file")
+    runs = [read(out, name) for name, out in zip(names, outs, strict=True)]
     sets = [distances(out, reference) for out in outs]
     further = [{"features": one} if one else {} for one in sets]
     found = {
         name: _write(out, more) if to is None else {**summarize(out), **more}
         for name, out, more in zip(names, outs, further, strict=True)
     }
-    if to is not None:
-        to.replace(SUMMARY, to_json({"runs": found, "energy": [one.facts() for one in energy]}))
+    if to is None:
+        for run in runs:
+            run.out.replace(PAGE, page([run], [found[run.name]], most=most).encode())
+    else:
+        facts = [one.facts() for one in energy]
+        to.replace(SUMMARY, to_json({"runs": found, "energy": facts}))
+        to.replace(PAGE, page(runs, list(found.values()), facts, most).encode())
     return found
 
 
 def named(outs: Sequence[Store]) -> list[str]:
-    """A name for each folder: its own, or its path where several have that name."""
-    short = [Path(os.path.abspath(out.root) if isinstance(out, Local) else str(out)).name for out in outs]
-    return [name if short.count(name) == 1 else str(out) for name, out in zip(short, outs, strict=True)]
+    """A name for each folder: its own, or where several have one name, the part in which their paths differ."""
+    paths = [Path(os.path.abspath(out.root) if isinstance(out, Local) else str(out)).parts for out in outs]
+    last = [path[-1] for path in paths]
+    if len(set(last)) == len(last):
+        return last
+    head, tail = _shared(paths), _shared([path[::-1] for path in paths])
+    inner = ["/".join(path[head : len(path) - tail]) for path in paths]
+    return inner if len(set(inner)) == len(inner) and all(inner) else [str(out) for out in outs]
+
+
+def _shared(paths: Sequence[Sequence[str]]) -> int:
+    """With how many equal parts all of these begin."""
+    return sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False)))
+
+
+def markdown(outs: Sequence[Store]) -> Iterator[str]:
+    """Lines of the runs' tables in Markdown. Raises as ``report``."""
+    return tables([read(out, name) for name, out in zip(named(outs), outs, strict=True)])
 
 
 def table(summaries: Mapping[str, Summary]) -> Iterator[str]:
