@@ -24,8 +24,11 @@ from fcs.run import Run
 from fcs.schema import CLASSES, INNER, class_path, keys
 
 PACKAGE = Path(__file__).parent
-# A wheel holds the configs inside the package; in a checkout they lie beside it.
-CONFIGS = next((p for p in (PACKAGE / "configs", PACKAGE.parent / "configs") if p.is_dir()), PACKAGE / "configs")
+# A wheel holds the configs and the sbatch scripts inside the package; in a checkout they lie beside it.
+CONFIGS, SCRIPTS = (
+    next((p for p in (PACKAGE / name, PACKAGE.parent / name) if p.is_dir()), PACKAGE / name)
+    for name in ("configs", "slurm")
+)
 
 
 def load(names: list[str], overrides: list[str], packages: Sequence[str] = ()) -> tuple[Run, dict[str, Any]]:

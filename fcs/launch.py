@@ -11,34 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from types import FrameType
 
 from fcs.signals import SIGNALS
 
 EXIT_INTERRUPTED = 75
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which of the run's processes this one is.
-
-    Attributes:
-        rank: 0 to world - 1.
-        world: how many there are.
-        started: whether a parent of ours started it.
-    """
-
-    rank: int = 0
-    world: int = 1
-    started: bool = False
-
-    @classmethod
-    def here(cls) -> Place:
-        """From the environment that ``launch`` sets; alone where it is not set."""
-        if "FCS_RANK" not in os.environ:
-            return cls()
-        return cls(int(os.environ["FCS_RANK"]), int(os.environ["FCS_WORLD"]), True)
 
 
 def launch(arguments: list[str], count: int) -> int:

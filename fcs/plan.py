@@ -17,6 +17,7 @@ from fcs.limits import warn
 from fcs.metrics import weights
 from fcs.metrics.judge import Judge
 from fcs.models import Found, Model, find, load
+from fcs.ranks import Place, check
 from fcs.run import Run
 from fcs.shards.committed import is_complete
 from fcs.shards.decode import Format
@@ -172,16 +173,20 @@ def record_format(run: Run, model: Model) -> Format:
     return Format(channels, height, width, data.resize, run.task.needs_mask, run.copy_inputs, data.captions)
 
 
-def devices(run: Run) -> int:
-    """How many processes this machine gets.
+def devices(run: Run, place: Place) -> int:
+    """How many processes this one has to start: one a device, or none but itself where SLURM started them.
 
     Raises:
-        UsageError: more are asked for than the machine has GPUs, or cores where it has none.
+        UsageError: more are asked for than the machine has GPUs, or cores where it has none; or SLURM was asked for
+            something else.
     """
-    gpus = torch.cuda.device_count()
-    if run.trainer.devices == "auto":
+    gpus, asked = torch.cuda.device_count(), run.trainer.devices
+    check(place, asked, gpus)
+    if place.peers > 1:
+        return 1
+    if asked == "auto":
         return max(gpus, 1)
     most, what = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "cores")
-    if run.trainer.devices > most:
-        raise UsageError.of("trainer.devices", run.trainer.devices, f"at most the {most} {what} of this machine")
-    return int(run.trainer.devices)
+    if asked > most:
+        raise UsageError.of("trainer.devices", asked, f"at most the {most} {what} of this machine")
+    return int(asked)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import sys
 import time
 import warnings
@@ -12,26 +10,25 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from fcs.delivery import Delivery, Outcome
-from fcs.launch import Place, follow_parent, launch
+from fcs.launch import follow_parent, launch
 from fcs.loader import ReadAhead, Readers
+from fcs.machine import device, trainer
 from fcs.metrics import pictures as metrics
 from fcs.metrics.judge import Judge
 from fcs.plan import Plan, devices, judge_for, plan, record_format, solver_for
 from fcs.predictor import Predictor
 from fcs.progress import Log, Progress
+from fcs.ranks import Place
 from fcs.records import Batch, collate
 from fcs.run import Run
 from fcs.shards.finished import end
 from fcs.shards.layout import METRICS, PREVIEWS, RUN, SHARDS
 from fcs.shards.ledger import Ledger
 from fcs.shards.parts import Row
-from fcs.shards.progress import look_over
-from fcs.shards.reopen import retry_failed
+from fcs.shards.reopen import launched, retry_failed
 from fcs.shards.run import pin
 from fcs.shards.sources import Source, counts, local_path
 from fcs.shards.summary import failures, summarize
@@ -40,9 +37,9 @@ from fcs.solve import Solver
 
 SOME_FAILED = 3
 COUNTED = 64  # no more shards than this are opened beforehand, only to show a total
-POLL = 1.0  # seconds between two looks at what other processes have in hand
+POLL, LONGEST = 1.0, 30.0  # seconds between two looks at what other processes have in hand
+POLLS = 16  # looks a second of all processes together, as far as LONGEST allows
 LISTED = 20  # failed records that are named at the end
-CPU = torch.device("cpu")
 PACKAGES = ("fcs", "torch", "lightning", "diffusers", "transformers", "pillow")
 
 
@@ -64,7 +61,7 @@ def dry_run(run: Run, settings: dict[str, Any]) -> int:
         "calls": f"{calls} of the denoiser a record" + ("" if total is None else f", {calls * total} in all"),
         "metrics": ", ".join([*metrics.NAMES, *run.task.scored, *run.metrics.scores]),
         "features": ", ".join(run.metrics.features) or "none",
-        "processes": f"{devices(run)}, batches of {run.data.batch_size}",
+        "processes": f"{devices(run, Place.here())}, batches of {run.data.batch_size}",
         "out": f"{run.out}" + (" (continues)" if checked.out.exists(RUN) else ""),
     }
     for name, value in lines.items():
@@ -101,16 +98,16 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         arguments: of the command line, for further processes.
     """
     place = Place.here()
+    count = devices(run, place)
     checked = plan(run, settings)
     if run.data.retry_failed and not place.started and checked.out.exists(RUN):
-        retry_failed(checked.out)
-    count = devices(run)
+        retry_failed(checked.out, launched(checked.out))
     if count > 1 and not place.started and not checked.complete:
         judge_for(checked, solver_for(checked).model)
         stop.check()
         pin(checked.out, checked.pinned)
         code = launch(arguments, count)
-        return max(code, report(checked)) if code in (0, SOME_FAILED) else code
+        return max(code, report(checked, quiet=not place.speaks)) if code in (0, SOME_FAILED) else code
     if checked.complete:
         end(checked.out)
     else:
@@ -121,7 +118,7 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         stop.check()
         pin(checked.out, checked.pinned)
         work(checked, solver, judge, stop, place)
-    return report(checked, quiet=place.started)
+    return report(checked, quiet=not place.speaks)
 
 
 def _ledger(checked: Plan, solver: Solver, judge: Judge | None, readers: Readers, place: Place) -> Ledger:
@@ -154,7 +151,7 @@ def work(checked: Plan, solver: Solver, judge: Judge | None, stop: Stop, place: 
     # Each worker may be in a shard of its own, and the ledger opens the next.
     readers = Readers(checked.sources, record_format(run, solver.model), run.data.workers + 8)
     ledger = _ledger(checked, solver, judge, readers, place)
-    look_over(checked.out, checked.sources)  # what it takes back must not look complete below
+    ledger.look()  # what it takes back must not look complete below
     totals = ledger.totals()
     if totals.total is None and len(checked.sources) <= COUNTED and all(map(_in_place, checked.sources)):
         ledger.prepare()
@@ -168,7 +165,7 @@ def work(checked: Plan, solver: Solver, judge: Judge | None, stop: Stop, place: 
         ledger.finish(numbers[batch.shard], batch.number, rows)
 
     delivery = Delivery(
-        Outcome(run.task, run.format, run.copy_inputs, facts, judge.to(_device(place)) if judge else None),
+        Outcome(run.task, run.format, run.copy_inputs, facts, judge.to(device(place)) if judge else None),
         finish,
         progress,
         run.data.max_failed,
@@ -182,9 +179,11 @@ def work(checked: Plan, solver: Solver, judge: Judge | None, stop: Stop, place: 
     predictor = Predictor(solver, delivery, stop)
     try:
         while not ledger.complete():
-            _round(run, place, ledger, readers, predictor)
+            sampled = _round(run, place, ledger, readers, predictor)
             delivery.flush()
             stop.check()
+            if not sampled and not ledger.complete():
+                _wait(place, stop)
     finally:
         stop.install()
         try:
@@ -197,17 +196,26 @@ def work(checked: Plan, solver: Solver, judge: Judge | None, stop: Stop, place: 
             readers.close()
 
 
-def _round(run: Run, place: Place, ledger: Ledger, readers: Readers, predictor: Predictor) -> None:
-    """Sample all that nobody else has in hand; if that is nothing, wait a moment."""
+def _wait(place: Place, stop: Stop) -> None:
+    """A moment until the next look at what other processes have in hand; the longer the more there are."""
+    until = time.monotonic() + min(LONGEST, max(POLL, place.world / POLLS))
+    while time.monotonic() < until:
+        time.sleep(POLL)
+        stop.check()
+
+
+def _round(run: Run, place: Place, ledger: Ledger, readers: Readers, predictor: Predictor) -> bool:
+    """Sample all that nobody else has in hand; False where that is nothing."""
     work = ledger.work(wait=False)
     first = next(work, None)
     if first is None:
-        time.sleep(0 if ledger.complete() else POLL)
-        return
+        return False
     batches = ReadAhead(chain([first], work), readers, run.data.batch_size, run.seed, run.data.prompt, run.data.workers)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning 2.6 with torch 2.13
-        _trainer(run, place).predict(predictor, batches, return_predictions=False)
+        warnings.filterwarnings("ignore", message="The `srun` command")  # one process needs none
+        trainer(run, place).predict(predictor, batches, return_predictions=False)
+    return True
 
 
 def _in_place(source: Source) -> bool:
@@ -221,37 +229,6 @@ def _every(run: Run, total: int | None) -> int:
         return 0
     batches = math.ceil((total or 100 * run.data.batch_size * run.previews.max) / run.data.batch_size)
     return math.ceil(batches / run.previews.max) or 1
-
-
-def _trainer(run: Run, place: Place) -> L.Trainer:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    gpu = torch.cuda.is_available()
-    if gpu and (run.trainer.precision == "32" or run.metrics.networks):
-        # Convolutions would round to ten mantissa bits, which a finite difference of 0.005 does not survive.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-    if not gpu and place.world > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // place.world))
-    return L.Trainer(
-        accelerator="gpu" if gpu else "cpu",
-        devices=[_device(place).index] if gpu else 1,
-        deterministic=run.trainer.deterministic,
-        # The ranks of a run share nothing, and Lightning's own SLURM handling would requeue the job.
-        plugins=[LightningEnvironment()],
-        inference_mode=False,  # gradients of constraints cannot be had inside it
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        # Nothing is written there, and a checkpoint that another job left must not be found and loaded.
-        default_root_dir=os.devnull,
-    )
-
-
-def _device(place: Place) -> torch.device:
-    """Where this process computes."""
-    return torch.device("cuda", place.rank % torch.cuda.device_count()) if torch.cuda.is_available() else CPU
 
 
 def report(checked: Plan, quiet: bool = False) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from fcs.errors import Interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+TOGETHER = 2.0  # seconds; a job's signal reaches a process by itself and once more through whoever started it
 
 
 class Stop:
@@ -26,7 +27,7 @@ class Stop:
         self.grace = grace
         self.last = last
         self.name: str | None = None
-        self._deadline = float("inf")
+        self._deadline = self._again = float("inf")
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
@@ -50,7 +51,8 @@ class Stop:
         if self.name is None:
             self.name = signal.Signals(number).name
             self._deadline = time.monotonic() + self.grace
-        else:  # asked twice: no more grace
+            self._again = time.monotonic() + TOGETHER
+        elif time.monotonic() > self._again:  # asked twice: no more grace
             self._deadline = 0.0
 
     def check(self) -> None:

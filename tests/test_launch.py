@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -12,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from fcs.launch import Place
 
 # `launch` in a process of its own, its ranks a few lines instead of the whole command.
 PARENT = """
@@ -84,9 +81,3 @@ time.sleep(60)
         while any(Path(f"/proc/{pid}").exists() for pid in ranks):
             assert time.monotonic() < end
             time.sleep(0.1)
-
-
-def test_place_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Place.here() == Place(0, 1, False)
-    monkeypatch.setattr(os, "environ", {"FCS_RANK": "2", "FCS_WORLD": "4"})
-    assert Place.here() == Place(2, 4, True)

@@ -16,7 +16,7 @@ LAYERS = [
     "walk",
     "tasks metrics shards",
     "solve fitting predictor loader delivery previews progress signals distributions",
-    "run settings schema imports checks config limits plan predict launch api pack status report",
+    "run settings schema imports checks config limits ranks machine plan predict launch api pack status report",
     "cli",
 ]
 LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts.split()}

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from fcs import signals
 from fcs.errors import Interrupted
 from fcs.signals import SIGNALS, Stop
 
@@ -30,9 +31,12 @@ def test_no_grace_cuts_the_batch() -> None:
             stop.watch()
 
 
-def test_asked_twice_waits_no_longer() -> None:
+def test_asked_twice_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([0.0, 0.0, 1.0, 1.0, 3.0, 3.0])  # grace, together; again; watch; and once more
     with Stop(grace=60) as stop:
+        monkeypatch.setattr(signals.time, "monotonic", lambda: next(seconds))
         os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # the same, by another way
         stop.watch()
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(Interrupted, match="SIGINT"):

@@ -24,7 +24,7 @@ from fcs.shards.files import replacing, write_exclusive, write_replace
 from fcs.shards.local import Local
 from fcs.shards.merge import merge
 from fcs.shards.parts import Row, rows_schema
-from fcs.shards.reopen import expand, reopen, retry_failed
+from fcs.shards.reopen import expand, launched, reopen, retry_failed
 from fcs.shards.run import describe, fingerprint, pin
 from fcs.shards.sources import Source
 from fcs.shards.summary import summarize
@@ -343,6 +343,26 @@ def test_reopened_shard_keeps_good_results(tmp_path: Path) -> None:
     for name in ("shards/s.tar", "metrics/s.parquet", "features/clip/s.parquet"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "clean" / name).read_bytes(), name
     assert retry_failed(Local(tmp_path)) == []
+
+
+def test_tasks_of_one_job_retry_a_shard_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_STEP_ID"):
+        monkeypatch.delenv(name, raising=False)
+    out = Local(tmp_path)
+    pin(out, run(tmp_path, names="s"))
+    assert launched(out) is None
+    write(tmp_path, "s", row(0, "x: y"))
+    commit(out, "s", 1)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "9")
+    for task in ("10", "11"):
+        monkeypatch.setenv("SLURM_JOB_ID", task)
+        monkeypatch.setenv("SLURM_STEP_ID", "0")
+        tried = retry_failed(out, launched(out))
+        assert tried == (["s"] if task == "10" else [])
+        write(tmp_path, "s", row(0, "x: y"))
+        commit(out, "s", 1)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")  # asked for once more
+    assert retry_failed(out, launched(out)) == ["s"]
 
 
 def test_long_reopened_shards_are_cut_into_parts(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ Constrained sampling of every record in WebDataset shards; results and scores go
 
 Run the same command again to continue a run that was interrupted.
 
+On a SLURM cluster: sbatch --array=0-7 {scripts}/array.sbatch CONFIG [key=value ...]
+
 exit codes: 0 all records done, 2 usage, 3 some records failed, 4 too many failed, 70 defect, 74 storage,
 75 interrupted
 
@@ -60,7 +62,7 @@ def _run(given: list[str], stop: Stop) -> int:
     from fcs import config, imports, schema
 
     if flags.help or flags.h:
-        print(HELP + schema.describe())
+        print(HELP.format(scripts=config.SCRIPTS) + schema.describe())
         return 0
     if not flags.config and not overrides:
         raise UsageError("--config: expected a file or a shipped config; --help explains")

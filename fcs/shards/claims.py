@@ -35,19 +35,6 @@ def identity() -> dict[str, str | int]:
     }
 
 
-def is_own(number: int, rank: int, world: int) -> bool:
-    """Whether slice ``number`` is one that this process begins with: ``number`` mod count over a job array's tasks.
-
-    Args:
-        number: of the slice.
-        rank, world: of this process among those that were started with it in one task.
-    """
-    tasks = int(os.environ.get("SLURM_ARRAY_TASK_COUNT") or 1)
-    first = int(os.environ.get("SLURM_ARRAY_TASK_MIN") or 0)
-    task = int(os.environ.get("SLURM_ARRAY_TASK_ID") or first) - first
-    return (number - task * world - rank) % (tasks * world) == 0
-
-
 class Claims:
     """The claims of one process; a daemon thread touches them while they are held.
 

@@ -51,6 +51,10 @@ class Finished:
             self._done.discard(number)
             self.has(number)
 
+    def seen(self, number: int) -> bool:
+        """Whether a shard is known to be committed without a look at its files."""
+        return number in self._done
+
     def has(self, number: int) -> bool:
         """Whether a shard is committed."""
         if number in self._done:

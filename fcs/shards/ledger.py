@@ -11,12 +11,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from fcs.shards import parts
-from fcs.shards.claims import HEARTBEAT, SLICE, STALE, Claims, is_own
+from fcs.shards.claims import HEARTBEAT, SLICE, STALE, Claims
 from fcs.shards.counts import Counts
 from fcs.shards.deaths import marks
 from fcs.shards.finished import Facts, Finished, end
 from fcs.shards.hands import Hands
 from fcs.shards.layout import RUN, claims_folder, commit_file
+from fcs.shards.order import Step, walk, window
 from fcs.shards.parts import Row
 from fcs.shards.progress import Totals, look_over, totals
 from fcs.shards.reopen import expand
@@ -55,8 +56,8 @@ class Ledger:
             batch_size: records a batch; batch b of a shard is its records ``b * B`` to ``b * B + B - 1``.
             length: rows of shard number i; called at most once per shard, from ``work`` and ``prepare`` only.
             limit: first N records over the list.
-            rank: this process starts at shard ``rank * n / world``.
-            world: number of processes that were started together.
+            rank: this process starts at shard ``rank * n / world``, within it at that fraction of its slices.
+            world: number of processes that were started together, over all tasks of a job array.
             scores: names of scores that rows may have.
             features: names of features that rows may have.
             fingerprint: of the run's settings, for commit records.
@@ -74,6 +75,8 @@ class Ledger:
         self.finished = Finished(out, self.sources, self.counts, self.claims, self.facts)
         self.hands = Hands(out, self.sources, self.claims)
         self._failures_before = failures(out)
+        self._looked = False
+        self._waits = 0  # walks in a row that found nothing free
 
     def work(self, wait: bool = True) -> Iterator[Work]:
         """Batches to do, each once, until all shards are committed.
@@ -88,23 +91,34 @@ class Ledger:
         Raises:
             StorageError: OUT cannot be written.
         """
-        self.out.probe(RUN)
-        self.finished.see(look_over(self.out, self.sources))
+        self.look()
         while not self.hands.closed:
             idle = True
             suspects: list[tuple[int, int]] = []
-            for number, own in self._walk():
-                for item in self._shard(number, own, suspects):
-                    idle = False
+            for number, own, begin in self._walk():
+                for item in self._shard(number, own, begin, suspects):
+                    idle, self._waits = False, 0
                     yield item
             if self.complete():
                 end(self.out)
                 return
             if idle:
+                self._waits += 1
                 alone = yield from self._one(suspects)
                 if not wait:
                     return
                 self.hands.wait(self.poll, all_of_it=alone)
+
+    def look(self) -> None:
+        """Learn what is committed, take back what is damaged: once, since it asks for every file of the run.
+
+        Raises:
+            StorageError: OUT cannot be read or written.
+        """
+        if not self._looked:
+            self.out.probe(RUN)
+            self.finished.see(look_over(self.out, self.sources))
+            self._looked = True
 
     def finish(self, source: int, batch: int, rows: Sequence[Row]) -> None:
         """Write a batch's rows as parts and, if that completes the shard, commit it.
@@ -150,18 +164,12 @@ class Ledger:
         """End ``work``, give claims back. What is written stays."""
         self.hands.close()
 
-    def _walk(self) -> list[tuple[int, bool | None]]:
-        """Shards in the order in which they are gone over; which slices of each: None for all, or ours or the others'.
+    def _walk(self) -> list[Step]:
+        steps = walk(self.counts.active(), self.rank, self.world, self.out.exclusive)
+        return window([step for step in steps if not self.finished.seen(step.number)], self._waits)
 
-        Where a store cannot tell who claimed a slice first, each process takes those that nobody else begins with.
-        """
-        active = self.counts.active()
-        start = self.rank * len(active) // self.world
-        walk = active[start:] + active[:start]
-        return [(number, own) for own in ([None] if self.out.exclusive else [True, False]) for number in walk]
-
-    def _shard(self, number: int, own: bool | None, suspects: list[tuple[int, int]]) -> Iterator[Work]:
-        """Batches of a shard that nobody has, of our slices or of the others' or (None) of all.
+    def _shard(self, number: int, own: bool | None, begin: float, suspects: list[tuple[int, int]]) -> Iterator[Work]:
+        """Batches of a shard that nobody has, of our slices or of the others' or (None) of all, from ``begin`` on.
 
         Slices with records that must be done alone are added to ``suspects``.
         """
@@ -174,12 +182,14 @@ class Ledger:
             self._commit(number, wait=False)  # empty, or left by a process that was killed before it could
             return
         size = SLICE * self.batch_size
-        for piece in range(-(-count // size)):
+        pieces = -(-count // size)
+        first = int(begin * pieces)
+        for piece in (*range(first, pieces), *range(first)):
             if self.hands.closed:
                 return
             if not parts.missing(covered, piece * size, min(count, (piece + 1) * size)):
                 continue
-            if own is not None and own != is_own(number + piece, self.rank, self.world):
+            if own is not None and own != ((number + piece - self.rank) % self.world == 0):
                 continue
             if self.hands.take(number, piece):
                 ready, singles = self._todo(number, piece)

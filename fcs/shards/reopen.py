@@ -8,7 +8,9 @@ Where a store cannot rename, the copy decides: whoever finds record and copy ali
 from __future__ import annotations
 
 import io
+import os
 import tarfile
+import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -20,7 +22,8 @@ import pyarrow.parquet as pq
 from fcs.shards import parts
 from fcs.shards.commit import clean
 from fcs.shards.committed import intact, records
-from fcs.shards.layout import RUN, SUMMARY, commit_file, features_file, metrics_file, parts_folder, tar_file
+from fcs.shards.files import to_json
+from fcs.shards.layout import RUN, SUMMARY, WORKERS, commit_file, features_file, metrics_file, parts_folder, tar_file
 from fcs.shards.run import read_run
 from fcs.shards.store import Store
 from fcs.shards.tars import split
@@ -51,6 +54,23 @@ def retry_failed(out: Store, before: float | None = None) -> list[str]:
         if record["counts"]["failed"] and not late and reopen(out, stem):
             found.append(stem)
     return found
+
+
+def launched(out: Store) -> float | None:
+    """When the first process of this SLURM step, in whichever task of its job array, came to the run; else None.
+
+    All of them ask for the same retry: what one of them has tried again is not to be tried once more by the next.
+
+    Raises:
+        StorageError: OUT cannot be written.
+    """
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    step = os.environ.get("SLURM_STEP_ID")
+    if not job or not step:
+        return None
+    name = f"{WORKERS}/{job}.{step}.retry"
+    out.create(name, to_json({"launched": time.time()}))
+    return float((out.json(name) or {}).get("launched", 0.0))
 
 
 def reopen(out: Store, stem: str) -> bool:

@@ -1,0 +1,53 @@
+"""How one process uses its machine: its device, its threads, and Lightning's Trainer without what it would add."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import lightning as L
+import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+
+from fcs.ranks import Place
+from fcs.run import Run
+
+
+def trainer(run: Run, place: Place) -> L.Trainer:
+    """A Trainer of one device that writes nothing, starts nothing and requeues nothing."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    gpu = torch.cuda.is_available()
+    if gpu and (run.trainer.precision == "32" or run.metrics.networks):
+        # Convolutions would round to ten mantissa bits, which a finite difference of 0.005 does not survive.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    if not gpu and place.peers > 1:
+        torch.set_num_threads(threads(place, torch.get_num_threads()))
+    return L.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=[device(place).index] if gpu else 1,
+        deterministic=run.trainer.deterministic,
+        # The ranks of a run share nothing, and Lightning's own SLURM handling would requeue the job.
+        plugins=[LightningEnvironment()],
+        inference_mode=False,  # gradients of constraints cannot be had inside it
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        # Nothing is written there, and a checkpoint that another job left must not be found and loaded.
+        default_root_dir=os.devnull,
+    )
+
+
+def device(place: Place) -> torch.device:
+    """Where this process computes."""
+    gpus = torch.cuda.device_count()
+    return torch.device("cuda", place.local % gpus) if gpus else torch.device("cpu")
+
+
+def threads(place: Place, most: int) -> int:
+    """Threads of a process that shares its node with others of the run; no more than it would take alone."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "") if not place.started else ""
+    return max(1, min(most, int(given) if given.isdecimal() else cores // place.peers))
