@@ -15,6 +15,7 @@ from judging.truth import read_pictures
 mpl.use("agg")
 LINES = mpl.cycler(linestyle=["-", "--", ":"]) * mpl.cycler(color=mpl.color_sequences["tab10"])  # 30 that differ
 BESIDE: dict[str, Any] = {"fontsize": "small", "loc": "center left", "bbox_to_anchor": (1, 0.5)}
+MOST_TICKS = 8  # places on an axis that are labelled one by one
 MOST_INSIDE = 8  # lines in a legend that does not hide them
 Points = list[tuple[float, dict[str, float]]]  # where, and a mean with its interval
 
@@ -33,6 +34,10 @@ def draw_lines(
             above = [value["high"] for _, value in points] - means
             axis.errorbar(where, means, [below, above], marker="o", capsize=3, label=text or None)
         axis.set_xscale("log")
+        places = sorted({place for points in lines.values() for place, _ in points})
+        if len(places) <= MOST_TICKS:
+            axis.set_xticks(places, [f"{place:g}" for place in places])
+            axis.minorticks_off()
         axis.set_xlabel(name)
         if any(lines):
             axis.legend(**(BESIDE if len(lines) > MOST_INSIDE else {}))
