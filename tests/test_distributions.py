@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,13 @@ from fcs import distributions
 from fcs.cli.predict import main
 from fcs.cli.report import main as report
 from fcs.distributions import Gathered, distances, energies
+from fcs.errors import Interrupted
 from fcs.intervals import Column, bootstrap_interval, total
 from fcs.metrics.distances import Moments, fid, kid
 from fcs.metrics.energy import energy_scores
+from fcs.shards.hands import Hands
 from fcs.shards.local import Local
+from fcs.shards.parts import Row
 from fcs.shards.workers import Worker
 
 COUNTS = (5, 1, 4, 2, 6, 3, 4)
@@ -53,16 +55,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory, shards: str) -> list[Path]:
 
 
 def together(out: Path) -> None:
-    """Have each process of a run wait behind its first batch until three have finished one."""
-    count = Worker.count
+    """Let this process of a run take three shards at most until three processes have finished a batch."""
+    take, taken = Hands.take, []
 
-    def first(self: Worker, rows: object) -> None:
-        count(self, rows)  # type: ignore[arg-type]
-        until = time.monotonic() + 250
-        while len(os.listdir(out / "workers")) < 3 and time.monotonic() < until:
-            time.sleep(0.02)
+    def few(self: Hands, number: int, piece: int) -> bool:
+        if len(taken) >= 3 and len(Local(out).names("workers")) < 3:
+            return False
+        if not take(self, number, piece):
+            return False
+        taken.append(number)
+        return True
 
-    Worker.count = first  # type: ignore[method-assign]
+    Hands.take = few  # type: ignore[method-assign]
 
 
 CHILD = """
@@ -83,7 +87,7 @@ def test_seven_shards_in_three_processes_are_as_one(
     arguments = [*RUN, f"data.shards={shards}", f"out={out}"]
     command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(out), *arguments]
     children = [subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
-    monkeypatch.setattr(Worker, "count", Worker.count)  # so that it is put back
+    monkeypatch.setattr(Hands, "take", Hands.take)  # so that it is put back
     together(out)
     assert main(arguments) == 0
     assert [child.wait(timeout=250) for child in children] == [0, 0]
@@ -100,6 +104,26 @@ def test_seven_shards_in_three_processes_are_as_one(
     for name in ("digits", "random"):
         for kind in ("n", "reference_n", "fid", "kid", "kid_error"):
             assert second[name][kind] == pytest.approx(first[name][kind], rel=1e-10), (name, kind)
+
+
+def test_a_run_that_was_cut_keeps_the_same_features(
+    runs: list[Path], shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments, count, batches = [*RUN, f"data.shards={shards}", f"out={tmp_path}"], Worker.count, iter(range(20))
+
+    def cut(self: Worker, rows: Sequence[Row]) -> None:
+        count(self, rows)
+        if next(batches) == 5:
+            raise Interrupted("a signal")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "count", cut)
+        assert main(arguments) == 75
+    assert not (tmp_path / "summary.json").exists()
+    assert main(arguments) == 0
+    kept = [path.relative_to(runs[0]) for path in (runs[0] / "features").rglob("*.parquet")]
+    assert len(kept) == 4 * len(COUNTS)
+    assert all((tmp_path / name).read_bytes() == (runs[0] / name).read_bytes() for name in kept)
 
 
 def features(out: Path, name: str) -> np.ndarray:

@@ -15,7 +15,7 @@ LAYERS = [
     "samplers models clip",
     "walk",
     "tasks metrics shards",
-    "solve fitting predictor loader delivery previews progress signals",
+    "solve fitting predictor loader delivery outcome previews progress signals",
     "run settings schema imports checks config plan predict launch api pack status distributions report",
     "cli",
 ]
