@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from fcs.delivery import Delivery, Outcome
+from fcs.delivery import Delivery
 from fcs.launch import follow_parent, launch
 from fcs.loader import ReadAhead, Readers
 from fcs.machine import device, trainer
 from fcs.metrics import pictures as metrics
 from fcs.metrics.judge import Judge
+from fcs.outcome import Outcome
 from fcs.plan import Plan, devices, judge_for, plan, record_format, solver_for
 from fcs.predictor import Predictor
 from fcs.progress import Log, Progress

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -62,8 +63,10 @@ def published_inpainting(
 from fcs.constraint import Known  # noqa: E402
 from fcs.denoiser import Denoiser, Guided  # noqa: E402
 from fcs.directions import Newton as NewtonDirection  # noqa: E402
+from fcs.errors import UsageError  # noqa: E402
 from fcs.levels import ddpm_levels  # noqa: E402
 from fcs.metrics.distances import Moments, fid, kid  # noqa: E402
+from fcs.metrics.extractors import Inception  # noqa: E402
 from fcs.metrics.lpips import HEADS, Lpips, alexnet, parameters  # noqa: E402
 from fcs.metrics.pictures import scores as picture_scores  # noqa: E402
 from fcs.pictures import to_float  # noqa: E402
@@ -248,6 +251,26 @@ def test_fid_and_kid_are_those_of_torch_fidelity() -> None:
     options = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None}
     expected = kernel.kernel_mmd(made, reference, **options, kid_kernel_poly_coef0=1)
     assert kid(made, reference)[0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.usefixtures("torchvision")
+def test_inception_is_torch_fidelitys_from_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = imported("torch_fidelity", "torch_fidelity.feature_extractor_inceptionv3")
+    network = module.FeatureExtractorInceptionV3
+    with monkeypatch.context() as patched, torch.random.fork_rng():
+        torch.manual_seed(0)
+        patched.setattr(module, "load_state_dict_from_url", lambda *_, **__: {})
+        patched.setattr(network, "load_state_dict", lambda *_: None)
+        theirs = network("random", ["2048"])
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    pictures = uint8_pictures(0, 2, 64, 64)
+    with torch.no_grad():
+        features = Inception(tmp_path / "weights.pth")(pictures)
+    assert features.shape == (2, 2048)
+    torch.testing.assert_close(features, theirs(pictures)[0])
+    (tmp_path / "weights.pth").write_bytes(b"something else")
+    with pytest.raises(UsageError, match="expected Inception's weights as torch-fidelity publishes them"):
+        Inception(tmp_path / "weights.pth")
 
 
 def test_kid_is_that_of_another_library() -> None:
