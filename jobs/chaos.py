@@ -20,6 +20,7 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -243,6 +244,7 @@ def main() -> int:
     report = {
         "command": "python jobs/chaos.py " + " ".join(sys.argv[1:]),
         "date": time.strftime("%Y-%m-%d"),
+        "hardware": f"{platform.machine()}, one thread a process",
         "held": held,
         "runs": len(rounds),
         "batches_computed_again": again,
