@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -22,8 +23,18 @@ from judging.plots import picture_rows
 from fcs.errors import UsageError
 
 
-def variants(path: Path) -> tuple[str, bool, dict[str, list[str]]]:
-    """Config, whether prompts are given, and the variants of a file.
+@dataclass(frozen=True)
+class Variants:
+    """A file of variants: config, whether prompts are given and pictures are the truth, and the overrides by name."""
+
+    config: str
+    captions: bool
+    truth: bool
+    named: dict[str, list[str]]
+
+
+def variants(path: Path) -> Variants:
+    """What a file holds.
 
     Raises:
         UsageError: a file that is not there or holds something else.
@@ -31,7 +42,7 @@ def variants(path: Path) -> tuple[str, bool, dict[str, list[str]]]:
     try:
         found = yaml.safe_load(path.read_text())
         named = {str(name): [str(one) for one in overrides] for name, overrides in found["variants"].items()}
-        return str(found["config"]), bool(found.get("captions", False)), named
+        return Variants(str(found["config"]), bool(found.get("captions")), bool(found.get("truth", True)), named)
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise UsageError.of("FILE", path, "YAML with `config` and `variants` (a list of overrides each)") from error
 
@@ -52,14 +63,15 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     Raises:
         UsageError: a file or an option that does not fit.
     """
-    config, captions, named = variants(args.file)
+    file = variants(args.file)
     limit = [] if args.limit is None else [f"data.limit={args.limit}"]
-    folders = {name: re.sub(r"[^\w.=]+", "-", name) for name in named}
+    folders = {name: re.sub(r"[^\w.=]+", "-", name) for name in file.named}
     first = next(iter(folders.values()))
-    series = Series(config, ("previews.max=0", *limit, *overrides), whole(args.seeds, "--seeds"), args.out, first)
+    common = ("previews.max=0", *limit, *overrides)
+    series = Series(file.config, common, whole(args.seeds, "--seeds"), args.out, first, file.truth)
     rows = []
     for name, folder in folders.items():
-        rows.append(row({"variant": name}, series.report(folder, named[name], captions)))
+        rows.append(row({"variant": name}, series.report(folder, file.named[name], file.captions)))
         write(rows, args.out / "worth.json")
     told = table(rows, ("variant",))
     (args.out / "worth.md").write_text(told)

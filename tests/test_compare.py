@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
@@ -22,11 +23,10 @@ from judging.memory import measure
 from judging.methods import METHODS, Axis, Method, arguments
 from judging.published import ROWS
 from judging.rows import COLUMNS, row
-from judging.style import style_scores
 from judging.tables import table
 from judging.tasks import setup
 from judging.trial import Trial
-from judging.truth import read_truth
+from judging.truth import read_scores, read_truth
 from test_inpainting_model import with_channels
 
 import fcs
@@ -126,15 +126,19 @@ def test_a_consistency_model_says_so_itself(latent_model: Model, tiny_sd: Path, 
     assert METHODS["latino"].unfit(load(find(str(folder))), Inpaint()) is None
 
 
-def test_a_style_is_scored_without_a_truth() -> None:
+def test_a_style_is_scored_without_a_truth(tmp_path: Path) -> None:
     shards = Path(fcs.__file__).parent / "samples" / "emoji" / "seen-plain.tar"
-    truth = read_truth(resolve(str(shards)), Format(3, 64, 64), 12)
-    itself, why = style_scores(Style(), truth.pictures, truth)
-    assert (itself["style"], why) == (pytest.approx(0, abs=1e-3), "")
-    others, _ = style_scores(Style(), truth.pictures.roll(1, 0), truth)
-    assert others["style"] > 1
-    assert itself["clip"] > others["clip"] + 10  # the prompts belong to their own pictures
     assert setup("emoji-64", "style", "seen", shards.parent).shards == shards
+    overrides = ("data.limit=2", "steps=1", "sampler=ddim", "guidance=1", "previews.max=0")
+    trial = Trial("emoji_style", overrides, (0, 1), tmp_path, True, False)
+    assert trial.predict() == 0
+    report = trial.evaluate()
+    assert (report["records"], report.get("energy_own")) == (2, None)
+    assert report["style"]["mean"] > 1
+    assert 0 <= report["clip"]["mean"] <= 100
+    rows = [read_scores(tmp_path / f"seed-{seed}", trial.results()[1], ["style"])["style"] for seed in (0, 1)]
+    assert report["style"]["mean"] == pytest.approx(torch.stack(rows).mean().item())
+    assert len(report["single"]["clip"]) == 2
 
 
 def test_tasks_of_models(tmp_path: Path) -> None:

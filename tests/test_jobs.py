@@ -125,7 +125,7 @@ def test_a_file_of_variants_that_is_none(tmp_path: Path, text: str) -> None:
     "file", sorted((Path(worth.__file__).parent / "worth").glob("*.yaml")), ids=lambda file: file.stem
 )
 def test_shipped_variants_are_configurations(file: Path) -> None:
-    name, captions, named = worth.variants(file)
-    assert next(iter(named.values())) == []
-    for overrides in named.values():
-        assert Trial(name, tuple(overrides), (0,), Path(), captions).loaded
+    found = worth.variants(file)
+    assert next(iter(found.named.values())) == []
+    for overrides in found.named.values():
+        assert Trial(found.config, tuple(overrides), (0,), Path(), found.captions, found.truth).loaded

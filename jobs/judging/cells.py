@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import time
 from collections.abc import Iterable
@@ -10,9 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from judging.figures import PAIRED, STYLED
 from judging.trial import FILE, Trial
 
-FIGURES = ("energy_own", "energy_random", "retrieval", "psnr_one_seed", "psnr_generated_one_seed", "seam_one_seed")
+FIGURES = (
+    "energy_own",
+    "energy_random",
+    "retrieval",
+    "psnr_one_seed",
+    "psnr_generated_one_seed",
+    "seam_one_seed",
+    *STYLED,
+)
 PLAIN = ("records", "failed", "nfe", "seconds", "residual")
 Row = dict[str, Any]
 
@@ -27,6 +39,7 @@ class Series:
         seeds: one run each.
         out: folder; each setting has its own in it.
         first: name of the setting that the others are compared with.
+        truth: as in ``Trial``.
     """
 
     config: str
@@ -34,12 +47,13 @@ class Series:
     seeds: tuple[int, ...]
     out: Path
     first: str
+    truth: bool = True
 
     def report(self, name: str, overrides: Iterable[str], captions: bool = False) -> dict[str, Any]:
         """The evaluation of a setting, from its folder where it is there already; a failed run ends the job."""
         folder = self.out / name
         if not (folder / FILE).exists():
-            trial = Trial(self.config, (*self.overrides, *overrides), self.seeds, folder, captions)
+            trial = Trial(self.config, (*self.overrides, *overrides), self.seeds, folder, captions, self.truth)
             code = trial.predict()
             if code:
                 sys.exit(code)
@@ -51,16 +65,18 @@ class Series:
 def row(facts: Row, report: dict[str, Any]) -> Row:
     """What is kept of an evaluation beside what the setting is."""
     versus = report.get("versus") or {}
+    difference = next((versus[name] for name in PAIRED if versus.get(name)), None)
     plain = {name: report[name] for name in PLAIN}
     kept = {name: report.get(name) for name in FIGURES}
-    return {**facts, **plain, **kept, "difference_to_first": versus.get("energy_own") or versus.get("energy_random")}
+    return {**facts, **plain, **kept, "difference_to_first": difference}
 
 
 def write(rows: list[Row], path: Path) -> None:
     """The rows as far as they are, with the command that makes them."""
-    facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "rows": rows}
+    hardware = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "hardware": hardware}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1) + "\n")
+    path.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
 
 
 def table(rows: list[Row], names: Iterable[str]) -> str:

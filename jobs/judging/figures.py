@@ -19,7 +19,8 @@ from fcs.pictures import to_float
 from judging.truth import Truth
 
 CLIP = WEIGHTS / "emoji-64" / "clip"
-PAIRED = ("energy_own", "energy_random", "retrieval")  # figures that are kept for each record
+STYLED = ("style", "clip")  # of rows, where there is no truth: distance to the style, nearness to the prompt
+PAIRED = ("energy_own", "energy_random", "retrieval", *STYLED)  # figures that are kept for each record
 
 
 def judge(samples: Tensor, truth: Truth) -> dict[str, Tensor]:

@@ -9,11 +9,10 @@ from typing import Any
 
 from fcs.cli.ends import TOO_MANY_FAILURES
 from judging.comparison import Contest, Entrant
-from judging.figures import differences
+from judging.figures import STYLED, differences
 from judging.lpips import lpips
 from judging.memory import memory
 from judging.references import distances
-from judging.style import style_scores
 from judging.trial import Trial
 
 COLUMNS = (
@@ -81,7 +80,8 @@ def scored(contest: Contest, trial: Trial, report: dict[str, Any]) -> tuple[Row,
     found |= {name: report[name] if math.isfinite(report[name]) else None for name in ("seconds", "residual")}
     notes = [f"{report['failed']} records failed and are in no score"] if report["failed"] else []
     if not contest.setup.truth:
-        return styled(trial, found, notes)
+        found |= {name: (report.get(name) or {}).get("mean") for name in STYLED}
+        return found, [*notes, "no truth to score against"]
     features = own(report)
     if len(contest.seeds) < 2:
         notes.append("one seed: no energy score, no diversity")
@@ -94,13 +94,6 @@ def scored(contest: Contest, trial: Trial, report: dict[str, Any]) -> tuple[Row,
     apart, told = distances(samples[0], contest.setup, truth)
     found["lpips"], why = lpips(samples[0], truth.pictures)
     return found | apart, [*notes, *(text for text in (told, why) if text)]
-
-
-def styled(trial: Trial, found: Row, notes: list[str]) -> tuple[Row, list[str]]:
-    """The row with what says something where there is no truth."""
-    samples, records, _ = trial.results()
-    scores, why = style_scores(trial.loaded[0].task, samples[0], records)
-    return found | scores, [*notes, "no truth to score against", *([why] if why else [])]
 
 
 def peak(trial: Trial) -> int:

@@ -19,8 +19,8 @@ from fcs.models import find, load
 from fcs.plan import record_format
 from fcs.run import Run
 from fcs.shards.sources import resolve
-from judging.figures import PAIRED, differences, interval, judge
-from judging.truth import Truth, read_columns, read_results, read_truth
+from judging.figures import PAIRED, STYLED, differences, interval, judge
+from judging.truth import Truth, read_columns, read_results, read_scores, read_truth
 
 FILE = "evaluate.json"
 
@@ -35,7 +35,7 @@ class Trial:
         seeds: one run each.
         out: folder for the runs and ``evaluate.json``.
         captions: whether the records' prompts are given to the model.
-        truth: whether the records' pictures are what should come out.
+        truth: whether the records' pictures are what should come out; otherwise they are a style.
     """
 
     config: str
@@ -48,7 +48,8 @@ class Trial:
     @property
     def settings(self) -> list[str]:
         """All overrides."""
-        return [*self.overrides, f"data.captions={'true' if self.captions else 'false'}"]
+        scores = [] if self.truth else [f"metrics.scores=[{','.join(STYLED)}]"]
+        return [*scores, *self.overrides, f"data.captions={'true' if self.captions else 'false'}"]
 
     @cached_property
     def loaded(self) -> tuple[Run, dict[str, Any]]:
@@ -73,6 +74,11 @@ class Trial:
         kept = torch.stack([found for _, found in results]).all(0)
         return torch.stack([pictures[kept] for pictures, _ in results]), truth.only(kept), int((~kept).sum())
 
+    def styled(self, truth: Truth) -> dict[str, torch.Tensor]:
+        """Means over the seeds of what the rows say of style and prompt, ``(N,)`` each."""
+        seeds = [read_scores(self.out / f"seed-{seed}", truth, STYLED) for seed in self.seeds]
+        return {name: torch.stack([scores[name] for scores in seeds]).mean(0) for name in STYLED}
+
     @property
     def what(self) -> dict[str, Any]:
         """What an evaluation is of, as its file says it."""
@@ -80,7 +86,9 @@ class Trial:
         given = [run.data.shards] if isinstance(run.data.shards, str) else run.data.shards
         return {
             "model": run.model.name,
-            "config": {key: settings[key] for key in ("task", "sampler", "steps", "levels", "guidance")},
+            "config": {
+                key: settings[key] for key in ("task", "sampler", "steps", "levels", "guidance", "guidance_stop")
+            },
             "captions": self.captions,
             "shards": [Path(name).name for name in given],
             "limit": run.data.limit,
@@ -103,7 +111,9 @@ class Trial:
             versus: folder of another evaluation, for paired differences.
         """
         samples, truth, failed = self.results()
-        figures = judge(samples, truth) if self.truth and len(truth.pictures) else {}
+        figures: dict[str, torch.Tensor] = {}
+        if len(truth.pictures):
+            figures = judge(samples, truth) if self.truth else self.styled(truth)
         report: dict[str, Any] = {
             "command": " ".join(["python", *sys.argv]),
             "date": time.strftime("%Y-%m-%d"),

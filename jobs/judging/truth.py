@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import tarfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,12 @@ class Truth:
         pictures: uint8 ``(N, C, H, W)``.
         masks: uint8 ``(N, 1, H, W)``, white where a record has none or the task looks at none.
         facts: each record's own JSON.
-        prompts: each record's own, empty where it has none.
     """
 
     places: dict[tuple[str, str], int]
     pictures: Tensor
     masks: Tensor
     facts: list[dict[str, Any]]
-    prompts: list[str] = field(default_factory=list)
 
     @property
     def groups(self) -> Tensor:
@@ -58,8 +57,7 @@ class Truth:
         chosen = kept.nonzero()[:, 0].tolist()
         names = list(self.places)
         places = {names[old]: new for new, old in enumerate(chosen)}
-        facts, prompts = ([part[old] for old in chosen if part] for part in (self.facts, self.prompts))
-        return Truth(places, self.pictures[kept], self.masks[kept], facts, prompts)
+        return Truth(places, self.pictures[kept], self.masks[kept], [self.facts[old] for old in chosen])
 
 
 def read_truth(sources: list[Source], form: Format, limit: int | None = None) -> Truth:
@@ -80,7 +78,6 @@ def read_truth(sources: list[Source], form: Format, limit: int | None = None) ->
             [record.mask if form.needs_mask and record.mask is not None else white for record in records.values()]
         ),
         [record.extra for record in records.values()],
-        [record.prompt or "" for record in records.values()],
     )
 
 
@@ -104,6 +101,17 @@ def read_pictures(out: Path) -> dict[tuple[str, str], Image.Image]:
                 file = tar.extractfile(member)
                 if suffix in ("png", "jpg", "webp") and file is not None:
                     found[stem, key] = Image.open(io.BytesIO(file.read()))
+    return found
+
+
+def read_scores(out: Path, truth: Truth, names: Sequence[str]) -> dict[str, Tensor]:
+    """Scores of a run's rows, ``(N,)`` each in the order of the truth; NaN where a row has none."""
+    found = {name: torch.full((len(truth.places),), math.nan, dtype=torch.float64) for name in names}
+    for row in pq.read_table(sorted((out / "metrics").rglob("*.parquet"))).to_pylist():
+        place = truth.places.get((row["shard"], row["key"]))
+        for name in names:
+            if place is not None and row.get(name) is not None:
+                found[name][place] = row[name]
     return found
 
 
