@@ -75,6 +75,7 @@ def joined(first: Result, second: Result) -> Result:
         ((first.scores or ({},) * count) + (second.scores or ({},) * more)) if scored else (),
         first.errors | {count + slot: text for slot, text in second.errors.items()},
         (first.courses or ((),) * count) + (second.courses or ((),) * more),
+        redone=first.redone + tuple(count + slot for slot in second.redone),
     )
 
 

@@ -105,6 +105,7 @@ class Outcome:
             residual=result.residuals[slot],
             memory=result.memory,
             course=result.courses[slot] if result.courses else (),
+            redone=slot in result.redone,
             scores=scores,
             members=tuple(members),
         )

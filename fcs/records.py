@@ -104,6 +104,7 @@ class Result:
         errors: ``code: detail`` by slot, of records that the task found wrong.
         courses: the residuals at the levels, noisiest first, slot by slot; empty where they were not looked at.
         memory: most bytes that were held while the batch was sampled; None where that was not measured.
+        redone: slots that were sampled again in float32, since 16 bits gave NaN or infinity.
     """
 
     images: Tensor
@@ -116,6 +117,7 @@ class Result:
     errors: dict[int, str] = field(default_factory=dict)
     courses: tuple[tuple[float, ...], ...] = ()
     memory: int | None = None
+    redone: tuple[int, ...] = ()
 
 
 def record_seed(run_seed: int, shard: str, key: str) -> int:

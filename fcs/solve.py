@@ -11,6 +11,7 @@ import torch
 from fcs.errors import UsageError
 from fcs.levels import Spacing
 from fcs.models.base import Model
+from fcs.precision import float32, mended
 from fcs.records import Batch, Result
 from fcs.rows import RowNoise
 from fcs.samplers.base import Sampler
@@ -57,16 +58,23 @@ class Solver:
 
     @torch.no_grad()
     def __call__(self, batch: Batch, watch: Callable[[], None] = lambda: None) -> Result:
-        """Sample a batch.
+        """Sample a batch; what 16 bits make NaN or infinity of once more in float32.
 
         Args:
             batch: its pictures on the model's device.
             watch: called before each denoiser call; may raise to cut the batch short.
         """
         began = time.perf_counter()
+        result = self._solved(batch, watch)
+        lost = [slot for slot, valid in enumerate(batch.valid) if valid and not result.finite[slot]]
+        if lost and self.model.denoiser.autocast is not None:
+            with float32(self.model):
+                result = mended(result, self._solved(batch, watch), lost)
+        return replace(result, seconds=(time.perf_counter() - began) / max(sum(batch.valid), 1))
+
+    def _solved(self, batch: Batch, watch: Callable[[], None]) -> Result:
         randn = RowNoise(batch.seeds, self.model.device)
         levels = self.model.schedule.levels(self.steps, self.levels)
         guidance = (self.guidance, self.negative_prompt, self.guidance_stop)
         walk = Walk(self.model, self.sampler, levels, randn, *guidance, watch)
-        result = self.task.solve(batch, walk)
-        return replace(result, seconds=(time.perf_counter() - began) / max(sum(batch.valid), 1))
+        return self.task.solve(batch, walk)

@@ -33,7 +33,13 @@ _HEAD = [
     ("seconds", pa.float64()),
     ("residual", pa.float64()),
 ]
-_TAIL = [("course", pa.list_(pa.float32())), ("memory", pa.int64()), ("host", pa.string()), ("attempt", pa.int32())]
+_TAIL = [
+    ("course", pa.list_(pa.float32())),
+    ("redone", pa.bool_()),
+    ("memory", pa.int64()),
+    ("host", pa.string()),
+    ("attempt", pa.int32()),
+]
 FIXED = frozenset(name for name, _ in _HEAD + _TAIL)
 _MEMBERS = pa.list_(pa.struct([("name", pa.string()), ("data", pa.binary())]))
 
@@ -51,6 +57,7 @@ class Row:
         members: (name, bytes) for the output tar, in this order; names begin with ``KEY.``.
         features: vector per feature name, stored as fp16.
         memory: bytes; None where it was not measured.
+        redone: whether it was sampled again in float32; None where it failed.
         course: the residual at each level, noisiest first; empty where it was not looked at, null in the file then.
     """
 
@@ -66,6 +73,7 @@ class Row:
     features: dict[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
     memory: int | None = None
     course: tuple[float, ...] = ()
+    redone: bool | None = None
 
     @property
     def means(self) -> dict[str, float | None]:
@@ -104,6 +112,7 @@ def table(
         "seconds": [_finite(row.seconds) for row in rows],
         "residual": [_finite(row.residual) for row in rows],
         "course": [[_finite(value) for value in row.course] or None for row in rows],
+        "redone": [row.redone for row in rows],
         "memory": [row.memory for row in rows],
         "host": [host] * len(rows),
         "attempt": [attempt] * len(rows),
