@@ -297,6 +297,12 @@ def test_a_histogram_counts_every_record_once() -> None:
     assert histogram({0: np.ones(5)}, "", "") is None
 
 
+def test_pictures_that_nothing_compresses_still_fit(tmp_path: Path) -> None:
+    write_run(tmp_path / "out", tmp_path / "in.tar", [f"{i:02d}" for i in range(60)], side=512, kinds=6, batch=60)
+    assert main([str(tmp_path / "out")]) == 0
+    assert 3e6 < (tmp_path / "out" / "report.html").stat().st_size < 15e6
+
+
 @pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_many_records(count: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if count > 1000 and "slow" not in request.config.getoption("-m"):
@@ -312,16 +318,17 @@ def test_many_records(count: int, tmp_path: Path, request: pytest.FixtureRequest
         tmp_path / "in.tar",
         keys,
         scores=scores,
-        side=64 if count < 1000 else 512,
+        side=64,
         kinds=20,
         batch=100,
     )
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.process_time()
     assert main([str(tmp_path / "out")]) == 0
-    seconds, size = time.monotonic() - began, (tmp_path / "out" / "report.html").stat().st_size
-    print(json.dumps({"records": count, "seconds": round(seconds, 1), "bytes": size}))
+    seconds, work = time.monotonic() - began, time.process_time() - worked
+    size = (tmp_path / "out" / "report.html").stat().st_size
+    print(json.dumps({"records": count, "seconds": round(seconds, 1), "of work": round(work, 1), "bytes": size}))
     assert size < 15e6
-    assert seconds < 60
+    assert work < 60  # seconds of this process, whatever else the machine does
 
 
 def test_the_pace_adds_up_to_the_records(tmp_path: Path) -> None:

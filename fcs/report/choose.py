@@ -48,7 +48,8 @@ class Chosen:
 def choose(runs: Sequence[Finished], most: int) -> list[Chosen]:
     """At most ``most`` records that have a result: in turn the extremes and the middle by each score, and some by lot.
 
-    Several runs are judged by how they differ from the first, on the records that they share.
+    Those for which there is most reason come first. Several runs are judged by how they differ from the first, on the
+    records that they share.
     """
     keys = sorted(set(_good(runs[0])).union(*map(_good, runs[1:])))
     lot = random.Random(0).sample(keys, min(len(keys), -(-most // BY_LOT)))
@@ -61,7 +62,7 @@ def choose(runs: Sequence[Finished], most: int) -> list[Chosen]:
                 found.setdefault(wish[0], Chosen(wish[0])).reasons.append(wish[1])
         if len(found) >= most:
             break
-    return list(found.values())
+    return sorted(found.values(), key=lambda one: min((r.rank for r in one.reasons if r.kind != "lot"), default=most))
 
 
 def failed(run: Finished) -> dict[str, list[tuple[Key, str]]]:
