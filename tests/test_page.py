@@ -107,6 +107,14 @@ def test_the_policy_lets_only_our_script_and_style_run(run: Path) -> None:
     assert "unsafe" not in policy
 
 
+def test_the_sample_is_such_a_page() -> None:
+    sample = Path(__file__).parents[1] / "docs" / "sample-report.html"
+    assert sample.stat().st_size < 3e6
+    found = Found(sample.read_text())
+    assert {"newton", "local", "replacement"} <= {image.get("data-label") for image in found.all("img")}
+    assert not re.search(r"https?://", sample.read_text())
+
+
 def test_pictures_are_those_of_the_records(run: Path) -> None:
     store = read(Local(run), "run")
     seen = look(store, [("in", "k05"), ("in", "k02"), ("in", "nobody")])

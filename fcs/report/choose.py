@@ -53,16 +53,17 @@ def choose(runs: Sequence[Finished], most: int) -> list[Chosen]:
     """
     keys = sorted(set(_good(runs[0])).union(*map(_good, runs[1:])))
     lot = random.Random(0).sample(keys, min(len(keys), -(-most // BY_LOT)))
-    found: dict[Key, Chosen] = {}
-    for rank, key in enumerate(lot):
-        found.setdefault(key, Chosen(key)).reasons.append(Reason("lot", rank=rank))
+    found = {key: Chosen(key) for key in lot}
     for turn in zip_longest(*_wishes(runs)):
         for wish in turn:
             if wish is not None and (wish[0] in found or len(found) < most):
                 found.setdefault(wish[0], Chosen(wish[0])).reasons.append(wish[1])
         if len(found) >= most:
             break
-    return sorted(found.values(), key=lambda one: min((r.rank for r in one.reasons if r.kind != "lot"), default=most))
+    first = sorted(found.values(), key=lambda one: min((reason.rank for reason in one.reasons), default=most))
+    for rank, key in enumerate(lot):
+        found[key].reasons.append(Reason("lot", rank=rank))
+    return first
 
 
 def failed(run: Finished) -> dict[str, list[tuple[Key, str]]]:
