@@ -286,12 +286,13 @@ def test_the_number_of_pictures_can_be_chosen(run: Path, tmp_path: Path) -> None
 
 
 def test_numbers_for_people() -> None:
-    assert [number(value) for value in (0, 20.0149, 0.00012345, 12345.6, 1e9)] == [
+    assert [number(value) for value in (0, 20.0149, 0.00012345, 12345.6, -6.35564e8, 1e9)] == [
         "0",
         "20.01",
         "0.00012",
         "12\u202f346",
-        "1e+09",
+        "\u2212635.6 M",
+        "1 G",
     ]
     assert [change(value) for value in (1.5, -1.5, 0)] == ["+1.5", "\u22121.5", "0"]
     assert rounds(0.3, 2.2, 4) == [0.5, 1, 1.5, 2]
