@@ -46,9 +46,11 @@ class Made:
 
 
 def made(index: int, side: int = 16) -> Made:
-    """The pictures of a record."""
+    """The pictures of a record: of one colour, or, if they are large, noise, which nothing compresses."""
     draw = np.random.default_rng(index)
-    image = np.broadcast_to(draw.integers(40, 255, (1, 1, 3)), (side, side, 3)).astype(np.uint8)
+    grain = side if side > 256 else 1
+    colours = draw.integers(40, 255, (grain, grain, 3))
+    image = np.broadcast_to(colours, (side, side, 3)).astype(np.uint8)
     mask = np.zeros((side, side), np.uint8)
     mask[:, side // 2 :] = 255
     result = image.copy()

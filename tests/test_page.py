@@ -107,6 +107,14 @@ def test_the_policy_lets_only_our_script_and_style_run(run: Path) -> None:
     assert "unsafe" not in policy
 
 
+def test_the_sample_is_such_a_page() -> None:
+    sample = Path(__file__).parents[1] / "docs" / "sample-report.html"
+    assert sample.stat().st_size < 3e6
+    found = Found(sample.read_text())
+    assert {"newton", "local", "replacement"} <= {image.get("data-label") for image in found.all("img")}
+    assert not re.search(r"https?://", sample.read_text())
+
+
 def test_pictures_are_those_of_the_records(run: Path) -> None:
     store = read(Local(run), "run")
     seen = look(store, [("in", "k05"), ("in", "k02"), ("in", "nobody")])
@@ -278,12 +286,13 @@ def test_the_number_of_pictures_can_be_chosen(run: Path, tmp_path: Path) -> None
 
 
 def test_numbers_for_people() -> None:
-    assert [number(value) for value in (0, 20.0149, 0.00012345, 12345.6, 1e9)] == [
+    assert [number(value) for value in (0, 20.0149, 0.00012345, 12345.6, -6.35564e8, 1e9)] == [
         "0",
         "20.01",
         "0.00012",
         "12\u202f346",
-        "1e+09",
+        "\u2212635.6 M",
+        "1 G",
     ]
     assert [change(value) for value in (1.5, -1.5, 0)] == ["+1.5", "\u22121.5", "0"]
     assert rounds(0.3, 2.2, 4) == [0.5, 1, 1.5, 2]
@@ -295,6 +304,12 @@ def test_a_histogram_counts_every_record_once() -> None:
     assert chart is not None
     assert sum(int(bar.tip.rpartition(" ")[2]) for bar in chart.bars) == 500
     assert histogram({0: np.ones(5)}, "", "") is None
+
+
+def test_pictures_that_nothing_compresses_still_fit(tmp_path: Path) -> None:
+    write_run(tmp_path / "out", tmp_path / "in.tar", [f"{i:02d}" for i in range(60)], side=512, kinds=6, batch=60)
+    assert main([str(tmp_path / "out")]) == 0
+    assert 3e6 < (tmp_path / "out" / "report.html").stat().st_size < 15e6
 
 
 @pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
@@ -312,16 +327,17 @@ def test_many_records(count: int, tmp_path: Path, request: pytest.FixtureRequest
         tmp_path / "in.tar",
         keys,
         scores=scores,
-        side=64 if count < 1000 else 512,
+        side=64,
         kinds=20,
         batch=100,
     )
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.process_time()
     assert main([str(tmp_path / "out")]) == 0
-    seconds, size = time.monotonic() - began, (tmp_path / "out" / "report.html").stat().st_size
-    print(json.dumps({"records": count, "seconds": round(seconds, 1), "bytes": size}))
+    seconds, work = time.monotonic() - began, time.process_time() - worked
+    size = (tmp_path / "out" / "report.html").stat().st_size
+    print(json.dumps({"records": count, "seconds": round(seconds, 1), "of work": round(work, 1), "bytes": size}))
     assert size < 15e6
-    assert seconds < 60
+    assert work < 60  # seconds of this process, whatever else the machine does
 
 
 def test_the_pace_adds_up_to_the_records(tmp_path: Path) -> None:

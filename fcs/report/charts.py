@@ -89,8 +89,11 @@ class Scale:
 
 
 def number(value: float) -> str:
-    """A number for people: four digits that count."""
-    form = ",.0f" if 1000 <= abs(value) < 1e7 else ".2g" if abs(value) < 1e-3 else ".4g"
+    """A number for people: four digits that count, of ten millions and more with M, G or T."""
+    for least, size, letter in ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e7, 1e6, "M")):
+        if abs(value) >= least:
+            return f"{value / size:.4g} {letter}".replace("-", MINUS)
+    form = ",.0f" if abs(value) >= 1000 else ".2g" if abs(value) < 1e-3 else ".4g"
     return f"{value:{form}}".replace(",", THIN).replace("-", MINUS)
 
 

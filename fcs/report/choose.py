@@ -48,20 +48,22 @@ class Chosen:
 def choose(runs: Sequence[Finished], most: int) -> list[Chosen]:
     """At most ``most`` records that have a result: in turn the extremes and the middle by each score, and some by lot.
 
-    Several runs are judged by how they differ from the first, on the records that they share.
+    Those for which there is most reason come first. Several runs are judged by how they differ from the first, on the
+    records that they share.
     """
     keys = sorted(set(_good(runs[0])).union(*map(_good, runs[1:])))
     lot = random.Random(0).sample(keys, min(len(keys), -(-most // BY_LOT)))
-    found: dict[Key, Chosen] = {}
-    for rank, key in enumerate(lot):
-        found.setdefault(key, Chosen(key)).reasons.append(Reason("lot", rank=rank))
+    found = {key: Chosen(key) for key in lot}
     for turn in zip_longest(*_wishes(runs)):
         for wish in turn:
             if wish is not None and (wish[0] in found or len(found) < most):
                 found.setdefault(wish[0], Chosen(wish[0])).reasons.append(wish[1])
         if len(found) >= most:
             break
-    return list(found.values())
+    first = sorted(found.values(), key=lambda one: min((reason.rank for reason in one.reasons), default=most))
+    for rank, key in enumerate(lot):
+        found[key].reasons.append(Reason("lot", rank=rank))
+    return first
 
 
 def failed(run: Finished) -> dict[str, list[tuple[Key, str]]]:
