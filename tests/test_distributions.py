@@ -80,6 +80,7 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
+@pytest.mark.slow
 def test_seven_shards_in_three_processes_are_as_one(
     runs: list[Path], shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
