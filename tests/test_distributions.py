@@ -28,14 +28,14 @@ from fcs.shards.local import Local
 from fcs.shards.parts import Row
 from fcs.shards.workers import Worker
 
-COUNTS = (5, 1, 4, 2, 6, 3, 4)
+COUNTS = (3, 1, 2, 2, 4, 1, 2)
 RUN = ["--config", "digits_inpaint", "steps=2", "data.batch_size=2", "data.workers=1", "previews.max=0"]
 RUN += ["metrics.features=[digits,random]"]
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory, digits_shard: Path) -> str:
-    """Seven shards of digits with masks, 25 records in all."""
+    """Seven shards of digits with masks, 15 records in all."""
     folder = tmp_path_factory.mktemp("seven")
     records = iter(samples(digits_shard).items())
     for number, count in enumerate(COUNTS):
@@ -80,6 +80,7 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
+@pytest.mark.slow
 def test_seven_shards_in_three_processes_are_as_one(
     runs: list[Path], shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +97,8 @@ def test_seven_shards_in_three_processes_are_as_one(
     assert sum(worker["done"] for worker in workers) == sum(COUNTS)
     alone, shared = (json.loads((where / "summary.json").read_text()) for where in (runs[0], out))
     for name, expected in alone["metrics"].items():
-        assert shared["metrics"][name] == pytest.approx(expected, rel=1e-10, abs=1e-10, nan_ok=False), name
+        there = {key: value for key, value in expected.items() if value is not None}
+        assert {key: shared["metrics"][name][key] for key in there} == pytest.approx(there, rel=1e-10, abs=1e-10), name
     n = alone["metrics"]["psnr"]["n"]
     mean = sum(worker["scores"]["psnr"]["mean"] * worker["scores"]["psnr"]["n"] for worker in workers) / n
     assert mean == pytest.approx(alone["metrics"]["psnr"]["mean"], rel=1e-10)
@@ -138,7 +140,7 @@ def test_distances_are_those_of_all_features_at_once(runs: list[Path]) -> None:
     assert made.shape == reference.shape == (sum(COUNTS), 64)
     assert found["digits"]["fid"] == pytest.approx(fid(Moments.of(made), Moments.of(reference))[0], rel=1e-10)
     assert [found["digits"][name] for name in ("kid", "kid_error")] == pytest.approx(kid(made, reference), rel=1e-10)
-    assert found["digits"]["notes"] == ["FID of 25 pictures moves by several percent with the seed"]
+    assert found["digits"]["notes"] == ["FID of 15 pictures moves by several percent with the seed"]
 
 
 def test_another_runs_pictures_as_reference(runs: list[Path], tmp_path: Path, digits_run: Path) -> None:
@@ -153,7 +155,7 @@ def test_energy_scores_of_two_seeds(runs: list[Path], tmp_path: Path, capsys: py
     rows = [torch.from_numpy(features(out, "digits")) for out in runs]
     expected = energy_scores(torch.stack(rows), torch.from_numpy(features(runs[0], "digits_reference")))
     torch.testing.assert_close(found["digits"].scores, expected)
-    assert found["digits"].records[:6] == [*(("s0", i) for i in range(5)), ("s1", 0)]
+    assert found["digits"].records[:6] == [*(("s0", i) for i in range(3)), ("s1", 0), ("s2", 0), ("s2", 1)]
     assert report([*map(str, runs), "--to", str(tmp_path)]) == 0
     written = json.loads((tmp_path / "summary.json").read_text())
     assert [entry["feature"] for entry in written["energy"]] == ["digits", "random"]
@@ -162,7 +164,7 @@ def test_energy_scores_of_two_seeds(runs: list[Path], tmp_path: Path, capsys: py
     said = capsys.readouterr()
     assert "fid digits" in said.out
     assert "energy digits: " in said.out
-    assert "FID of 25 pictures moves" in said.err
+    assert "FID of 15 pictures moves" in said.err
 
 
 def test_runs_that_differ_in_more_than_the_seed_have_no_energy(runs: list[Path], digits_run: Path) -> None:
@@ -183,7 +185,7 @@ def test_kid_looks_at_pictures_that_are_spread_over_all(monkeypatch: pytest.Monk
         gathered.add(piece)
     assert np.concatenate(gathered.chosen)[:, 0].tolist() == list(range(0, 20, 3))
     monkeypatch.setattr(distributions, "KID_MOST", 10)
-    assert distances(Local(runs[0]))["random"]["notes"][-1].startswith("KID of every 3. picture")
+    assert distances(Local(runs[0]))["random"]["notes"][-1].startswith("KID of every 2. picture")
 
 
 def test_columns_of_pieces_are_those_of_the_whole() -> None:
