@@ -31,11 +31,11 @@ def warn(run: Run) -> None:
 def _rounding(run: Run) -> str:
     direction = getattr(run.sampler, "direction", None)
     least = ROUNDING[run.trainer.precision]
-    if not isinstance(direction, NewtonDirection) or direction.difference >= least:
+    if not isinstance(direction, NewtonDirection) or direction.difference == "auto" or direction.difference >= least:
         return ""
     return (
         f"sampler.difference={direction.difference:g} is lost in the rounding of "
-        f"trainer.precision={run.trainer.precision}: take {least:g} or more"
+        f"trainer.precision={run.trainer.precision}: take auto, or {least:g} or more"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from fcs.delivery import Delivery
+from fcs.errors import StorageError
 from fcs.launch import follow_parent, launch
 from fcs.loader import ReadAhead, Readers
 from fcs.machine import device, trainer
@@ -25,13 +26,15 @@ from fcs.progress import Log, Progress
 from fcs.ranks import Place
 from fcs.records import Batch, collate
 from fcs.run import Run
+from fcs.shards.files import to_json
 from fcs.shards.finished import end
-from fcs.shards.layout import METRICS, PREVIEWS, RUN, SHARDS
+from fcs.shards.layout import DIFFERENCE, METRICS, PREVIEWS, RUN, SHARDS
 from fcs.shards.ledger import Ledger
 from fcs.shards.parts import Row
 from fcs.shards.reopen import launched, retry_failed
 from fcs.shards.run import pin
 from fcs.shards.sources import Source, counts, local_path
+from fcs.shards.store import Store
 from fcs.shards.summary import failures, summarize
 from fcs.signals import Stop
 from fcs.solve import Solver
@@ -118,8 +121,21 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         judge = judge_for(checked, solver.model)
         stop.check()
         pin(checked.out, checked.pinned)
-        work(checked, solver, judge, stop, place)
+        work(checked, _measured(checked.out, solver), judge, stop, place)
     return report(checked, quiet=not place.speaks)
+
+
+def _measured(out: Store, solver: Solver) -> Solver:
+    """The solver with what the first process of the run measured on its device."""
+    if not solver.unmeasured:
+        return solver
+    known = out.json(DIFFERENCE)
+    if known is None:
+        out.create(DIFFERENCE, to_json({str(t): length for t, length in solver.lengths().items()}))
+        known = out.json(DIFFERENCE)
+    if known is None:
+        raise StorageError(f"{out.where(DIFFERENCE)}: expected what was measured, found nothing or something else")
+    return solver.measured({float(t): float(length) for t, length in known.items()})
 
 
 def _ledger(checked: Plan, solver: Solver, judge: Judge | None, readers: Readers, place: Place) -> Ledger:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 
 import torch
 
+from fcs.directions import Newton
 from fcs.errors import UsageError
 from fcs.levels import Spacing
 from fcs.models.base import Model
-from fcs.precision import float32, mended
+from fcs.precision import float32, lengths, mended
 from fcs.records import Batch, Result
 from fcs.rows import RowNoise
 from fcs.samplers.base import Sampler
@@ -55,6 +57,25 @@ class Solver:
         if not issubclass(self.task.makes, self.sampler.needs):
             kind, task = self.sampler.needs.__name__, type(self.task).__name__.lower()
             raise UsageError.of("sampler", name, f"a sampler for task={task}; this one needs a constraint {kind}")
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the Newton direction is to measure its difference for 16 bits, and has not."""
+        direction = getattr(self.sampler, "direction", None)
+        wanted = isinstance(direction, Newton) and direction.difference == "auto" and not direction.lengths
+        return wanted and self.model.denoiser.autocast is not None
+
+    def lengths(self) -> dict[float, float]:
+        """What ``measured`` takes, on this device."""
+        return lengths(self.model, self.model.schedule.levels(self.steps, self.levels))
+
+    def measured(self, found: Mapping[float, float]) -> Solver:
+        """The same with the Newton direction's perturbations as measured."""
+        sampler = copy(self.sampler)
+        direction = Newton("auto")
+        direction.lengths = dict(found)
+        sampler.direction = direction  # type: ignore[attr-defined]
+        return replace(self, sampler=sampler)
 
     @torch.no_grad()
     def __call__(self, batch: Batch, watch: Callable[[], None] = lambda: None) -> Result:

@@ -1,9 +1,13 @@
-"""What 16 bits make NaN of is sampled again in float32; its batch mates stay to the bit."""
+"""16 bits: differences that stand clear of their rounding; what they make NaN of is sampled again in float32."""
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +15,16 @@ from test_fitting import batch, solver
 from torch import Tensor, nn
 
 import fcs
+from fcs.cli.predict import main
+from fcs.directions import Newton as NewtonDirection
 from fcs.fitting import joined
+from fcs.levels import Level
 from fcs.models import Model
-from fcs.precision import float32, mended
+from fcs.precision import float32, lengths, mended
 from fcs.records import Result
+from fcs.rows import RowNoise
+from fcs.samplers import DDIM, Newton
+from fcs.solve import Solver
 from fcs.tasks import Inpaint
 
 
@@ -88,3 +98,72 @@ def test_joined_parts_say_which_were_sampled_again(model: Model) -> None:
     model.denoiser.network = Overflowing(model.denoiser.network)
     one, two = (solver(model, Inpaint())(batch(4).part(first, first + 2)) for first in (0, 2))
     assert joined(one, two).redone == (1, 3)
+
+
+# The difference in 16 bits
+
+
+def test_a_fixed_difference_is_not_measured(model: Model) -> None:
+    assert not Solver(model, Inpaint(), Newton(NewtonDirection(0.5))).unmeasured
+    auto = Solver(model, Inpaint(), Newton(NewtonDirection("auto")))
+    assert auto.unmeasured
+    assert not Solver(model, Inpaint(), DDIM()).unmeasured
+    with float32(model):
+        assert not auto.unmeasured
+    assert not auto.measured({999.0: 0.1}).unmeasured
+    assert auto.sampler.direction.lengths == {}  # the original stays as it is
+
+
+def test_what_is_measured_stands_clear_of_rounding(model: Model) -> None:
+    levels = model.schedule.levels(5)
+    found = lengths(model, levels)
+    assert list(found) == [level.t for level in levels[:-1]]
+    assert all(math.log2(length).is_integer() for length in found.values())
+    assert found == lengths(model, levels)
+    direction, fixed = NewtonDirection("auto"), NewtonDirection(0.005)
+    direction.lengths = found
+    randn = RowNoise([5, 6, 7, 8], model.device)
+    known = torch.zeros(1, 16, 16)
+    known[..., :8] = 1
+    denoise = model.guided([""] * 4)
+    for level in levels[1:-1]:
+        x = level.sigma * randn(model.shape)
+        with torch.no_grad(), float32(model):
+            x0 = denoise(x, level)
+            e = known * (x0.roll(1, 0) - x0)
+        cosines = []
+        for one in (direction, fixed):
+            with torch.no_grad():
+                sixteen = one.linearize(lambda x, level=level: denoise(x, level), x, level)[1](e)
+                with float32(model):
+                    exact = one.linearize(lambda x, level=level: denoise(x, level), x, level)[1](e)
+            cosines.append(torch.nn.functional.cosine_similarity(sixteen.flatten(1), exact.flatten(1)).mean().item())
+        assert cosines[0] > 0.9, (level.t, cosines)
+        assert cosines[0] > cosines[1] + 0.1
+
+
+def test_the_first_process_measures_and_the_others_read(tmp_path: Path, digits_shard: Path) -> None:
+    settings = [f"data.shards={digits_shard}", f"out={tmp_path}/out", "steps=2", "previews.max=0", "data.limit=2"]
+    settings += ["trainer.precision=bf16", "sampler.difference=auto"]
+    assert main(["--config", "digits_inpaint", *settings]) == 0
+    measured = json.loads((tmp_path / "out" / "difference.json").read_text())
+    assert set(measured) == {"999.0", "499.0"}
+    first = (tmp_path / "out" / "shards" / f"{digits_shard.stem}.tar").read_bytes()
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "difference.json").write_text(json.dumps(dict.fromkeys(measured, 2.0**-10)))
+    assert main(["--config", "digits_inpaint", *settings]) == 0
+    assert (tmp_path / "out" / "shards" / f"{digits_shard.stem}.tar").read_bytes() != first
+
+
+def test_float32_takes_a_sixteenth_and_a_sparse_error_is_not_thrown_far() -> None:
+    seen: list[Tensor] = []
+    x, e = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
+    e[1] = 0
+    e[1, 0, 0, 0] = 3
+    direction, level = NewtonDirection("auto"), Level(500.0, 0.6, 0.8)
+    for found in ({}, {500.0: 0.25}):
+        direction.lengths = found
+        seen.clear()
+        direction.linearize(lambda x: seen.append(x) or x, x, level)[1](e)
+        assert seen[1].abs().amax((1, 2, 3)).tolist() == [0.25 if found else 0.0625, 0.5 if found else 0.0625]

@@ -118,6 +118,8 @@ def solve(solver: Solver, inputs: Inputs, scored: bool = True) -> Pictures:
         raise ValueError(f"mask=None: expected one for task={type(task).__name__.lower()}")
     batch = inputs.batch(task.input_shape(model))
     task.prepare(model)
+    if solver.unmeasured:
+        solver = solver.measured(solver.lengths())
     result = solver(batch.to(model.device))
     for slot, error in result.errors.items():
         raise ValueError(f"image {slot}: {error}")

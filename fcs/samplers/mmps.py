@@ -55,7 +55,7 @@ class MMPS(Sampler):
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
         given = require(constraint, Observed)
-        x0, J = self.direction.linearize(at(denoise, t), x)
+        x0, J = self.direction.linearize(at(denoise, t), x, t)
         missing, transpose = Gradient().linearize(given.missing, x0)  # the map is e -> -A^T e
         _, forward = NewtonDirection().linearize(given.missing, x0)  # and this one w -> -A w
         scale = t.sigma**2 / max(t.alpha, LEAST_ALPHA)

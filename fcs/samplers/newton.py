@@ -68,11 +68,11 @@ class Newton(Sampler):
         def f(x: Tensor) -> Tensor:
             return denoise(x, t)
 
-        x0, F = self.direction.linearize(f, x)
+        x0, F = self.direction.linearize(f, x, t)
         for size in self.step_sizes:
             d = F(constraint.error(x0))
             x = x + size * safe_divide(d, max_norm(d))
-            x0, F = self.direction.linearize(f, x)
+            x0, F = self.direction.linearize(f, x, t)
         return ddim(x, x0, t, s, randn)
 
     def calls(self, steps: int) -> int:
