@@ -16,11 +16,12 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from fcs.delivery import Delivery, Outcome
+from fcs.delivery import Delivery
 from fcs.launch import Place, follow_parent, launch
 from fcs.loader import ReadAhead, Readers
 from fcs.metrics import pictures as metrics
 from fcs.metrics.judge import Judge
+from fcs.outcome import Outcome
 from fcs.plan import Plan, devices, judge_for, plan, record_format, solver_for
 from fcs.predictor import Predictor
 from fcs.progress import Log, Progress

@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fcs.delivery import FIRST_RECORDS, IN_FLIGHT, Delivery, Outcome, encode
+from fcs.delivery import FIRST_RECORDS, IN_FLIGHT, Delivery
 from fcs.errors import StorageError, TooManyFailures
+from fcs.outcome import Outcome, encode
 from fcs.progress import Progress
 from fcs.records import Batch, Record, Result, collate
 from fcs.shards.local import Local

@@ -15,7 +15,7 @@ LAYERS = [
     "samplers models clip",
     "walk",
     "tasks metrics shards",
-    "solve fitting predictor loader delivery previews progress signals distributions",
+    "solve fitting predictor loader delivery outcome previews progress signals distributions",
     "run settings schema imports checks config plan predict launch api pack status report",
     "cli",
 ]

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from fcs.cli.predict import main
 from fcs.composition import Moments, blur, compose, composing
-from fcs.delivery import Outcome
 from fcs.denoiser import Denoiser, Guided
 from fcs.errors import UsageError
 from fcs.models import Model, Schedule
+from fcs.outcome import Outcome
 from fcs.pictures import to_uint8
 from fcs.records import Batch, Record, collate
 from fcs.samplers import Newton, Sampler

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 PER_DIMENSION = 20  # pictures for each dimension of a covariance that is to be trusted
 MOST = 64  # dimensions with fewer
+RANK = 1e-10  # of the largest eigenvalue; those below are rounding
 BLOCK = 1024  # rows of a kernel matrix that are in memory at once
 
 
@@ -105,7 +106,8 @@ def _sums(first: Array, second: Array) -> tuple[Array, Array]:
 def fid(made: Moments, reference: Moments) -> tuple[float, int]:
     """Frechet distance of the Gaussians fitted to two sets of features (Heusel et al. 2017), and its dimensions.
 
-    With fewer than 20 pictures a dimension both are projected on the reference's first 64 principal components.
+    With fewer than 20 pictures a dimension both are projected on the reference's first 64 principal components, or as
+    many as it has.
 
     Raises:
         ValueError: fewer than two pictures in a set.
@@ -113,8 +115,9 @@ def fid(made: Moments, reference: Moments) -> tuple[float, int]:
     if min(made.n, reference.n) < 2:
         raise ValueError(f"{made.n} and {reference.n} pictures: expected 2 or more")
     if not enough(made, reference):
-        _, directions = np.linalg.eigh(reference.covariance)
-        chosen = directions[:, ::-1][:, : min(MOST, reference.n)]
+        values, directions = np.linalg.eigh(reference.covariance)
+        there = int((values > values[-1] * RANK).sum())  # what lies beside the pictures' span has no axes of its own
+        chosen = directions[:, ::-1][:, : min(MOST, there)]
         made, reference = made.along(chosen), reference.along(chosen)
     return frechet(made.mean, made.covariance, reference.mean, reference.covariance), len(made.mean)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
 
+from fcs.intervals import Column
 from fcs.shards.files import to_json
 from fcs.shards.layout import WORKERS, worker_file
 from fcs.shards.parts import Row
@@ -33,6 +35,7 @@ class Worker:
         self.done = self.failed = self.batch = 0
         self.history: list[tuple[float, int]] = []  # seconds since the start, records until then
         self._batches, self._stride = 0, 1
+        self.means: dict[str, Column] = {}
 
     def count(self, rows: Sequence[Row]) -> None:
         """Add a batch and write the file. Raises StorageError where OUT cannot be written."""
@@ -40,6 +43,10 @@ class Worker:
         self.failed += failed
         self.done += len(rows) - failed
         self.batch = max(self.batch, len(rows))
+        for name in sorted({name for row in rows for name in row.means}):
+            values = [row.means.get(name) for row in rows if row.error is None]
+            more = Column.of([value for value in values if value is not None and math.isfinite(value)])
+            self.means[name] = self.means.get(name, Column()) + more
         now = time.time()
         self._remember(now - self.started)
         state = {
@@ -56,6 +63,7 @@ class Worker:
             "started": self.started,
             "updated": now,
             "history": self.history,
+            "scores": {name: {"mean": one.mean, "n": one.n} for name, one in self.means.items() if one.n},
         }
         self.out.replace(self.path, to_json(state))
 

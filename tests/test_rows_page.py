@@ -1,0 +1,39 @@
+"""docs/rows.md and the files that runs write say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pyarrow.parquet as pq
+
+from fcs.metrics import pictures
+from fcs.metrics.weights import FILES
+from fcs.schema import shipped
+from fcs.settings import Feature, Score
+from fcs.shards.parts import rows_schema
+
+PAGE = (Path(__file__).parents[1] / "docs" / "rows.md").read_text()
+FIRST, _, REST = PAGE.partition("## features/")
+COLUMNS = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", FIRST, re.MULTILINE))
+FEATURES = re.findall(r"^\| `(\w+)` \|", REST.partition("## summary.json")[0], re.MULTILINE)
+
+
+def test_every_column_and_its_type() -> None:
+    tasks = {name for task in shipped("task").values() for name in task.scored}
+    scores = {*pictures.NAMES, *get_args(Score), *tasks}
+    assert {field.name: str(field.type).partition("<")[0] for field in rows_schema(scores)} == COLUMNS
+
+
+def test_what_a_run_wrote_is_on_the_page(digits_run: Path) -> None:
+    schema = pq.read_schema(digits_run / "metrics" / "mixed.parquet")
+    further = [*get_args(Score), "iou"]
+    assert {field.name: str(field.type).partition("<")[0] for field in schema} == {
+        k: v for k, v in COLUMNS.items() if k not in further
+    }
+
+
+def test_every_feature_and_every_file_of_weights() -> None:
+    assert list(get_args(Feature)) == FEATURES
+    assert all(file.name in REST for file in FILES.values())
