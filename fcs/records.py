@@ -102,7 +102,8 @@ class Result:
         further: uint8 ``(B, C, H, W)`` pictures besides the images, on the CPU, each written as ``KEY.NAME.png``.
         scores: a dictionary a slot of what only the task can score (its ``scored``); empty where it scores nothing.
         errors: ``code: detail`` by slot, of records that the task found wrong.
-        memory: most bytes that were held while the batch was sampled; None where that was not measured.
+        memory: most bytes that were held until the batch was sampled, on a GPU since it was begun; None where that was
+            not measured.
     """
 
     images: Tensor
