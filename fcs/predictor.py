@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import lightning as L
-import torch
 
 from fcs.fitting import Fitting
 from fcs.memory import held
@@ -46,14 +45,11 @@ class Predictor(L.LightningModule):
         return len(batch.records)
 
     def _measured(self, batch: Batch) -> Result:
-        """The batch's result, with the most memory that was held meanwhile, where the machine tells."""
-        known = _held(self.device, peak=False) is not None
+        """The batch's result, with the most memory that was held, where the machine tells."""
+        if self.device.type == "cuda":
+            held(self.device, peak=False)  # the highest begins anew; on a CPU that would be a file to write
         result = self.solve(batch, self.stop.watch)
-        return replace(result, memory=_held(self.device, peak=True)) if known else result
-
-
-def _held(device: torch.device, peak: bool) -> int | None:
-    try:
-        return held(device, peak)
-    except OSError:
-        return None
+        try:
+            return replace(result, memory=held(self.device, peak=True))
+        except OSError:
+            return result

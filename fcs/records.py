@@ -103,7 +103,8 @@ class Result:
         scores: a dictionary a slot of what only the task can score (its ``scored``); empty where it scores nothing.
         errors: ``code: detail`` by slot, of records that the task found wrong.
         courses: the residuals at the levels, noisiest first, slot by slot; empty where they were not looked at.
-        memory: most bytes that were held while the batch was sampled; None where that was not measured.
+        memory: most bytes that were held until the batch was sampled, on a GPU since it was begun; None where that was
+            not measured.
         redone: slots that were sampled again in float32, since 16 bits gave NaN or infinity.
     """
 
