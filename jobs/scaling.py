@@ -63,14 +63,11 @@ def predicted(plan: Plan, costs: Costs, gpus: int) -> dict[str, float]:
     piece = SLICE * plan.batch
     sizes = [min(piece, plan.shard - first) for first in range(0, plan.shard, piece)] * shards
     ends = [costs.startup] * gpus
-    last = ends[:]
-    for number, size in enumerate(sizes):
-        end = heapq.heappop(ends) + size * plan.seconds
-        heapq.heappush(ends, end)
-        if number >= len(sizes) - gpus:
-            last[number % gpus] = end
+    seconds = max(plan.seconds, costs.part / plan.batch)  # parts are written while the next batch is sampled
+    for size in sizes:
+        heapq.heappush(ends, heapq.heappop(ends) + size * seconds)
     first, total = min(ends), max(ends) + plan.shard * costs.merge
-    working = gpus / plan.seconds / plan.batch  # batches a second
+    working = gpus / seconds / plan.batch  # batches a second
     asked = working * (costs.per_part + costs.per_slice / SLICE + costs.per_shard * plan.batch / plan.shard)
     # Half of the processes wait, each looks at a few of the shards that the other half is in.
     busy = math.ceil(gpus / 2)
