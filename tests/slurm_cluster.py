@@ -152,6 +152,7 @@ class Cluster:
     def power_cut(self, node: str) -> None:
         """Let a node vanish with all that runs on it, and let the controller know."""
         self.end(f"slurmd.{node}", signal.SIGKILL)
+        end([pid for pid in running() if self._steps(pid, node)], signal.SIGKILL)  # first: they would tell
         end(self._jobs(node), signal.SIGKILL)
         self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=cut")
 
@@ -189,7 +190,7 @@ class Cluster:
         """The state of each task."""
         return [task["JobState"] for task in self.tasks(job)]
 
-    def wait(self, job: str, seconds: float = 240.0) -> list[str]:
+    def wait(self, job: str, seconds: float = 300.0) -> list[str]:
         """Wait until all tasks have ended; their states, sorted."""
 
         def over() -> bool:
@@ -287,13 +288,13 @@ def end(pids: list[int], number: signal.Signals) -> None:
         until(lambda: not any(map(alive, pids)), "an end", 10.0)
 
 
-def until(happens: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+def until(happens: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
     """Wait for something. Raises TimeoutError, which says for what."""
     limit = time.monotonic() + seconds
     while not happens():
         if time.monotonic() > limit:
             raise TimeoutError(f"{what}: not after {seconds:.0f} s")
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def free_ports(count: int) -> list[int]:
