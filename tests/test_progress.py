@@ -11,8 +11,8 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from fcs.cli.predict import main
-from fcs.launch import Place
 from fcs.progress import Log, Progress
+from fcs.ranks import Place
 
 RUN = ["--config", "digits_inpaint", "steps=1", "data.limit=6", "data.batch_size=2", "previews.max=0"]
 
