@@ -24,6 +24,7 @@ from types import TracebackType
 DAEMONS = ("munged", "slurmctld", "slurmd")
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 IN_JOB = re.compile("SLURM_JOB_ID=").match
+REVOKED = 3.0  # seconds after which a new credential is surely younger than one that was revoked
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"}
 
 # KillWait is what a real cluster has, less a little; cred_expire is how long a requeued job waits, and must be more.
@@ -89,6 +90,7 @@ class Cluster:
     """
 
     def __init__(self, nodes: int = 2) -> None:
+        self._ended: dict[tuple[str, str], float] = {}  # when a task's run was first seen to have ended
         self.folder = Path(tempfile.mkdtemp(prefix="fcs-slurm-", dir="/tmp"))  # a socket's path must be short
         # Addresses as names: whoever takes them from the list of nodes finds that they resolve.
         self.nodes = [f"127.0.0.{11 + number}" for number in range(nodes)]
@@ -201,9 +203,16 @@ class Cluster:
         return sorted(self.states(job))
 
     def hurry(self, job: str) -> None:
-        """Let tasks that were requeued, and have ended, start again at once."""
+        """Let tasks that were requeued, and have ended, start again before the credentials of their first run expire.
+
+        Not within the seconds of their end, though: slurmd takes a new credential for one that it has just revoked
+        where both are of one second, and the task fails without a word.
+        """
         for task in self.tasks(job):
             if task["JobState"] == "PENDING" and task["Reason"] == "BeginTime":
+                ended = self._ended.setdefault((task["JobId"], task["Restarts"]), time.monotonic())
+                if time.monotonic() - ended < REVOKED:
+                    continue
                 self.run("scontrol", "update", f"JobId={task['JobId']}", "StartTime=now", check=False)
 
     def _configure(self) -> None:
