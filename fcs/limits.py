@@ -12,8 +12,8 @@ from fcs.samplers import Newton
 # t = 999: cosine to the true J e .90 in fp16 at 0.05, .75 in bf16 at 0.2.
 ROUNDING = {"32": 0.0, "16": 0.05, "bf16": 0.2}
 # Guided x_0 answers a move of x_t the more, the larger the scale, and moves of a fixed size overshoot: on emoji-64
-# (K = 1, 20 levels) the residual is .06 at 1, .24 at 5, .49 at 12, 2.2 at 40; at 12 with guidance on the noisiest .4 of
-# the levels only, .10. docs/settings.md has the pictures.
+# (K = 1, 20 levels) the residual is .07 at 1, .19 at 5, .50 at 12, 1.6 at 40; at 12 with guidance on the noisiest .4 of
+# the levels only, .11. docs/settings.md has the pictures.
 MOST_GUIDANCE, LEAST_UNGUIDED = 10.0, 0.5
 # Levels times the sum of the step sizes is how far x_t can be moved in all. On emoji-64 the residual is .37 and more up
 # to 2.5, .12 at 6, .09 at 10.
