@@ -18,16 +18,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from judging.comparison import Contest, named
 from judging.methods import METHODS
-from judging.options import budgets, chosen_methods, command, whole
+from judging.options import budgets, chosen_methods, command, hardware, whole
 from judging.published import published
 from judging.rows import Row, compared, row
 from judging.tables import pictures, plot, table
@@ -40,7 +38,7 @@ def report(contest: Contest, rows: list[Row], args: argparse.Namespace) -> None:
     facts = {
         "command": " ".join(["python", *sys.argv]),
         "date": time.strftime("%Y-%m-%d"),
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "hardware": hardware(),
         **{"model": setup.model, "task": setup.task, "set": args.set, "seeds": list(contest.seeds)},
         **{"difference_to": args.against, "rows": rows, "published": published(setup.task)},
     }

@@ -10,14 +10,11 @@ the 95 % bootstrap interval over them. Arguments with = are overrides of every c
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
+from judging.cells import write
 from judging.options import command
 
 from fcs.cli.predict import main as fcs_predict
@@ -81,9 +78,7 @@ def run(args: argparse.Namespace, further: list[str]) -> None:
     rows = []
     for name in names:
         rows.append(row(name, args.out, overrides))
-        facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d")}
-        facts["hardware"] = f"{platform.machine()}, {torch.get_num_threads()} threads"
-        (args.out / "scores.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
+        write(rows, args.out / "scores.json")
     (args.out / "scores.md").write_text(table(rows))
     print(table(rows))
 

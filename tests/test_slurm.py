@@ -327,7 +327,9 @@ def test_preempted_by_an_urgent_partition(trial: Trial) -> None:
     node = trial.cluster.nodes[0]
     job = trial.sbatch("--exclusive", "-w", node)
     trial.at_work(1)
-    urgent = trial.cluster.run("sbatch", "--parsable", "-p", "urgent", "--exclusive", "-w", node, "--wrap", "true")
+    urgent = trial.cluster.run(
+        "sbatch", "--parsable", "-p", "urgent", "--exclusive", "-w", node, "-o", "/dev/null", "--wrap", "true"
+    )
     assert trial.cluster.wait(urgent) == ["COMPLETED"]
     trial.go()
     assert trial.cluster.wait(job) == ["COMPLETED"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
 from collections.abc import Iterable
@@ -11,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from judging.figures import PAIRED, STYLED
+from judging.options import hardware
 from judging.trial import FILE, Trial
 
 FIGURES = (
@@ -73,8 +71,7 @@ def row(facts: Row, report: dict[str, Any]) -> Row:
 
 def write(rows: list[Row], path: Path) -> None:
     """The rows as far as they are, with the command that makes them."""
-    hardware = f"{platform.machine()}, {torch.get_num_threads()} threads"
-    facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "hardware": hardware}
+    facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "hardware": hardware()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from fcs.plan import record_format
 from fcs.run import Run
 from fcs.shards.sources import resolve
 from judging.figures import PAIRED, STYLED, differences, interval, judge
+from judging.options import hardware
 from judging.truth import Truth, read_columns, read_results, read_scores, read_truth
 
 FILE = "evaluate.json"
@@ -117,7 +117,7 @@ class Trial:
         report: dict[str, Any] = {
             "command": " ".join(["python", *sys.argv]),
             "date": time.strftime("%Y-%m-%d"),
-            "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "hardware": hardware(),
             **self.what,
             "records": len(truth.pictures),
             "failed": failed,
