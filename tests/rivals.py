@@ -13,7 +13,7 @@ from fcs.denoiser import Denoiser, Guided
 from fcs.directions import Gradient
 from fcs.levels import Level
 from fcs.rows import RowNoise
-from fcs.samplers import DING, DPS, LATINO, LDPS, MMPS, MPGD, P2L, PSLD, FreeDoM, Prior, RePaint, Sampler
+from fcs.samplers import DING, DPS, LATINO, LDPS, MMPS, MPGD, P2L, PSLD, FreeDoM, Prior, ProjectedNewton, RePaint, Sampler
 
 SEEDS = [11, 12, 13, 14]
 SIZE = 8
@@ -30,6 +30,8 @@ RIVALS: list[Sampler] = [
     RePaint(2, 3),
     P2L(2, 0.01, 0.3, every=2, eta=0.5),
     LATINO(0.3),
+    ProjectedNewton(),
+    ProjectedNewton(Gradient(), (0, 2, 1), order=1),
 ]
 
 

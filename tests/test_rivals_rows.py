@@ -51,8 +51,8 @@ def network(small_network: nn.Module) -> Conditional:
 def test_a_row_does_not_see_its_mates(
     sampler: Sampler, make: Callable[[list[int]], Constraint], network: Conditional, abar: Tensor
 ) -> None:
-    if make is measured and sampler.needs is Known:
-        pytest.skip("for known entries only")
+    if make is measured and not issubclass(Measured, sampler.needs):
+        pytest.skip("needs another constraint")
     levels = ddpm_levels(abar, 4)
     together = sampled(sampler, network, levels, make, [0, 1, 2, 3])
     assert torch.isfinite(together).all()

@@ -11,6 +11,7 @@ from fcs.samplers.mpgd import MPGD
 from fcs.samplers.newton import Newton
 from fcs.samplers.p2l import P2L
 from fcs.samplers.prior import Prior
+from fcs.samplers.projected import ProjectedNewton
 from fcs.samplers.psld import PSLD
 from fcs.samplers.repaint import RePaint
 
@@ -27,6 +28,7 @@ __all__ = [
     "FreeDoM",
     "Newton",
     "Prior",
+    "ProjectedNewton",
     "RePaint",
     "Replacement",
     "Sampler",

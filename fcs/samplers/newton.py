@@ -11,7 +11,7 @@ from fcs.directions import Direction
 from fcs.directions import Newton as NewtonDirection
 from fcs.levels import Level
 from fcs.rows import max_norm, safe_divide
-from fcs.samplers.base import Denoise, Noise, Sampler, ddim
+from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim
 
 PAPER_STEP_SIZES = (0.5, 0.4, 0.3, 0.2, 0.1)
 
@@ -65,14 +65,7 @@ class Newton(Sampler):
         return max(1, round(self.depth * steps))
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        def f(x: Tensor) -> Tensor:
-            return denoise(x, t)
-
-        x0, F = self.direction.linearize(f, x, t)
-        for size in self.step_sizes:
-            d = F(constraint.error(x0))
-            x = x + size * safe_divide(d, max_norm(d))
-            x0, F = self.direction.linearize(f, x, t)
+        x, x0 = moved(x, t, denoise, constraint, self.direction, self.step_sizes)
         return ddim(x, x0, t, s, randn)
 
     def calls(self, steps: int) -> int:
@@ -82,3 +75,16 @@ class Newton(Sampler):
     def backwards(self, steps: int) -> int:
         levels = steps + self.restarts * self._levels_again(steps)
         return levels * len(self.step_sizes) * self.direction.backwards
+
+
+def moved(
+    x: Tensor, t: Level, denoise: Denoise, constraint: Constraint, direction: Direction, step_sizes: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """The inner loop: x_t ``(N, *)`` moved towards the constraint, and its x_0."""
+    f = at(denoise, t)
+    x0, F = direction.linearize(f, x, t)
+    for size in step_sizes:
+        d = F(constraint.error(x0))
+        x = x + size * safe_divide(d, max_norm(d))
+        x0, F = direction.linearize(f, x, t)
+    return x, x0

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fcs.constraint import Constraint, Measured
+from fcs.constraint import Constraint, Measured, Projectable
 from fcs.directions import Newton
 from fcs.errors import UsageError
 from fcs.models.base import Model
@@ -22,7 +22,7 @@ Error = Literal["decoder_gradient", "vae_newton"]
 NOISE_STREAM = 0x6E6F697365  # keeps a record's measurement noise apart from the noise it is sampled from
 
 
-class EncodedMeasured(Measured):
+class EncodedMeasured(Measured, Projectable):
     """A measurement whose error is taken back to the model's space by the encoder: no backpropagation anywhere.
 
     ``e_x = A^+ (y - A D(x_0))`` in pixels, then ``J_E e_x`` by a forward difference of the encoder at ``D(x_0)``,
@@ -126,7 +126,8 @@ class Restore(Task):
         self.difference = difference
         self.noise = noise
         self.perturb = perturb
-        self.makes = Constraint if perturb else Measured
+        encoded = EncodedMeasured if error == "vae_newton" else Measured
+        self.makes = Constraint if perturb else encoded
 
     def input_shape(self, model: Model) -> tuple[int, int, int]:
         """The model's picture shape where the truth is given, else that of its measurement."""

@@ -1,0 +1,116 @@
+"""Projected Newton: its schedule of moves, the known entries, and the order of its steps on a Gaussian prior."""
+
+import pytest
+import torch
+from gaussian import Gaussian
+from torch import Tensor, nn
+
+from fcs.constraint import Known, Measured
+from fcs.denoiser import Denoiser, Guided
+from fcs.levels import Level, ddpm_levels, flow_levels, pairs
+from fcs.rows import RowNoise
+from fcs.samplers import DDIM, Newton, ProjectedNewton
+from fcs.samplers.projected import multistep
+
+SHAPE = (1, 8, 8)
+
+
+def noise() -> RowNoise:
+    return RowNoise([1, 2], dtype=torch.float64)
+
+
+def left() -> Tensor:
+    known = torch.zeros(2, *SHAPE, dtype=torch.float64)
+    known[..., :4] = 1
+    return known
+
+
+def walk(gaussian: Gaussian, x: Tensor, levels: list[Level], second: bool) -> Tensor:
+    """Plain sampling of a Gaussian prior by ``multistep``, without a constraint."""
+    before = None
+    for t, s in pairs(levels):
+        x0 = gaussian.x0(x, t.alpha, t.sigma)
+        x, before = multistep(x, x0, t, s, before), (t, x0) if second else None
+    return x
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_the_error_of_a_step_falls_with_its_order(gaussian: Gaussian, second: bool) -> None:
+    # From a middling level to a low one, uniform in log SNR: twice the steps, half the error or a quarter of it.
+    def levels(steps: int) -> list[Level]:
+        logs = torch.linspace(-1, 2, steps + 1, dtype=torch.float64).tolist()
+        squares = [1 / (1 + torch.tensor(-2 * log, dtype=torch.float64).exp().item()) for log in logs]
+        return [Level(0, square**0.5, (1 - square) ** 0.5) for square in squares]
+
+    x = noise()(gaussian.shape)
+    exact = walk(gaussian, x, levels(2048), True)
+    errors = [(walk(gaussian, x, levels(n), second) - exact).norm().item() for n in (32, 64)]
+    assert errors[0] / errors[1] == pytest.approx(4 if second else 2, rel=0.15)
+
+
+def test_first_order_without_corrections_is_deterministic_ddim(small_network: nn.Module, abar: Tensor) -> None:
+    levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 6)]
+    x, free = noise()(SHAPE), Known(torch.zeros(2, *SHAPE, dtype=torch.float64), 0 * left())
+    denoise = Guided(Denoiser(small_network, "eps"))
+    with torch.no_grad():
+        ours, theirs = (s(x, levels, denoise, free, noise()) for s in (ProjectedNewton(order=1), DDIM()))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_without_its_three_changes_it_is_newton(small_network: nn.Module, abar: Tensor) -> None:
+    levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 5)]
+    denoise, constraint = Guided(Denoiser(small_network, "eps")), Known(noise()(SHAPE), left())
+    bare = ProjectedNewton(moves=[2], first=0.4, last=0.2, project=False, order=1)
+    with torch.no_grad():
+        found = [s(noise()(SHAPE), levels, denoise, constraint, noise()) for s in (bare, Newton(None, [0.4, 0.2]))]
+    torch.testing.assert_close(*found, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("flow", [False, True])
+def test_known_entries_come_out_as_they_are(small_network: nn.Module, abar: Tensor, flow: bool) -> None:
+    levels = flow_levels(10) if flow else ddpm_levels(abar, 10)
+    denoise, y = Guided(Denoiser(small_network, "flow" if flow else "eps")), noise()(SHAPE)
+    with torch.no_grad():
+        x0 = ProjectedNewton()(noise()(SHAPE), levels, denoise, Known(y, left()), noise())
+    assert x0.isfinite().all()
+    torch.testing.assert_close(left() * x0, left() * y, rtol=0, atol=1e-12)
+
+
+def test_the_profile_is_stretched_over_the_levels(small_network: nn.Module, abar: Tensor) -> None:
+    sampler = ProjectedNewton(moves=[0, 2, 1, 0])
+    assert sampler.plan(4) == [0, 2, 1, 0]
+    assert sampler.plan(8) == [0, 0, 2, 2, 1, 1, 0, 0]
+    assert sampler.plan(2) == [2, 0]
+    assert sampler.plan(1) == [1]
+    assert ProjectedNewton().calls(10) == 40
+    denoise = Guided(Denoiser(small_network, "eps"))
+    with torch.no_grad():
+        sampler(noise()(SHAPE), ddpm_levels(abar, 8), denoise, Known(noise()(SHAPE), left()), noise())
+    assert denoise.calls == sampler.calls(8) == 8 + 2 * 6
+
+
+def test_step_sizes_fall_linearly() -> None:
+    assert ProjectedNewton(first=0.5, last=0.1).step_sizes(3) == pytest.approx([0.5, 0.3, 0.1])
+    assert ProjectedNewton().step_sizes(1) == [0.5]
+    assert ProjectedNewton().step_sizes(0) == []
+
+
+def test_it_wants_an_error_that_is_a_displacement(small_network: nn.Module, abar: Tensor) -> None:
+    blurred = Measured(noise()(SHAPE), lambda x: x, lambda x: x)
+    with pytest.raises(TypeError, match="expected the constraint Projectable"):
+        ProjectedNewton()(noise()(SHAPE), ddpm_levels(abar, 2), lambda x, level: x, blurred, noise())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"moves": ()}, r"moves=\[\]"),
+        ({"moves": (1, -1)}, r"moves=\[1, -1\]"),
+        ({"first": 0.0}, "first=0.0"),
+        ({"last": -1.0}, "last=-1.0"),
+        ({"order": 3}, "order=3"),
+    ],
+)
+def test_bad_arguments_are_named(given: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        ProjectedNewton(**given)  # type: ignore[arg-type]
