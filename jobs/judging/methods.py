@@ -9,7 +9,22 @@ from typing import Any, Literal
 
 from fcs.directions import Direction, Exact, Gradient, Local, Newton
 from fcs.models import Model
-from fcs.samplers import DDIM, DING, DPS, LATINO, LDPS, MMPS, MPGD, P2L, PSLD, FreeDoM, RePaint, Replacement, Sampler
+from fcs.samplers import (
+    DDIM,
+    DING,
+    DPS,
+    LATINO,
+    LDPS,
+    MMPS,
+    MPGD,
+    P2L,
+    PSLD,
+    FreeDoM,
+    ProjectedNewton,
+    RePaint,
+    Replacement,
+    Sampler,
+)
 from fcs.samplers import Newton as Loop
 from fcs.tasks.base import Task
 
@@ -152,6 +167,7 @@ def repaint(levels: int, large: bool) -> Setting:
 
 
 SIZES = (Axis("size", 0.05, 2), Axis("last", 0.1, 1, "linear"))
+PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1))
 ETA = Axis("eta", 0, 1, "linear")
 STEP = Axis("step_size", 0.02, 20)
 MOVES = Axis("moves", 1, 5, "whole")
@@ -164,6 +180,7 @@ METHODS = {
         Method("newton-k2", Loop, 20, loop(2), SIZES, "newton"),
         Method("newton-k5", Loop, 20, loop(5), SIZES, "newton"),
         Method("newton-k10", Loop, 20, loop(10), SIZES, "newton"),  # the paper's K for superresolution
+        Method("projected", ProjectedNewton, 10, nothing, PROJECTED, "newton"),
         Method("exact", Loop, 20, loop(1), (SIZES[0], Axis("cutoff", 0.01, 0.9)), "exact"),
         Method("gradient", Loop, 20, loop(5), (MOVES, *SIZES), "gradient"),
         Method("local", Loop, 20, loop(5), (MOVES, *SIZES), "local"),
