@@ -56,3 +56,13 @@ def test_paper_configs_are_the_authors(name: str) -> None:
     assert settings["sampler"]["init_args"]["direction"]["init_args"]["difference"] == 0.005
     assert getattr(run.task, "paste", False) is False
     assert run.data.captions == ("style" in name)  # style is the one task with a prompt
+
+
+@pytest.mark.parametrize(("suffix", "most"), [("fast", 40), ("balanced", 80)])
+def test_presets_cost_what_they_say(suffix: str, most: int) -> None:
+    names = [name for name in CONFIGS if name.endswith(f"_{suffix}")]
+    assert names
+    for name in names:
+        run, _ = config.load([name], ["data.shards=none.tar"])
+        assert run.sampler.calls(run.steps) <= most
+        assert run.sampler.backwards(run.steps) == 0
