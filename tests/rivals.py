@@ -13,7 +13,21 @@ from fcs.denoiser import Denoiser, Guided
 from fcs.directions import Gradient
 from fcs.levels import Level
 from fcs.rows import RowNoise
-from fcs.samplers import DING, DPS, LATINO, LDPS, MMPS, MPGD, P2L, PSLD, FreeDoM, Prior, ProjectedNewton, RePaint, Sampler
+from fcs.samplers import (
+    DING,
+    DPS,
+    LATINO,
+    LDPS,
+    MMPS,
+    MPGD,
+    P2L,
+    PSLD,
+    FreeDoM,
+    Prior,
+    ProjectedNewton,
+    RePaint,
+    Sampler,
+)
 
 SEEDS = [11, 12, 13, 14]
 SIZE = 8

@@ -1,0 +1,75 @@
+r"""Whether a setting equals another: the share that it closes of the gap from replacement to that other.
+
+    python jobs/equal.py --worst runs/compare40/replacement-40 --best runs/paper/newton-k5-published \
+        --found runs/compare40/projected-40 --out runs/equal.json
+
+Each folder is one that compare.py, ablate.py or evaluate.py left an evaluate.json in, on the same records and seeds.
+Equal means: at least 95 % of the gap closed, the lower end of its 95 % interval at least 80 %; where the gap's own
+interval includes 0 the records cannot decide. In the energy score of the model's own features, and of a random
+network's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from judging.options import command, hardware
+from judging.trial import FILE
+from judging.verdict import aligned, closes, told
+
+from fcs.errors import UsageError
+
+FIGURES = ("energy_own", "energy_random")
+
+
+def single(option: str, folder: Path) -> dict[str, Any]:
+    """What an evaluation says of each record.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = folder / FILE
+    if not path.exists():
+        raise UsageError.of(option, folder, f"a folder with {FILE}")
+    found: dict[str, Any] = json.loads(path.read_text())["single"]
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, text in (("worst", "where the gap begins"), ("best", "where it ends"), ("found", "what is judged")):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=text)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    return parser
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Judge, print and write.
+
+    Raises:
+        UsageError: a folder without an evaluation, evaluations without a common record, an unknown option.
+    """
+    if overrides:
+        raise UsageError.of("equal.py", " ".join(overrides), "--worst, --best, --found and --out")
+    three = [single(f"--{name}", getattr(args, name)) for name in ("worst", "best", "found")]
+    verdicts = {}
+    for figure in FIGURES:
+        if all(figure in one for one in three):
+            (worst, best, found), groups = aligned(three, figure)
+            if not len(groups):
+                raise UsageError.of("--found", args.found, "records that the others have too")
+            verdicts[figure] = closes(worst, best, found, groups)
+            print(told(figure, verdicts[figure]))
+    facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "hardware": hardware()}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps({**facts, **verdicts}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    command(parser(), run)

@@ -1,0 +1,68 @@
+"""Whether one setting equals another: how much of the gap that the other leaves behind it closes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fcs.intervals import DRAWS
+from judging.figures import interval
+
+CLOSED, SURELY = 0.95, 0.8  # share of the gap to close, and the least lower bound of its interval
+
+
+def aligned(evaluations: list[dict[str, Any]], figure: str) -> tuple[list[Tensor], Tensor]:
+    """A figure of each evaluation's records that all of them have, ``(N,)`` each, and the records' groups.
+
+    Args:
+        evaluations: what ``evaluate.json`` holds under ``single``.
+        figure: one of its figures.
+    """
+    places = [{name: place for place, name in enumerate(one["record"])} for one in evaluations]
+    common = [name for name in evaluations[0]["record"] if all(name in place for place in places)]
+    values = [
+        torch.tensor([one[figure][place[name]] for name in common], dtype=torch.float64)
+        for one, place in zip(evaluations, places, strict=True)
+    ]
+    return values, torch.tensor([evaluations[0]["group"][places[0][name]] for name in common])
+
+
+def closes(worst: Tensor, best: Tensor, found: Tensor, groups: Tensor) -> dict[str, Any]:
+    """The gap from ``worst`` to ``best``, and the share of it that ``found`` closes, with bootstrap intervals.
+
+    ``equal`` is None where the gap's own interval includes 0, so that the set cannot decide; else whether ``found``
+    closes at least 95 % of it, with a lower bound of at least 80 %.
+
+    Args:
+        worst, best, found: a figure of each record, ``(N,)``, smaller is better.
+        groups: records that the bootstrap draws together, ``(N,)``.
+    """
+    gap, difference = interval(worst - best, groups), interval(found - best, groups)
+    mean = ((worst - found).mean() / (worst - best).mean()).item()
+    low, high = _ratio(worst - found, worst - best, groups)
+    decides = gap["low"] > 0
+    equal = mean >= CLOSED and low >= SURELY if decides else None
+    share = {"mean": mean, "low": low, "high": high}
+    return {"records": len(found), "gap": gap, "difference": difference, "share": share, "equal": equal}
+
+
+def _ratio(above: Tensor, below: Tensor, groups: Tensor) -> tuple[float, float]:
+    """95 % bootstrap interval of a ratio of means, numerator and denominator drawn together."""
+    _, places = torch.unique(groups, return_inverse=True)
+    count = int(places.max()) + 1
+    sums = torch.zeros(2, count, dtype=torch.float64).index_add_(1, places, torch.stack([above, below]))
+    drawn = torch.randint(count, (DRAWS, count), generator=torch.Generator().manual_seed(0))
+    top, bottom = sums[:, drawn].sum(2)
+    low, high = (top / bottom).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return low, high
+
+
+def told(name: str, verdict: dict[str, Any]) -> str:
+    """A verdict in one line."""
+    gap, share, difference = (
+        "{mean:.3g} ({low:.3g} to {high:.3g})".format(**verdict[key]) for key in ("gap", "share", "difference")
+    )
+    said = {True: "equal", False: "not shown to be equal", None: "undecided: the gap itself is within the noise"}
+    return f"{name}: gap {gap}, share closed {share}, difference {difference}, {said[verdict['equal']]}"
