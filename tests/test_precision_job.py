@@ -16,9 +16,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 import precision
 from judging.arithmetic import arithmetics
-from judging.equality import arms, verdict
+from judging.cells import Series
+from judging.equality import verdict
 from judging.rounding import Gauge, Passing, Place
 from judging.roundings import by_level, summary, summary_table
+from judging.trial import Trial
 
 from fcs.constraint import Known
 from fcs.denoiser import Denoiser, Guided
@@ -174,18 +176,33 @@ def run(*given: str) -> None:
 
 
 def test_the_job_on_digits(tmp_path: Path) -> None:
-    small = ("--records", "2", "--deltas", "0.05,0.5", "--levers", "plain,sums", "--limit", "3", "--seeds", "0,1")
-    run("--model", "digits-16", "--out", str(tmp_path / "o"), *small, "--quality", "steps=2")
+    small = ("--records", "2", "--deltas", "0.05,0.5", "--levers", "plain,sums", "--out", str(tmp_path / "o"))
+    run("--model", "digits-16", *small, "steps=2")
     made = json.loads((tmp_path / "o" / "precision.json").read_text())
     assert {one["t"] for one in made["rows"]} == {999.0, 499.0}
     assert len(made["rows"]) == 2 * 2 * 4
     assert set(made["lengths"]) == {"bf16", "bf16, sums"}
-    assert [one["arm"] for one in made["quality"]] == list(arms(["bf16"]))
-    assert [one["nfe"] for one in made["quality"]] == [6, 2, 6, 6]
-    assert [bool(one["verdict"]) for one in made["quality"]] == [False, False, True, True]
-    assert (tmp_path / "o" / "precision-bf16.png").stat().st_size > 0
-    assert "bf16-auto" in (tmp_path / "o" / "precision.md").read_text()
-    assert not (tmp_path / "o" / "unused").exists()
+    names = {"precision.json", "precision.md", "precision-bf16.png"}
+    assert {path.name for path in (tmp_path / "o").iterdir()} == names
+
+
+def test_arms_are_compared_with_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def report(series: Series, name: str, overrides: tuple[str, ...]) -> dict[str, object]:
+        assert Trial(series.config, (*series.overrides, *overrides), (0,), tmp_path).loaded
+        energy = {"float32": 20.0, "replacement": 24.0, "bf16-0.005": 21.0, "bf16-auto": 20.1}[name]
+
+        def around(mean: float) -> dict[str, float]:
+            return {"mean": mean, "low": mean - 0.05, "high": mean + 0.05}
+
+        costs = {"records": 3, "failed": 0, "nfe": 60, "seconds": 1.0, "residual": 0.1}
+        versus = None if name == "float32" else {"energy_own": around(energy - 20)}
+        return {**costs, "energy_own": around(energy), "retrieval": around(0.5), "versus": versus}
+
+    monkeypatch.setattr(Series, "report", report)
+    run("--model", "digits-16", "--records", "0", "--quality", "--limit", "3", "--out", str(tmp_path / "o"))
+    rows = json.loads((tmp_path / "o" / "precision.json").read_text())["quality"]
+    assert [one["verdict"] for one in rows] == ["", "", "worse", "equal"]
+    assert "| bf16-auto | 60 | 1 | 20.1 (" in (tmp_path / "o" / "precision.md").read_text()
 
 
 @JVP
