@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fcs.autocast import keep_ends, keep_sums
 from fcs.levels import Level
 
 Predicts = Literal["eps", "v", "flow"]
@@ -18,17 +19,21 @@ class Denoiser(nn.Module):
     """A pretrained network seen as ``x_t -> x_0``.
 
     x_0 is formed in the type of x_t (float32 in runs) outside autocast: finite differences of it must not be
-    rounded to 16 bits. Only the network itself runs under autocast.
+    rounded to 16 bits. Only the network itself runs under autocast, and of it the first and the last convolution and
+    what lies between matrix products stay in float32 (``fcs.autocast``).
 
     Args:
         network: ``(x (N, *), t (N,), cond) -> output (N, *)``.
         predicts: what the output is: the noise ``eps``, the velocity ``v = alpha eps - sigma x_0``, or a rectified
             flow's ``flow = eps - x_0``.
-        autocast: type for the network's own arithmetic, None for none.
+        autocast: type for the network's own arithmetic, None for none; the network is changed for it in place.
     """
 
     def __init__(self, network: nn.Module, predicts: Predicts, autocast: torch.dtype | None = None) -> None:
         super().__init__()
+        if autocast is not None:
+            keep_ends(network)
+            keep_sums(network)
         self.network: nn.Module = network
         self.predicts = predicts
         self.autocast = autocast

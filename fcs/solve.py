@@ -72,7 +72,7 @@ class Solver:
     def measured(self, found: Mapping[float, float]) -> Solver:
         """The same with the Newton direction's perturbations as measured."""
         sampler = copy(self.sampler)
-        direction = Newton("auto")
+        direction = copy(sampler.direction)  # type: ignore[attr-defined]
         direction.lengths = dict(found)
         sampler.direction = direction  # type: ignore[attr-defined]
         return replace(self, sampler=sampler)

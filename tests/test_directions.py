@@ -8,7 +8,7 @@ from torch import Tensor
 from fcs.directions import Direction, Exact, Gradient, Local, Newton, jacobian
 
 LEVELS = [(0.07, 0.9975), (0.5, 0.75**0.5), (0.99, 0.0199**0.5)]
-ALL = [Newton(), Gradient(), Local(), Exact(), Exact(0)]
+ALL = [Newton(), Newton(central=True), Gradient(), Local(), Exact(), Exact(0)]
 TIGHT = {"rtol": 0, "atol": 1e-10}
 
 
@@ -67,6 +67,13 @@ def test_newton_is_a_forward_difference_of_first_order() -> None:
     gaps = [(Newton(delta).linearize(bend, x)[1](e) - exact).abs().max() for delta in (1e-2, 5e-3, 1e-7)]
     assert gaps[0] / gaps[1] == pytest.approx(2, rel=0.05)
     assert gaps[2] < 1e-5
+
+
+def test_a_central_difference_is_of_second_order() -> None:
+    x, e = rows(0), rows(1)
+    exact = (1 - bend(x) ** 2) * (e + 0.6 * x.roll(1, -1) * e.roll(1, -1))
+    gaps = [(Newton(delta, central=True).linearize(bend, x)[1](e) - exact).abs().max() for delta in (1e-1, 5e-2)]
+    assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.05)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import SmallNetwork
 from test_fitting import batch, solver
 from torch import Tensor, nn
 
 import fcs
 from fcs.cli.predict import main
+from fcs.denoiser import Denoiser
 from fcs.directions import Newton as NewtonDirection
 from fcs.fitting import joined
 from fcs.levels import Level
-from fcs.models import Model
+from fcs.models import Model, find, load
 from fcs.precision import float32, lengths, mended
 from fcs.records import Result
 from fcs.rows import RowNoise
@@ -167,3 +169,66 @@ def test_float32_takes_a_sixteenth_and_a_sparse_error_is_not_thrown_far() -> Non
         seen.clear()
         direction.linearize(lambda x: seen.append(x) or x, x, level)[1](e)
         assert seen[1].abs().amax((1, 2, 3)).tolist() == [0.25 if found else 0.0625, 0.5 if found else 0.0625]
+
+
+class Grained(nn.Module):
+    """A network whose 16 bits are float32 with a grain of a size: what autocast would round stays exact."""
+
+    def __init__(self, network: nn.Module, size: float) -> None:
+        super().__init__()
+        self.network, self.size = network, size
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        rounded = torch.is_autocast_enabled("cpu")
+        with torch.autocast("cpu", enabled=False):
+            out = self.network(x, t, cond)
+        return out + self.size * torch.sin(1e6 * x) if rounded else out
+
+
+def test_lengths_grow_with_the_root_of_the_rounding(model: Model) -> None:
+    network, levels = model.denoiser.network, model.schedule.levels(4)
+    found = []
+    for size in (1e-4, 1.6e-3):
+        model.denoiser.network = Grained(network, size)
+        found.append(lengths(model, levels))
+    grown = [found[1][t] / found[0][t] for t in found[0]]
+    assert sorted(grown)[len(grown) // 2] == 4  # the median: lengths are powers of two
+    assert all(2 <= factor <= 8 for factor in grown)
+
+
+def test_the_lengths_of_what_overflows_are_the_longest(model: Model) -> None:
+    model.denoiser.network = Grained(model.denoiser.network, math.nan)
+    assert set(lengths(model, model.schedule.levels(2)).values()) == {0.5}
+
+
+# Autocast that keeps what rounds most
+
+
+def off(model: Model, level: Level, x: Tensor) -> float:
+    """How far x_0 in 16 bits is from that of float32."""
+    with torch.no_grad():
+        sixteen = model.guided([""] * len(x))(x, level)
+        with float32(model):
+            exact = model.guided([""] * len(x))(x, level)
+    return ((sixteen - exact).norm() / exact.norm()).item()
+
+
+def test_what_is_kept_in_float32_rounds_less_and_stays_the_network(model: Model) -> None:
+    kept, level = load(find("digits-16"), torch.bfloat16), model.schedule.levels(10)[4]
+    x = level.sigma * RowNoise([1, 2], "cpu")(model.shape)
+    assert 0 < off(kept, level, x) < off(model, level, x) / 1.5
+    with torch.no_grad(), float32(kept), float32(model):
+        assert torch.equal(kept.guided([""] * 2)(x, level), model.guided([""] * 2)(x, level))
+    kept.double()
+    with torch.no_grad(), float32(kept):
+        assert kept.guided([""] * 2)(x.double(), level).dtype == torch.float64
+
+
+def test_what_is_kept_in_float32_compiles_as_one_graph() -> None:
+    denoiser = Denoiser(SmallNetwork(1, 0), "eps", torch.bfloat16).requires_grad_(False)
+    x, level = RowNoise([1], "cpu")((1, 8, 8)), Level(500.0, 0.6, 0.8)
+    plain = denoiser(x, level)
+    denoiser.network.compile(fullgraph=True, backend="eager")
+    torch.testing.assert_close(denoiser(x, level), plain)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        denoiser(x, level._replace(t=400.0))

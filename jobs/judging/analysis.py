@@ -101,6 +101,28 @@ def draw_curves(panels: dict[str, dict[str, list[float]]], path: Path, columns: 
     save(figure, path)
 
 
+def draw_rounding(rows: list[dict[str, Any]], path: Path) -> None:
+    """Rounding cosine against t, a line a length, and the whole cosine of ``auto``, a line an arithmetic."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 3.5))
+    first = [one for one in rows if one["moves"] == 0]
+    plain = [one for one in first if one["arithmetic"] == one["dtype"] and one["difference"] == "forward"]
+    for axis, chosen, names, figure_of in (
+        (left, plain, ("way",), "rounding"),
+        (right, [one for one in first if isinstance(one["way"], str)], ("arithmetic", "difference"), "whole"),
+    ):
+        for key in dict.fromkeys(tuple(str(one[name]) for name in names) for one in chosen):
+            own = [one for one in chosen if tuple(str(one[name]) for name in names) == key]
+            axis.plot(
+                [one["t"] for one in own], [one[figure_of]["mean"] for one in own], marker=".", label=", ".join(key)
+            )
+        axis.set_xlabel("t")
+        axis.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+    left.set_ylabel("cosine")
+    left.set_title("16 bits to float64, same difference, by length", fontsize="small")
+    right.set_title("auto in 16 bits to the true J e", fontsize="small")
+    save(figure, path)
+
+
 def save(figure: Any, path: Path) -> None:
     """Write a figure and let go of it."""
     figure.tight_layout()

@@ -1,0 +1,47 @@
+"""Autocast to 16 bits with what rounds most kept in float32."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+ROUNDED = (torch.bfloat16, torch.float16)
+
+
+class Full(nn.Module):
+    """A part of a network that autocast leaves alone.
+
+    Args:
+        part: a convolution.
+    """
+
+    def __init__(self, part: nn.Conv2d) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The part's output in the type of its weights."""
+        with torch.autocast(x.device.type, enabled=False):
+            out: Tensor = self.part(x.to(self.part.weight.dtype))
+            return out
+
+
+def keep_ends(network: nn.Module) -> None:
+    """The first and the last convolution in float32, in place: x_t and the output are not rounded."""
+    names = [name for name, part in network.named_modules() if isinstance(part, nn.Conv2d)]
+    for name in {*names[:1], *names[-1:]}:
+        parent, _, own = name.rpartition(".")
+        part = network.get_submodule(name)
+        assert isinstance(part, nn.Conv2d)
+        setattr(network.get_submodule(parent), own, Full(part))
+
+
+def keep_sums(network: nn.Module) -> None:
+    """What lies between matrix products in float32, in place: sums of residuals, norms, activations."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            part.register_forward_hook(_widened)
+
+
+def _widened(part: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+    return out.float() if out.dtype in ROUNDED else out

@@ -1,0 +1,172 @@
+r"""How good a finite difference is in 16 bits, at each level, and what it does to the results.
+
+    python jobs/precision.py --model digits-16 --out runs/precision/digits
+    python jobs/precision.py --model digits-16 --dtypes fp16 --levers plain --every 4 --records 2 --out DIR
+    python jobs/precision.py --model PATH --config sd15_half --dtypes bf16,fp16,tf32 --out DIR data.shards=SHARDS
+    python jobs/precision.py --model emoji-64 --records 0 --quality --limit 48 --seeds 0,1 --out DIR
+
+One batch is sampled in float32 by the config's Newton sampler. At every --every-th level, before the first and before
+the last move, the difference for the error that is there is taken in each arithmetic and over each length, and its
+cosines are told, mean and least over the records: rounding (to the same difference in float64), truncation (that to
+the true J e, a float64 difference over 1e-4), whole (16 bits to the true J e). `auto` is what sampler.difference=auto
+chooses. --levers: `plain` autocast; `ends`, the first and last convolution in float32; `sums`, also what lies between
+matrix products (what runs do); `forward-mode`, the derivative itself with 16-bit weights. `auto` also as a central
+difference, which costs a call more. A way passes where its rounding cosine is .99 (fp16, tf32) or .95 (bf16) in the
+mean over records at all t up to 900.
+
+--quality runs the same records and seeds in float32, in 16 bits with delta .005 and with auto, and with replacement,
+and says whether 16 bits equal 32: the interval of the paired difference of the energy score lies within 5 % of the gap
+between replacement and float32. Writes OUT/precision.json, precision.md and, for each type, precision-TYPE.png; the
+runs are in OUT/quality. What follows the options are overrides of the config.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from contact_sheets import draw
+from judging import equality
+from judging.analysis import draw_rounding
+from judging.arithmetic import DTYPES, arithmetics, tf32
+from judging.cells import Series
+from judging.options import command, hardware, numbers, whole
+from judging.points import CONFIGS
+from judging.rounding import Gauge, Passing, Place
+from judging.roundings import by_level, summary, summary_table
+
+from fcs import config
+from fcs.directions import Newton
+from fcs.errors import UsageError
+from fcs.loader import Readers
+from fcs.plan import Plan, plan, record_format, solver_for
+from fcs.records import Batch, collate
+from fcs.solve import Solver
+
+EMPTY = ("data.captions=false", "trainer.precision=32", "trainer.compile=false", "previews.max=0")
+
+
+def drawn(checked: Plan, solver: Solver, count: int) -> Batch:
+    """A batch of records drawn by seed 0."""
+    form = record_format(checked.run, solver.model)
+    readers = Readers(checked.sources, form)
+    found = [record for _, record in draw(readers, checked.sources, count, 0)]
+    readers.close()
+    shape = (form.channels, form.height, form.width)
+    return collate("precision", 0, found, shape, checked.run.seed).to(solver.model.device)
+
+
+def newton(solver: Solver) -> Newton:
+    """The sampler's direction.
+
+    Raises:
+        UsageError: it has no Newton direction.
+    """
+    direction = getattr(solver.sampler, "direction", None)
+    if not isinstance(direction, Newton):
+        raise UsageError.of("sampler", type(solver.sampler).__name__.lower(), "newton, with direction=newton")
+    return direction
+
+
+def measured(args: argparse.Namespace, overrides: Sequence[str]) -> Gauge:
+    """All arithmetics over all lengths, where a run comes by.
+
+    Raises:
+        UsageError: an option or a configuration that does not fit.
+    """
+    deltas = numbers(args.deltas, "--deltas")
+    run, settings = config.load([args.config], [*EMPTY, *overrides, f"out={args.out}/unused"])  # nothing is written
+    checked = plan(run, settings)
+    solver = solver_for(checked)
+    path = newton(solver)
+    model = solver.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    levels = model.schedule.levels(run.steps, run.levels)
+    found = arithmetics(model, args.dtypes.split(","), args.levers.split(","))
+    reference = torch.float32 if args.float32 else torch.float64
+    gauge = Gauge(model, [one.measured(model, levels) for one in found], deltas, reference)
+    chosen = {level.t for level in levels[: -1 : args.every]}
+    last = len(getattr(solver.sampler, "step_sizes", (0,))) - 1
+
+    def show(place: Place) -> None:
+        if place.level.t in chosen and place.moves in (0, last):
+            gauge(place)
+            print(f"t={place.level.t:.0f} after {place.moves} moves", flush=True)
+
+    sampler = copy(solver.sampler)
+    sampler.direction = Passing(path, show)  # type: ignore[attr-defined]
+    with tf32(False):
+        replace(solver, sampler=sampler)(drawn(checked, solver, args.records))
+    return gauge
+
+
+def quality(args: argparse.Namespace, seeds: tuple[int, ...], overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The arms on the same records and seeds."""
+    limit = [] if args.limit is None else [f"data.limit={args.limit}"]
+    common = (f"model.name={args.model}", "previews.max=0", *limit, *overrides)
+    dtypes = [name for name in args.dtypes.split(",") if name in equality.TRAINER]
+    return equality.judged(Series(args.config, common, seeds, args.out / "quality", equality.FIRST), dtypes)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="model.name")
+    parser.add_argument("--config", help="config with a Newton sampler (the model's own half-picture inpainting)")
+    parser.add_argument("--dtypes", default="bf16", help=f"of {', '.join(DTYPES)}; tf32 on a GPU (%(default)s)")
+    parser.add_argument("--levers", default="plain,ends,sums,forward-mode", help="(%(default)s)")
+    parser.add_argument("--deltas", default="0.005,0.02,0.05,0.1,0.2,0.5,1", help="(%(default)s)")
+    parser.add_argument("--every", type=int, default=1, help="measure at every so-many-th level (%(default)s)")
+    parser.add_argument("--records", type=int, default=4, help="to measure on, drawn by seed 0; 0: not (%(default)s)")
+    parser.add_argument("--float32", action="store_true", help="hold against float32, not float64: for large models")
+    parser.add_argument("--quality", action="store_true", help="judge whole runs too")
+    parser.add_argument("--limit", type=int, help="records of --quality (all)")
+    parser.add_argument("--seeds", default="0,1,2,3", help="of --quality, two or more (%(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    return parser
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Measure, judge, write.
+
+    Raises:
+        UsageError: an option that does not fit.
+    """
+    args.config = args.config or CONFIGS.get(args.model)
+    if args.config is None:
+        raise UsageError.of("--config", "", f"a config with a Newton sampler for {args.model}")
+    if args.every < 1:
+        raise UsageError.of("--every", args.every, "1 or more")
+    seeds = whole(args.seeds, "--seeds")
+    if len(seeds) < 2:
+        raise UsageError.of("--seeds", args.seeds, "two or more, comma separated")
+    facts: dict[str, Any] = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d")}
+    facts |= {"hardware": hardware(), "torch": torch.__version__, "model": args.model, "config": args.config}
+    told = []
+    if args.records:
+        gauge = measured(args, [f"model.name={args.model}", *overrides])
+        args.out.mkdir(parents=True, exist_ok=True)
+        lengths = {one.name: dict(one.lengths) for one in gauge.arithmetics}
+        facts |= {"records": args.records, "lengths": lengths, "refused": gauge.refused}
+        facts |= {"summary": summary(gauge.rows), "rows": gauge.rows}
+        told += [summary_table(facts["summary"]), *by_level(gauge.rows)]
+        for dtype in dict.fromkeys(one["dtype"] for one in gauge.rows):
+            draw_rounding([one for one in gauge.rows if one["dtype"] == dtype], args.out / f"precision-{dtype}.png")
+    if args.quality:
+        facts["quality"] = quality(args, seeds, overrides)
+        told.append(equality.table(facts["quality"]))
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "precision.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (args.out / "precision.md").write_text("\n".join(told))
+    print("\n".join(told))
+
+
+if __name__ == "__main__":
+    command(parser(), run)

@@ -1,0 +1,232 @@
+"""The job that measures differences in 16 bits: a linear network bends nowhere, rounding falls with the length."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SmallNetwork
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+
+import precision
+from judging.arithmetic import arithmetics
+from judging.cells import Series
+from judging.equality import verdict
+from judging.rounding import Gauge, Passing, Place
+from judging.roundings import by_level, summary, summary_table
+from judging.trial import Trial
+
+from fcs.constraint import Known
+from fcs.denoiser import Denoiser, Guided
+from fcs.directions import Newton as NewtonDirection
+from fcs.errors import UsageError
+from fcs.models.base import Model, Schedule
+from fcs.rows import RowNoise
+from fcs.samplers import Newton
+
+DELTAS = (0.005, 0.05, 0.5)
+JVP = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, at its first forward mode
+
+
+class Linear(nn.Module):
+    """One convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+        nn.init.normal_(self.mix.weight, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        return self.mix(x)
+
+
+class Tiny(Model):
+    """A network on pictures of 8 pixels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        abar = torch.linspace(0.999, 0.01, 1000, dtype=torch.float64)
+        super().__init__(Denoiser(network, "v"), Schedule(abar), (1, 8, 8), (1, 8, 8))
+        self.requires_grad_(False)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z
+
+    def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
+        return Guided(self.denoiser)
+
+
+def gauge(network: nn.Module, levers: Sequence[str], at: int = 2) -> Gauge:
+    """What is measured at one place, three records of which the last has no error."""
+    model = Tiny(network)
+    levels = model.schedule.levels(4)
+    found = [one.measured(model, levels) for one in arithmetics(model, ["bf16"], levers)]
+    made = Gauge(model, found, DELTAS, torch.float64)
+    randn, f = RowNoise([1, 2, 3], "cpu"), model.guided([""] * 3)
+    x, e = randn(model.shape), randn(model.shape)
+    e[2] = 0
+    with torch.no_grad():
+        made(Place(lambda x: f(x, levels[at]), x, e, levels[at], 0))
+    return made
+
+
+def test_a_linear_network_is_all_rounding() -> None:
+    rows = gauge(Linear(), ["plain", "ends"]).rows
+    assert len(rows) == 2 * (len(DELTAS) + 2)
+    assert all(one["truncation"]["least"] > 1 - 1e-12 for one in rows)
+    assert all(one["rounding"]["mean"] == pytest.approx(one["whole"]["mean"], abs=1e-9) for one in rows)
+    for one in rows:
+        if one["arithmetic"] == "bf16, ends":  # all of this network, so nothing is left to round but float32
+            assert one["rounding"]["least"] > 1 - 1e-5
+    plain = [one["rounding"]["mean"] for one in rows if one["arithmetic"] == "bf16" and one["way"] != "auto"]
+    assert plain[0] < plain[1] < plain[2]
+    assert plain[0] < 0.9
+    assert plain[2] > 0.999
+
+
+def test_a_bent_network_is_cut_off_with_length_and_less_from_both_sides() -> None:
+    rows = gauge(SmallNetwork(1, 0), ["sums"]).rows
+    fixed = [one for one in rows if one["way"] != "auto"]
+    cut = [one["truncation"]["mean"] for one in fixed]
+    assert cut[0] > cut[1] > cut[2]
+    assert [one["delta"] for one in fixed] == pytest.approx(DELTAS)
+    forward, central = (one for one in rows if one["way"] == "auto")
+    assert (forward["difference"], central["difference"]) == ("forward", "central")
+    assert forward["delta"] == central["delta"]
+    assert central["whole"]["mean"] > forward["whole"]["mean"]
+    assert forward["whole"]["mean"] >= max(one["whole"]["mean"] for one in fixed) - 0.01
+
+
+class Stubborn(Linear):
+    """No derivative forward."""
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        if torch.autograd.forward_ad.unpack_dual(x).tangent is not None:
+            raise RuntimeError("no rule\nfor that")
+        return x
+
+
+@JVP
+def test_forward_mode_only_rounds_or_says_why_not() -> None:
+    (row,) = gauge(SmallNetwork(1, 0), ["forward-mode"]).rows
+    assert row["truncation"]["least"] == 1
+    assert row["whole"]["least"] > 0.995
+    made = gauge(Stubborn(), ["forward-mode"])
+    assert (made.rows, made.refused) == ([], {"bf16, forward-mode": "no rule"})
+
+
+def test_a_path_that_is_shown_stays_the_path() -> None:
+    model, places = Tiny(SmallNetwork(1, 0)), []
+    levels, f = model.schedule.levels(3), model.guided([""] * 2)
+    known = torch.zeros(1, 1, 8, 8)
+    known[..., :4] = 1
+    ends = []
+    for direction in (NewtonDirection(), Passing(NewtonDirection(), places.append)):
+        randn = RowNoise([4, 5], "cpu")
+        sampler = Newton(direction, [0.4, 0.2])
+        with torch.no_grad():
+            ends.append(sampler(randn(model.shape), levels, f, Known(torch.ones(2, 1, 8, 8), known), randn))
+    assert torch.equal(*ends)
+    assert [(place.level, place.moves) for place in places] == [(t, k) for t in levels[:-1] for k in (0, 1)]
+
+
+def test_what_passes_is_told_by_levels_up_to_900() -> None:
+    def row(t: float, rounding: float) -> dict[str, object]:
+        cosine = {"mean": rounding, "least": rounding}
+        what = {"arithmetic": "bf16", "dtype": "bf16", "difference": "forward", "way": "auto", "t": t, "moves": 0}
+        return {**what, "delta": t / 1000, "rounding": cosine, "truncation": cosine, "whole": cosine, "call": 0.001}
+
+    (good,) = summary([row(999, 0.5), row(900, 0.96), row(100, 0.99)])
+    assert (good["rounding"], good["rounding_above"], good["passes"], good["delta"]) == (0.96, 0.5, True, [0.1, 0.999])
+    (bad,) = summary([row(900, 0.94), row(100, 0.99)])
+    assert (bad["passes"], bad["rounding_above"]) == (False, None)
+    assert summary_table([good, bad]).splitlines()[2].endswith("| 1 | yes |")
+    (table,) = by_level([row(999, 0.5), row(900, 0.96)])
+    assert table.splitlines()[-1] == "| 900 | 0 | 0.960 / 0.960 (0.9) |"
+
+
+@pytest.mark.parametrize(
+    ("gap", "difference", "said"),
+    [
+        ((4, 3, 5), (0, -0.2, 0.2), "equal"),
+        ((4, 3, 5), (0, -0.3, 0.2), "undecided"),
+        ((4, 3, 5), (0.5, 0.21, 0.9), "worse"),
+        ((4, 3, 5), (0.3, 0.1, 0.5), "undecided"),
+        ((4, 3, 5), (-0.5, -0.9, -0.21), "better"),
+        ((4, -1, 9), (0, 0, 0), "the set cannot decide"),
+    ],
+)
+def test_verdicts(gap: tuple[float, ...], difference: tuple[float, ...], said: str) -> None:
+    names = ("mean", "low", "high")
+    told = verdict(dict(zip(names, gap, strict=True)), dict(zip(names, difference, strict=True)))
+    assert told.startswith(said)
+
+
+def run(*given: str) -> None:
+    args, overrides = precision.parser().parse_known_args(list(given))
+    precision.run(args, overrides)
+
+
+def test_the_job_on_digits(tmp_path: Path) -> None:
+    small = ("--records", "2", "--deltas", "0.05,0.5", "--levers", "plain,sums", "--out", str(tmp_path / "o"))
+    run("--model", "digits-16", *small, "steps=2")
+    made = json.loads((tmp_path / "o" / "precision.json").read_text())
+    assert {one["t"] for one in made["rows"]} == {999.0, 499.0}
+    assert len(made["rows"]) == 2 * 2 * 4
+    assert set(made["lengths"]) == {"bf16", "bf16, sums"}
+    names = {"precision.json", "precision.md", "precision-bf16.png"}
+    assert {path.name for path in (tmp_path / "o").iterdir()} == names
+
+
+def test_arms_are_compared_with_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def report(series: Series, name: str, overrides: tuple[str, ...]) -> dict[str, object]:
+        assert Trial(series.config, (*series.overrides, *overrides), (0,), tmp_path).loaded
+        energy = {"float32": 20.0, "replacement": 24.0, "bf16-0.005": 21.0, "bf16-auto": 20.1}[name]
+
+        def around(mean: float) -> dict[str, float]:
+            return {"mean": mean, "low": mean - 0.05, "high": mean + 0.05}
+
+        costs = {"records": 3, "failed": 0, "nfe": 60, "seconds": 1.0, "residual": 0.1}
+        versus = None if name == "float32" else {"energy_own": around(energy - 20)}
+        return {**costs, "energy_own": around(energy), "retrieval": around(0.5), "versus": versus}
+
+    monkeypatch.setattr(Series, "report", report)
+    run("--model", "digits-16", "--records", "0", "--quality", "--limit", "3", "--out", str(tmp_path / "o"))
+    rows = json.loads((tmp_path / "o" / "precision.json").read_text())["quality"]
+    assert [one["verdict"] for one in rows] == ["", "", "worse", "equal"]
+    assert "| bf16-auto | 60 | 1 | 20.1 (" in (tmp_path / "o" / "precision.md").read_text()
+
+
+@JVP
+def test_the_job_on_a_latent_model(tmp_path: Path, tiny_sd: Path) -> None:
+    small = ("--records", "1", "--deltas", "0.1", "--every", "2", "--out", str(tmp_path / "o"))
+    run("--model", str(tiny_sd), "--config", "emoji_half", *small, "steps=2", "sampler.step_sizes=[0.5,0.2,0.1]")
+    made = json.loads((tmp_path / "o" / "precision.json").read_text())
+    assert {(one["t"], one["moves"]) for one in made["rows"]} == {(999.0, 0), (999.0, 2)}
+    assert len({one["arithmetic"] for one in made["rows"]}) + len(made["refused"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--model", "nobody/nothing"], "--config"),
+        (["--model", "digits-16", "--every", "0"], "--every=0: expected 1 or more"),
+        (["--model", "digits-16", "--dtypes", "bf17"], "--dtypes=bf17: expected of bf16, fp16"),
+        (["--model", "digits-16", "--levers", "none"], "--levers=none"),
+        (["--model", "digits-16", "--deltas", "x"], "--deltas=x: expected numbers"),
+        (["--model", "digits-16", "sampler=replacement"], "sampler=replacement: expected newton"),
+        (["--model", "digits-16", "--records", "0", "--quality", "--seeds", "0"], "--seeds=0: expected two or more"),
+    ],
+)
+def test_what_does_not_fit_is_said(tmp_path: Path, given: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        run(*given, "--out", str(tmp_path / "o"))
+    assert not (tmp_path / "o").exists()
