@@ -46,6 +46,11 @@ def device(place: Place) -> torch.device:
     return torch.device("cuda", place.local % gpus) if gpus else torch.device("cpu")
 
 
+def compiles(run: Run) -> bool:
+    """Whether the network is to be compiled: as asked for, else on a GPU only."""
+    return torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile
+
+
 def threads(place: Place, most: int) -> int:
     """Threads of a process that shares its node with others of the run; no more than it would take alone."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

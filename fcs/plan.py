@@ -147,8 +147,6 @@ def solver_for(plan: Plan) -> Solver:
     run.task.prepare(model)
     if run.guidance != 1.0 and not model.prompted:
         raise UsageError.of("guidance", run.guidance, "1 for a model without prompts")
-    if torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile:
-        model.compile_network()
     warn(run)
     guidance = (run.guidance, run.negative_prompt, run.guidance_stop)
     return Solver(model, run.task, run.sampler, run.steps, run.levels, *guidance)

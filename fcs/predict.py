@@ -16,7 +16,7 @@ from fcs.delivery import Delivery
 from fcs.errors import StorageError
 from fcs.launch import follow_parent, launch
 from fcs.loader import ReadAhead, Readers
-from fcs.machine import device, trainer
+from fcs.machine import compiles, device, trainer
 from fcs.metrics import pictures as metrics
 from fcs.metrics.judge import Judge
 from fcs.outcome import Outcome
@@ -121,7 +121,10 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         judge = judge_for(checked, solver.model)
         stop.check()
         pin(checked.out, checked.pinned)
-        work(checked, _measured(checked.out, solver), judge, stop, place)
+        solver = _measured(checked.out, solver)
+        if compiles(run):  # after what is measured in other shapes and types, each of which would be a graph
+            solver.model.compile_network()
+        work(checked, solver, judge, stop, place)
     return report(checked, quiet=not place.speaks)
 
 

@@ -11,7 +11,7 @@ import fcs
 ROOT = Path(fcs.__file__).parent
 LAYERS = [
     "rows levels errors intervals memory",
-    "directions constraint operators denoiser records pictures composition",
+    "directions constraint operators compiled denoiser records pictures composition",
     "samplers models clip",
     "walk",
     "tasks metrics shards",

@@ -106,5 +106,5 @@ class Model(nn.Module, ABC):
         return None
 
     def compile_network(self) -> None:
-        """Compile the network in place, as one graph; parameters keep their names."""
-        self.denoiser.network.compile(fullgraph=True)
+        """Compile the denoiser's network, as one graph; parameters keep their names."""
+        self.denoiser.compile_network()
