@@ -19,7 +19,8 @@ class Data:
 
     Args:
         shards: input shards: a glob, a brace pattern or a list of them; paths or fsspec URLs.
-        batch_size: records sampled at once on each device.
+        batch_size: records sampled at once on each device. ``auto`` is the largest power of two that fits, found by
+            each process at its start: results are then the same byte for byte only where that is the same number.
         limit: only the first so many records of the whole run.
         max_failed: stop when more records than this have failed; by default only when a process's first 50 all do.
         retry_failed: compute the failed records of an earlier run again.
@@ -31,7 +32,7 @@ class Data:
     """
 
     shards: str | list[str]
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt | Literal["auto"] = 16
     limit: PositiveInt | None = None
     max_failed: NonNegativeInt | None = None
     retry_failed: bool = False

@@ -15,7 +15,7 @@ LAYERS = [
     "samplers models clip",
     "walk",
     "tasks metrics shards",
-    "precision solve fitting predictor loader delivery outcome previews progress signals distributions",
+    "precision solve room fitting predictor loader delivery outcome previews progress signals distributions",
     "run settings schema imports checks config limits ranks machine plan predict launch api pack status report",
     "cli",
 ]

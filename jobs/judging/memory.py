@@ -14,10 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark import peak
-
 from fcs import config
-from fcs.plan import plan, record_format, solver_for
+from fcs.machine import batch_size
+from fcs.plan import plan, solver_for
+from fcs.ranks import Place
+from fcs.room import peak
 
 JOBS = Path(__file__).parents[1]
 
@@ -39,8 +40,8 @@ def measure(name: str, overrides: Sequence[str]) -> int:
     """Bytes above the loaded model at the highest, in this process."""
     run, settings = config.load([name], [*overrides, "steps=2"])
     solver = solver_for(plan(run, settings))
-    form = record_format(run, solver.model)
-    return peak(solver, (form.channels, form.height, form.width), run.data.batch_size)
+    shape = run.task.input_shape(solver.model)
+    return peak(solver, shape, batch_size(run, solver, shape, Place.here()))
 
 
 if __name__ == "__main__":
