@@ -114,6 +114,7 @@ def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
     for name in ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt", "guidance_stop"):
         keys[name] = getattr(run, name)
     keys |= {f"data.{name}": getattr(run.data, name) for name in ("resize", "prompt", "captions")}
+    keys |= {"model.tiling": True} if run.model.tiling else {}
     return keys | {"trainer.precision": run.trainer.precision}
 
 
@@ -142,6 +143,7 @@ def solver_for(plan: Plan) -> Solver:
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()  # one bar for each part of a model says less than our own
     model = load(plan.found, AUTOCAST[run.trainer.precision])
+    model.spare(run.trainer.slicing, run.model.tiling)
     model.schedule.levels(run.steps, run.levels)
     run.task.input_shape(model)
     run.task.prepare(model)

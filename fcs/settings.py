@@ -49,10 +49,13 @@ class ModelName:
     Args:
         name: an embedded model, a diffusers folder, a .safetensors checkpoint or a hub name with a /.
         revision: commit, branch or tag of a hub name.
+        tiling: encode and decode pictures larger than the autoencoder was trained at in overlapping tiles, for less
+            memory; it changes them a little.
     """
 
     name: str
     revision: str | None = None
+    tiling: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Trainer:
         devices: how many devices of this machine; ``auto`` is all GPUs, or one CPU process.
         precision: arithmetic of the network: 32, 16 (fp16) or bf16; everything around it stays in float32.
         compile: compile the network; by default on a GPU only.
+        slicing: encode and decode record by record, with gradients too, for less memory; bytes may differ.
         deterministic: only kernels that give the same bits each time (GPUs; a CPU's always do).
         grace: seconds that a signal leaves the current batch to end before it is cut.
         logger: where rate, counts and running means go as the run goes on: a Lightning logger with its arguments
@@ -72,6 +76,7 @@ class Trainer:
     devices: PositiveInt | Literal["auto"] = "auto"
     precision: Literal["32", "16", "bf16"] = "32"
     compile: bool | None = None
+    slicing: bool = False
     deterministic: bool = False
     grace: PositiveFloat = 20.0
     logger: Logger | None = None
