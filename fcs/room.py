@@ -15,7 +15,7 @@ Shape = tuple[int, int, int]
 
 # Room is left for what is behind the network, and for what another record's prompt or mask may need.
 SHARE = {"cuda": 0.85, "cpu": 0.5}
-# On a CPU a record costs no less from 16 on (emoji-64, one thread: 20.9 ms a call alone, 5.0 in 16, 4.7 in 64).
+# On a CPU a record costs hardly less from 16 on (docs/speed.md), and a batch that is lost costs more.
 MOST = {"cuda": 256, "cpu": 64}
 PROBE = 8  # records on a CPU, which says nothing when memory is short but ends the process
 

@@ -10,7 +10,7 @@ import fcs
 
 ROOT = Path(fcs.__file__).parent
 LAYERS = [
-    "rows levels errors intervals memory",
+    "rows levels errors folders intervals memory",
     "directions constraint operators compiled denoiser records pictures composition",
     "samplers models clip",
     "walk",
