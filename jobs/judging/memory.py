@@ -2,7 +2,8 @@
 
     PYTHONPATH=jobs python -m judging.memory CONFIG [key=value ...]
 
-Measured as ``benchmark.py`` does: one batch of noise of the run's size, two levels. Prints ``{"bytes": ...}``.
+Measured as ``benchmark.py --parts memory`` does: one batch of noise of the run's size, two levels. Prints
+``{"bytes": ...}``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from speed.memory import MALLOC
 
 from fcs import config
 from fcs.machine import batch_size
@@ -30,7 +33,9 @@ def memory(name: str, overrides: Sequence[str]) -> int:
         RuntimeError: the process failed, with the last line that it said.
     """
     command = [sys.executable, "-m", "judging.memory", name, *overrides]
-    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(JOBS)})
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **MALLOC, "PYTHONPATH": str(JOBS)}
+    )
     if ended.returncode:
         raise RuntimeError(f"memory of {name}: {(ended.stderr.splitlines() or ['no word'])[-1]}")
     return int(json.loads(ended.stdout.splitlines()[-1])["bytes"])
