@@ -20,15 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 from fcs import imports
 from fcs.checks import at, build, check_names, plain, spell_out
 from fcs.errors import UsageError, first_line
+from fcs.folders import CONFIGS, PACKAGE
 from fcs.run import Run
 from fcs.schema import CLASSES, INNER, class_path, keys
-
-PACKAGE = Path(__file__).parent
-# A wheel holds the configs and the sbatch scripts inside the package; in a checkout they lie beside it.
-CONFIGS, SCRIPTS = (
-    next((p for p in (PACKAGE / name, PACKAGE.parent / name) if p.is_dir()), PACKAGE / name)
-    for name in ("configs", "slurm")
-)
 
 
 def load(names: list[str], overrides: list[str], packages: Sequence[str] = ()) -> tuple[Run, dict[str, Any]]:

@@ -37,6 +37,13 @@ class Denoiser(nn.Module):
         self.network: nn.Module = network
         self.predicts = predicts
         self.autocast = autocast
+        self._compiled: tuple[Network, torch.dtype | None] | None = None
+
+    def compile_network(self) -> None:
+        """Compile the network for the arithmetic that it has now; in another one it runs as it is."""
+        from fcs.compiled import Compiled  # the compiler takes seconds to import
+
+        self._compiled = Compiled(self.network), self.autocast
 
     def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``.
@@ -47,8 +54,23 @@ class Denoiser(nn.Module):
         t = torch.full((len(x),), level.t, dtype=torch.float32, device=x.device)
         seen = x if beside is None else torch.cat([x, beside.to(x)], 1)
         with torch.autocast(x.device.type, self.autocast, enabled=self.autocast is not None):
-            out = self.network(seen, t, cond)
+            out = self._network(as_graphs_take_it(seen), t, cond)
         return x0_from(out.to(x.dtype), x, level, self.predicts)
+
+    @property
+    def _network(self) -> Network:
+        if self._compiled is None or self._compiled[1] is not self.autocast:
+            return self.network
+        return self._compiled[0]
+
+
+def as_graphs_take_it(x: Tensor) -> Tensor:
+    """``x`` with its entries one behind the other, and the strides that say so.
+
+    A compiled graph is for one memory layout. An output of the network may have another than pure noise; where a
+    dimension is 1 several strides mean the same, and ``contiguous`` takes any of them.
+    """
+    return x.reshape(-1).view(x.shape)
 
 
 def x0_from(out: Tensor, x: Tensor, level: Level, predicts: Predicts) -> Tensor:

@@ -9,8 +9,13 @@ import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
+from fcs.errors import UsageError
 from fcs.ranks import Place
+from fcs.room import largest
 from fcs.run import Run
+from fcs.solve import Solver
+
+log = logging.getLogger("fcs")
 
 
 def trainer(run: Run, place: Place) -> L.Trainer:
@@ -44,6 +49,34 @@ def device(place: Place) -> torch.device:
     """Where this process computes."""
     gpus = torch.cuda.device_count()
     return torch.device("cuda", place.local % gpus) if gpus else torch.device("cpu")
+
+
+def batch_size(run: Run, solver: Solver, shape: tuple[int, int, int], place: Place) -> int:
+    """Slots of a batch: as asked for, or as many as fit in memory.
+
+    Args:
+        run: its configuration.
+        solver: its model goes to the device where that has to be tried.
+        shape: ``(C, H, W)`` of a record's picture.
+        place: of this process.
+    """
+    if run.data.batch_size != "auto":
+        return run.data.batch_size
+    where = device(place)
+    solver.model.to(where)
+    try:
+        size = largest(solver, shape, 1 if where.type == "cuda" else place.peers)
+    except OSError as error:
+        raise UsageError.of(
+            "data.batch_size", "auto", f"a number where /proc does not tell of memory ({error})"
+        ) from error
+    log.warning("data.batch_size=auto: %d here; with another number of slots bytes may differ", size)
+    return size
+
+
+def compiles(run: Run) -> bool:
+    """Whether the network is to be compiled: as asked for, else on a GPU only."""
+    return torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile
 
 
 def threads(place: Place, most: int) -> int:

@@ -25,6 +25,36 @@ def held(device: torch.device, peak: bool) -> int:
     return 1024 * int(fields["VmHWM" if peak else "VmRSS"].split()[0])
 
 
+def free(device: torch.device) -> int:
+    """Bytes that this process may still take: of the GPU, or of the machine and of the control groups it is in.
+
+    Raises:
+        OSError: a machine without Linux's /proc, where there is no GPU.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return min(1024 * int(fields["MemAvailable"].split()[0]), *_granted())
+
+
+def _granted(groups: Path = Path("/proc/self/cgroup"), top: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Bytes that each control group above this process leaves it (what SLURM and containers limit)."""
+    left = [2**62]
+    for line in groups.read_text().splitlines():
+        _, kinds, name = line.split(":", 2)
+        if kinds not in ("", "memory"):
+            continue
+        limit, used = ("memory.max", "memory.current") if not kinds else ("limit_in_bytes", "usage_in_bytes")
+        root, prefix = (top, "") if not kinds else (top / "memory", "memory.")
+        inner = root / name.lstrip("/")
+        for folder in (inner, *inner.parents):
+            if not folder.is_relative_to(root) or not (folder / (prefix + limit)).is_file():
+                continue
+            most = (folder / (prefix + limit)).read_text().strip()
+            left += [int(most) - int((folder / (prefix + used)).read_text())] if most != "max" else []
+    return left
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an exception of torch's or Python's says that memory was short."""
     return isinstance(error, MemoryError) or any(text in str(error) for text in SAID)

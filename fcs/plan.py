@@ -114,6 +114,7 @@ def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
     for name in ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt", "guidance_stop"):
         keys[name] = getattr(run, name)
     keys |= {f"data.{name}": getattr(run.data, name) for name in ("resize", "prompt", "captions")}
+    keys |= {"model.tiling": True} if run.model.tiling else {}
     return keys | {"trainer.precision": run.trainer.precision}
 
 
@@ -142,13 +143,12 @@ def solver_for(plan: Plan) -> Solver:
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()  # one bar for each part of a model says less than our own
     model = load(plan.found, AUTOCAST[run.trainer.precision])
+    model.spare(run.trainer.slicing, run.model.tiling)
     model.schedule.levels(run.steps, run.levels)
     run.task.input_shape(model)
     run.task.prepare(model)
     if run.guidance != 1.0 and not model.prompted:
         raise UsageError.of("guidance", run.guidance, "1 for a model without prompts")
-    if torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile:
-        model.compile_network()
     warn(run)
     guidance = (run.guidance, run.negative_prompt, run.guidance_stop)
     return Solver(model, run.task, run.sampler, run.steps, run.levels, *guidance)

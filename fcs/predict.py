@@ -16,7 +16,7 @@ from fcs.delivery import Delivery
 from fcs.errors import StorageError
 from fcs.launch import follow_parent, launch
 from fcs.loader import ReadAhead, Readers
-from fcs.machine import device, trainer
+from fcs.machine import batch_size, compiles, device, trainer
 from fcs.metrics import pictures as metrics
 from fcs.metrics.judge import Judge
 from fcs.outcome import Outcome
@@ -121,7 +121,11 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         judge = judge_for(checked, solver.model)
         stop.check()
         pin(checked.out, checked.pinned)
-        work(checked, _measured(checked.out, solver), judge, stop, place)
+        solver = _measured(checked.out, solver)
+        size = batch_size(run, solver, run.task.input_shape(solver.model), place)
+        if compiles(run):  # after what is measured in other shapes and types, each of which would be a graph
+            solver.model.compile_network()
+        work(checked, solver, judge, stop, place, size)
     return report(checked, quiet=not place.speaks)
 
 
@@ -138,13 +142,13 @@ def _measured(out: Store, solver: Solver) -> Solver:
     return solver.measured({float(t): float(length) for t, length in known.items()})
 
 
-def _ledger(checked: Plan, solver: Solver, judge: Judge | None, readers: Readers, place: Place) -> Ledger:
+def _ledger(checked: Plan, solver: Solver, judge: Judge | None, readers: Readers, place: Place, size: int) -> Ledger:
     run = checked.run
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return Ledger(
         checked.out,
         checked.sources,
-        run.data.batch_size,
+        size,
         lambda number: len(readers[number]),
         limit=run.data.limit,
         rank=place.rank,
@@ -162,12 +166,12 @@ def _has_truth(solver: Solver) -> bool:
     return solver.task.reference(blank) is not None
 
 
-def work(checked: Plan, solver: Solver, judge: Judge | None, stop: Stop, place: Place) -> None:
-    """Sample whatever is not done yet, together with any other process on the same folder."""
+def work(checked: Plan, solver: Solver, judge: Judge | None, stop: Stop, place: Place, size: int) -> None:
+    """Sample whatever is not done yet in batches of ``size``, together with any other process on the same folder."""
     run = checked.run
     # Each worker may be in a shard of its own, and the ledger opens the next.
     readers = Readers(checked.sources, record_format(run, solver.model), run.data.workers + 8)
-    ledger = _ledger(checked, solver, judge, readers, place)
+    ledger = _ledger(checked, solver, judge, readers, place, size)
     ledger.look()  # what it takes back must not look complete below
     totals = ledger.totals()
     if totals.total is None and len(checked.sources) <= COUNTED and all(map(_in_place, checked.sources)):
@@ -179,6 +183,7 @@ def work(checked: Plan, solver: Solver, judge: Judge | None, stop: Stop, place: 
     numbers = {source.stem: number for number, source in enumerate(checked.sources)}
 
     def finish(batch: Batch, rows: list[Row]) -> None:
+        ledger.worker.slots = predictor.solve.most or size
         ledger.finish(numbers[batch.shard], batch.number, rows)
 
     delivery = Delivery(
@@ -188,7 +193,7 @@ def work(checked: Plan, solver: Solver, judge: Judge | None, stop: Stop, place: 
         run.data.max_failed,
         totals.failed,
         checked.out,
-        _every(run, totals.total),
+        _every(run, size, totals.total),
         run.previews.max,
         ledger.failed_elsewhere,
         log,
@@ -227,7 +232,7 @@ def _round(run: Run, place: Place, ledger: Ledger, readers: Readers, predictor: 
     first = next(work, None)
     if first is None:
         return False
-    batches = ReadAhead(chain([first], work), readers, run.data.batch_size, run.seed, run.data.prompt, run.data.workers)
+    batches = ReadAhead(chain([first], work), readers, ledger.batch_size, run.seed, run.data.prompt, run.data.workers)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning 2.6 with torch 2.13
         warnings.filterwarnings("ignore", message="The `srun` command")  # one process needs none
@@ -240,11 +245,11 @@ def _in_place(source: Source) -> bool:
     return local_path(source.url) is not None and source.url.lower().endswith(".tar")
 
 
-def _every(run: Run, total: int | None) -> int:
+def _every(run: Run, size: int, total: int | None) -> int:
     """A contact sheet each so many batches, so that the run makes at most ``previews.max``."""
     if run.previews.max == 0:
         return 0
-    batches = math.ceil((total or 100 * run.data.batch_size * run.previews.max) / run.data.batch_size)
+    batches = math.ceil((total or 100 * size * run.previews.max) / size)
     return math.ceil(batches / run.previews.max) or 1
 
 

@@ -59,4 +59,7 @@ class RowNoise:
     def __call__(self, shape: Sequence[int]) -> Tensor:
         """Next draw: ``(N, *shape)`` where ``shape`` is that of one row."""
         rows = [generator.standard_normal(tuple(shape), dtype=np.float32) for generator in self.generators]
-        return torch.from_numpy(np.stack(rows)).to(self.device, self.dtype)
+        drawn = torch.from_numpy(np.stack(rows)).to(self.dtype)
+        if torch.device(self.device).type == "cuda":
+            drawn = drawn.pin_memory()  # else the copy waits for all that the GPU was asked before
+        return drawn.to(self.device, non_blocking=True)

@@ -19,7 +19,8 @@ class Data:
 
     Args:
         shards: input shards: a glob, a brace pattern or a list of them; paths or fsspec URLs.
-        batch_size: records sampled at once on each device.
+        batch_size: records sampled at once on each device. ``auto`` is the largest power of two that fits, found by
+            each process at its start: results are then the same byte for byte only where that is the same number.
         limit: only the first so many records of the whole run.
         max_failed: stop when more records than this have failed; by default only when a process's first 50 all do.
         retry_failed: compute the failed records of an earlier run again.
@@ -31,7 +32,7 @@ class Data:
     """
 
     shards: str | list[str]
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt | Literal["auto"] = 16
     limit: PositiveInt | None = None
     max_failed: NonNegativeInt | None = None
     retry_failed: bool = False
@@ -48,10 +49,13 @@ class ModelName:
     Args:
         name: an embedded model, a diffusers folder, a .safetensors checkpoint or a hub name with a /.
         revision: commit, branch or tag of a hub name.
+        tiling: encode and decode pictures larger than the autoencoder was trained at in overlapping tiles, for less
+            memory; it changes them a little.
     """
 
     name: str
     revision: str | None = None
+    tiling: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Trainer:
         devices: how many devices of this machine; ``auto`` is all GPUs, or one CPU process.
         precision: arithmetic of the network: 32, 16 (fp16) or bf16; everything around it stays in float32.
         compile: compile the network; by default on a GPU only.
+        slicing: encode and decode record by record, with gradients too, for less memory; bytes may differ.
         deterministic: only kernels that give the same bits each time (GPUs; a CPU's always do).
         grace: seconds that a signal leaves the current batch to end before it is cut.
         logger: where rate, counts and running means go as the run goes on: a Lightning logger with its arguments
@@ -71,6 +76,7 @@ class Trainer:
     devices: PositiveInt | Literal["auto"] = "auto"
     precision: Literal["32", "16", "bf16"] = "32"
     compile: bool | None = None
+    slicing: bool = False
     deterministic: bool = False
     grace: PositiveFloat = 20.0
     logger: Logger | None = None

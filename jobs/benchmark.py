@@ -1,117 +1,155 @@
-"""What runs cost: peak memory, each in a process of its own.
+"""What runs cost and where their time goes; the same command on a CPU and on a GPU.
 
-    python jobs/benchmark.py --memory --out runs/benchmark
-    python jobs/benchmark.py --memory --model emoji-64 --batch 32 --out runs/benchmark
+    python jobs/benchmark.py --out runs/benchmark
+    python jobs/benchmark.py --out runs/benchmark --parts memory,flat
+    python jobs/benchmark.py --out runs/benchmark --model sd15 --precision bf16 --compile true   # on a GPU
 
-Memory is what the process holds at its highest while it samples, above what it holds with the model loaded: resident
-memory on a CPU, allocated memory on a GPU. Plain sampling, decoding included, is the measure of the others. Writes
-OUT/benchmark.json and prints the table.
+Parts:
+  efficiency  what a batch of fcs-predict takes against its denoiser calls, one encoding and one decoding with torch and
+              diffusers alone: same batch, type and compilation, start-up apart, at 220 and at 40 calls
+  published   against the published loop (one record at a time, float32, eager) at the same calls
+  factors     a call of the network by batch, type, layout and compilation
+  memory      peak above the loaded model of each method, against plain sampling
+  flat        memory of a process from the 100th to the 10,000th record
+  startup     seconds of imports, weights, first call; of --help
+  steps       where a batch's time goes
+  gpu         seconds an image by batch, and the share of the bf16 matmul rate; only where there is a GPU
+
+What is compared is measured in turn, and medians are of the ratios of each round. ``sd15`` is a model of Stable
+Diffusion 1.5's size at 512 pixels with random weights, ``tiny`` one to try the job with; both are made below OUT.
+Writes OUT/benchmark.json and prints the tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
 import platform
-import subprocess
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from speed import large, long, memory, rates, steps
+from speed.pipeline import WALKS, Setting
 
-import fcs
-from fcs.directions import Gradient
-from fcs.directions import Newton as NewtonDirection
-from fcs.memory import held
-from fcs.records import Batch, Record, collate
-from fcs.samplers import DDIM, Newton, Sampler
-from fcs.solve import Solver
-from fcs.tasks import Inpaint, Superres, Task
+from fcs.errors import UsageError
 
-METHODS = {
-    "plain sampling": "no constraint",
-    "inpainting, Newton": "J e",
-    "inpainting, gradient": "J^T e: through the denoiser",
-    "superres x4, VAE Newton": "no backpropagation",
-    "superres x4, decoder gradient": "through the decoder",
-}
+PARTS = ("efficiency", "published", "factors", "memory", "flat", "startup", "steps", "gpu")
 
 
-def method(name: str) -> tuple[Task, Sampler]:
-    """Task and sampler of one of the ``METHODS``; one move a level, since memory does not depend on their number."""
-    if name.startswith("superres"):
-        error = "vae_newton" if name.endswith("VAE Newton") else "decoder_gradient"
-        return Superres(4, degrade=True, error=error), Newton(step_sizes=[0.1])
-    if name.startswith("inpainting"):
-        return Inpaint(), Newton(Gradient() if name.endswith("gradient") else NewtonDirection(), [0.5])
-    return Inpaint(), DDIM()
+def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
+    """The figures of one part."""
+    calls, batches, repeats = numbers(args.calls), args.batches, args.repeats
+    if part == "efficiency":
+        return [rates.efficiency(setting, count, batches, repeats) for count in calls]
+    if part == "published":
+        return rates.against_published(setting, calls[0], batches, repeats)
+    if part == "factors":
+        return rates.factors(setting, repeats)
+    if part == "memory":
+        return memory.memory(setting.model, args.memory_batch)
+    if part == "flat":
+        return long.flat(setting.work, args.records)
+    if part == "startup":
+        return long.start_up(setting.model, setting.batch, args.compile != "false", repeats)
+    if part == "steps":
+        return steps.steps(setting, calls[0], batches, rates.inputs(setting, batches), rates.device())
+    return large.sweep(setting, numbers(args.gpu_calls), numbers(args.sweep))
 
 
-def noise_batch(shape: tuple[int, int, int], count: int) -> Batch:
-    """Pictures of noise, the right half to be made."""
-    generator = torch.Generator().manual_seed(0)
-    masks = torch.zeros(1, *shape[1:], dtype=torch.uint8)
-    masks[..., shape[2] // 2 :] = 255
-    pictures = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
-    records = [Record(i, str(i), picture, masks, seed=i) for i, picture in enumerate(pictures)]
-    return collate("", 0, records, shape, 0)
+def show(found: dict[str, Any]) -> str:
+    """The tables of what was measured."""
+    shown = [rates.table(found), long.table(found)]
+    shown += [memory.table(found["memory"])] if "memory" in found else []
+    shown += [steps.table(found["steps"])] if "steps" in found else []
+    shown += [large.table(found["gpu"])] if "gpu" in found else []
+    return "\n".join(text for text in shown if text)
 
 
-def measure(name: str, model_name: str, count: int) -> dict[str, int]:
-    """Bytes above the loaded model at the highest, for one batch through two levels."""
-    model = fcs.load(model_name)
-    task, sampler = method(name)
-    return {"bytes": peak(Solver(model, task, sampler, steps=2), model.picture_shape, count)}
+def numbers(text: str) -> list[int]:
+    """Whole numbers, comma separated.
+
+    Raises:
+        UsageError: something else.
+    """
+    if not all(part.isdigit() for part in text.split(",")):
+        raise UsageError(f"{text}: expected whole numbers, comma separated")
+    return [int(part) for part in text.split(",")]
 
 
-def peak(solver: Solver, shape: tuple[int, int, int], count: int) -> int:
-    """Bytes above the loaded model at the highest, for one batch of noise, ``shape`` ``(C, H, W)`` each."""
-    device = solver.model.device
-    batch = noise_batch(shape, count).to(device)
-    solver(noise_batch(shape, 1).to(device))  # whatever is loaded at the first use
-    before = held(device, peak=False)
-    solver(batch)
-    return held(device, peak=True) - before
+def chosen(text: str) -> list[str]:
+    """The parts of a list; ``all`` leaves out what needs a GPU where there is none.
+
+    Raises:
+        UsageError: a name that is none.
+    """
+    gpu = torch.cuda.is_available()
+    names = [part for part in PARTS if gpu or part != "gpu"] if text == "all" else text.split(",")
+    for name in names:
+        if name == "gpu" and not gpu:
+            raise UsageError.of("--parts", name, "a machine with a GPU")
+        if name not in PARTS:
+            raise UsageError.of("--parts", name, f"all, or of {', '.join(PARTS)}", PARTS)
+    return names
 
 
-def memory(model: str, count: int) -> list[dict[str, Any]]:
-    """A row a method, measured in a fresh process."""
-    rows: list[dict[str, Any]] = []
-    for name, through in METHODS.items():
-        command = [sys.executable, __file__, "--memory", "--one", name, "--model", model, "--batch", str(count)]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        rows.append({"method": name, "error": through, **json.loads(output.splitlines()[-1])})
-        rows[-1]["ratio"] = round(rows[-1]["bytes"] / rows[0]["bytes"], 3)
-        print(f"{name:32s} {rows[-1]['bytes'] / 2**20:8.1f} MiB  {rows[-1]['ratio']:.2f} of plain sampling")
-    return rows
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--out", type=Path, required=True, help="folder for benchmark.json and what is measured")
+    made.add_argument("--parts", default="all", help="comma separated (%(default)s)")
+    made.add_argument("--model", default="emoji-64", help="model.name of a Stable Diffusion; sd15, tiny (%(default)s)")
+    made.add_argument("--batch", type=int, default=16, help="records at once (%(default)s)")
+    made.add_argument("--memory-batch", type=int, default=32, help="of the memory part (%(default)s)")
+    made.add_argument("--precision", choices=("32", "16", "bf16"), default="32", help="(%(default)s)")
+    made.add_argument("--compile", choices=("auto", "true", "false"), default="auto", help="auto: on a GPU only")
+    made.add_argument("--calls", default="220,40", help=f"of {sorted(WALKS)}; the first for published, steps (220,40)")
+    made.add_argument("--batches", type=int, default=2, help="after the first, in each measurement (%(default)s)")
+    made.add_argument("--repeats", type=int, default=3, help="rounds (%(default)s)")
+    made.add_argument("--records", type=int, default=10_000, help="of the flat part (%(default)s)")
+    made.add_argument("--gpu-calls", default="220,60", help="of the gpu part (%(default)s)")
+    made.add_argument("--sweep", default="1,2,4,8,16,32", help="batches of the gpu part (%(default)s)")
+    return made
 
 
-def main() -> None:
-    """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--memory", action="store_true", required=True, help="peak memory of each method")
-    parser.add_argument("--model", default="emoji-64", help="model.name (%(default)s)")
-    parser.add_argument("--batch", type=int, default=32, help="records in the batch (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder (%(default)s)")
-    parser.add_argument("--one", choices=METHODS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.one:
-        print(json.dumps(measure(args.one, args.model, args.batch)))
-        return
-    rows = memory(args.model, args.batch)
-    report = {
-        "command": " ".join(["python", *sys.argv]),
+def main() -> int:
+    """Measure, write, print."""
+    args = parser().parse_args()
+    logging.getLogger("fcs").setLevel(logging.ERROR)  # warnings of settings; what fails is raised
+    try:
+        parts = chosen(args.parts)
+        for text in (args.calls, args.gpu_calls):
+            if not set(numbers(text)) <= set(WALKS):
+                raise UsageError(f"{text}: expected numbers of calls of {sorted(WALKS)}")
+        numbers(args.sweep)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    gpu, work = torch.cuda.is_available(), args.out / "work"
+    model = str(large.write(args.out / args.model, args.model)) if args.model in large.SIZES else args.model
+    setting = Setting(
+        model, args.batch, args.precision, gpu if args.compile == "auto" else args.compile == "true", work
+    )
+    card = torch.cuda.get_device_name() if gpu else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    found: dict[str, Any] = {
+        "command": " ".join(["python", "jobs/benchmark.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
-        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-        "model": args.model,
-        "batch": args.batch,
-        "memory": rows,
+        "hardware": f"{card}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}",
+        "setting": {"model": args.model, "batch": args.batch, "precision": args.precision, "compile": setting.compile},
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "benchmark.json").write_text(json.dumps(report, indent=1) + "\n")
+    for part in parts:
+        found["start_up" if part == "startup" else part] = measure(part, setting, args)
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n")
+    shutil.rmtree(work, ignore_errors=True)
+    print(show(found))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,12 +10,12 @@ import fcs
 
 ROOT = Path(fcs.__file__).parent
 LAYERS = [
-    "rows levels errors intervals memory",
-    "directions constraint operators autocast denoiser records pictures composition",
+    "rows levels errors folders intervals memory",
+    "directions constraint operators autocast compiled denoiser records pictures composition",
     "samplers models clip",
     "walk",
     "tasks metrics shards",
-    "precision solve fitting predictor loader delivery outcome previews progress signals distributions",
+    "precision solve room fitting predictor loader delivery outcome previews progress signals distributions",
     "run settings schema imports checks config limits ranks machine plan predict launch api pack status report",
     "cli",
 ]

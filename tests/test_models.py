@@ -311,3 +311,47 @@ def test_embedded_digits_denoise_better_than_any_linear_rule_of_a_pixel(name: st
             error = (model.guided([""] * 8)(x, level) - pictures).square().mean()
             wiener = variance * ratio**2 / (variance + ratio**2)
             assert error < 0.5 * wiener
+
+
+# Memory
+
+
+def test_slices_give_the_same_pictures_and_gradients(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = load(find(str(tiny_sd))), []
+    z = torch.randn(3, *model.shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    weights = torch.randn(3, *model.picture_shape, generator=torch.Generator().manual_seed(1))
+
+    def gradient() -> Tensor:
+        return torch.autograd.grad((weights * model.decode(z)).sum(), z)[0]
+
+    whole, pictures = gradient(), model.decode(z).detach()
+    latents = model.encode(pictures)
+    model.spare(slicing=True, tiling=False)
+    decode = model.vae.decoder.forward
+    monkeypatch.setattr(model.vae.decoder, "forward", lambda z, *rest: seen.append(len(z)) or decode(z, *rest))
+    torch.testing.assert_close(gradient(), whole)
+    assert seen == [1] * 6  # each row once for the picture and once for its gradient
+    torch.testing.assert_close(model.decode(z), pictures)
+    with torch.no_grad():
+        torch.testing.assert_close(model.encode(pictures), latents)
+    assert set(seen) == {1}
+
+
+def test_tiles_for_large_pictures_only(tiny_sd: Path) -> None:
+    model = load(find(str(tiny_sd)))
+    z = torch.randn(1, *model.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = model.decode(z)
+        model.spare(slicing=False, tiling=True)
+        assert torch.equal(model.decode(z), whole)
+        model.vae.tile_latent_min_size, model.vae.tile_sample_min_size = 8, 32
+        tiled = model.decode(z)
+        assert tiled.shape == whole.shape
+        assert not torch.equal(tiled, whole)
+        model.spare(slicing=False, tiling=False)
+        assert torch.equal(model.decode(z), whole)
+
+
+def test_a_model_of_pixels_has_nothing_to_spare(digits: Model) -> None:
+    digits.spare(slicing=True, tiling=True)
+    assert digits.decode(z := torch.ones(1, 1, 16, 16)) is z

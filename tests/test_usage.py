@@ -11,7 +11,9 @@ import pytest
 import torch
 from conftest import DIGITS_RUN
 
+from fcs import schema
 from fcs.cli.predict import main
+from fcs.folders import KEYS
 from fcs.solve import Solver
 
 
@@ -204,6 +206,16 @@ def test_help_lists_every_contract_key(here: Path, capsys: pytest.CaptureFixture
     trainer.compile trainer.deterministic trainer.grace previews.max"""
     for key in keys.split():
         assert f" {key} " in text, key
+
+
+def test_help_is_of_this_schema() -> None:
+    write = "python -c 'from fcs import folders, schema; folders.KEYS.write_text(schema.describe() + chr(10))'"
+    assert KEYS.read_text() == schema.describe() + "\n", write
+
+
+def test_help_imports_no_torch() -> None:
+    code = "import sys; from fcs.cli.predict import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

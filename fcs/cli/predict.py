@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from fcs.cli.ends import Parser, ending
 from fcs.errors import UsageError
+from fcs.folders import KEYS, SCRIPTS
 from fcs.signals import Stop
 
 HELP = """usage: fcs-predict --config FILE [--config FILE2 ...] [key=value ...]
@@ -58,12 +59,12 @@ def _run(given: list[str], stop: Stop) -> int:
     for flag in ("--prepare", "--dry-run", "--print-config", "--help", "-h"):
         parser.add_argument(flag, action="store_true")
     flags, overrides = parser.parse_known_args(given)
-    # Below here torch is imported, which takes seconds; --help needs the classes' annotations too.
-    from fcs import config, imports, schema
-
     if flags.help or flags.h:
-        print(HELP.format(scripts=config.SCRIPTS) + schema.describe())
+        print(HELP.format(scripts=SCRIPTS) + KEYS.read_text(), end="")
         return 0
+    # Below here torch and Lightning are imported, which takes seconds.
+    from fcs import config, imports
+
     if not flags.config and not overrides:
         raise UsageError("--config: expected a file or a shipped config; --help explains")
     run, settings = config.load(flags.config, overrides, imports.packages(flags.allow_imports))

@@ -105,6 +105,14 @@ class Model(nn.Module, ABC):
         """
         return None
 
+    def spare(self, slicing: bool, tiling: bool) -> None:
+        """Encode and decode in less memory.
+
+        Args:
+            slicing: record by record, gradients through the decoder too; costs one more pass for these.
+            tiling: pictures larger than the autoencoder was trained at in overlapping tiles, which changes them.
+        """
+
     def compile_network(self) -> None:
-        """Compile the network in place, as one graph; parameters keep their names."""
-        self.denoiser.network.compile(fullgraph=True)
+        """Compile the denoiser's network, as one graph; parameters keep their names."""
+        self.denoiser.compile_network()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from fcs.denoiser import Denoiser, Guided, Predicts
@@ -80,12 +81,27 @@ class StableDiffusion(Model):
         self.latent_scale: float = vae.config.scaling_factor
         self.latent_shift: float = vae.config.shift_factor or 0.0
         self._embeddings: dict[str, Tensor] = {}
+        self._sliced = False
+
+    def spare(self, slicing: bool, tiling: bool) -> None:
+        self._sliced = slicing
+        (self.vae.enable_slicing if slicing else self.vae.disable_slicing)()
+        (self.vae.enable_tiling if tiling else self.vae.disable_tiling)()
 
     def encode(self, pictures: Tensor) -> Tensor:
         mean: Tensor = self.vae.encode(pictures).latent_dist.mean
         return (mean - self.latent_shift) * self.latent_scale
 
     def decode(self, z: Tensor) -> Tensor:
+        if not (self._sliced and torch.is_grad_enabled() and z.requires_grad):
+            return self._decoded(z)
+        # Nothing is kept of a row but z until its gradient is asked for; then of this row alone.
+        rows = [
+            checkpoint(self._decoded, row, use_reentrant=False, preserve_rng_state=False) for row in torch.split(z, 1)
+        ]
+        return torch.cat(rows)
+
+    def _decoded(self, z: Tensor) -> Tensor:
         pictures: Tensor = self.vae.decode(z / self.latent_scale + self.latent_shift, return_dict=False)[0]
         return pictures
 

@@ -70,7 +70,7 @@ class Ledger:
         self.rank, self.world, self.poll = rank, world, poll
         self.facts = Facts(fingerprint, dict(info or {}), tuple(scores), tuple(features))
         self.claims = Claims(out, stale, heartbeat)
-        self.worker = Worker(out, self.claims.me)
+        self.worker = Worker(out, self.claims.me, batch_size)
         self.counts = Counts(out, self.sources, length, limit)
         self.finished = Finished(out, self.sources, self.counts, self.claims, self.facts)
         self.hands = Hands(out, self.sources, self.claims)

@@ -23,10 +23,15 @@ def failures(out: Store) -> int:
 
 
 class Worker:
-    """Counts a process's finished records and writes them to ``workers/ID.json``."""
+    """Counts a process's finished records and writes them to ``workers/ID.json``.
 
-    def __init__(self, out: Store, me: Mapping[str, str | int]) -> None:
+    Attributes:
+        slots: records that are sampled at once; fewer than a batch where that did not fit in memory.
+    """
+
+    def __init__(self, out: Store, me: Mapping[str, str | int], slots: int = 0) -> None:
         """Args: ``me``, who this process is (``claims.identity`` and an id)."""
+        self.slots = slots
         self.me = dict(me)
         host = re.sub(r"[^A-Za-z0-9.-]", "_", str(me["host"])).lstrip(".")
         self.name = f"{host}-{me['pid']}-{str(me['id'])[:8]}"
@@ -57,6 +62,7 @@ class Worker:
             "task": self.me["task"],
             "array": self.me["array"],
             "batch": self.batch,
+            "slots": self.slots,
             "done": self.done,
             "failed": self.failed,
             "rate": (self.done + self.failed) / max(now - self.started, 1e-9),

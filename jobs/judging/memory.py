@@ -2,7 +2,8 @@
 
     PYTHONPATH=jobs python -m judging.memory CONFIG [key=value ...]
 
-Measured as ``benchmark.py`` does: one batch of noise of the run's size, two levels. Prints ``{"bytes": ...}``.
+Measured as ``benchmark.py --parts memory`` does: one batch of noise of the run's size, two levels. Prints
+``{"bytes": ...}``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark import peak
+from speed.memory import MALLOC
 
 from fcs import config
-from fcs.plan import plan, record_format, solver_for
+from fcs.machine import batch_size
+from fcs.plan import plan, solver_for
+from fcs.ranks import Place
+from fcs.room import peak
 
 JOBS = Path(__file__).parents[1]
 
@@ -29,7 +33,9 @@ def memory(name: str, overrides: Sequence[str]) -> int:
         RuntimeError: the process failed, with the last line that it said.
     """
     command = [sys.executable, "-m", "judging.memory", name, *overrides]
-    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(JOBS)})
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **MALLOC, "PYTHONPATH": str(JOBS)}
+    )
     if ended.returncode:
         raise RuntimeError(f"memory of {name}: {(ended.stderr.splitlines() or ['no word'])[-1]}")
     return int(json.loads(ended.stdout.splitlines()[-1])["bytes"])
@@ -39,8 +45,8 @@ def measure(name: str, overrides: Sequence[str]) -> int:
     """Bytes above the loaded model at the highest, in this process."""
     run, settings = config.load([name], [*overrides, "steps=2"])
     solver = solver_for(plan(run, settings))
-    form = record_format(run, solver.model)
-    return peak(solver, (form.channels, form.height, form.width), run.data.batch_size)
+    shape = run.task.input_shape(solver.model)
+    return peak(solver, shape, batch_size(run, solver, shape, Place.here()))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,13 @@
+"""Where the package's own files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+# A wheel holds the configs and the sbatch scripts inside the package; in a checkout they lie beside it.
+CONFIGS, SCRIPTS = (
+    next((p for p in (PACKAGE / name, PACKAGE.parent / name) if p.is_dir()), PACKAGE / name)
+    for name in ("configs", "slurm")
+)
+KEYS = PACKAGE / "cli" / "keys.txt"  # every key of the schema as --help says it

@@ -1,0 +1,135 @@
+"""jobs/benchmark.py on a tiny model: what is counted and compared, and the references' own laws."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+
+import benchmark
+from speed import bare, large, rates, steps
+from speed.pipeline import WALKS, Setting, picture_shape, steady
+from speed.timing import Spent, in_turn, median, ratio
+
+from fcs.samplers import Newton
+
+
+@pytest.fixture
+def setting(tiny_sd: Path, tmp_path: Path) -> Setting:
+    return Setting(str(tiny_sd), 2, "32", False, tmp_path)
+
+
+def test_rounds_are_interleaved_and_compared_within() -> None:
+    order: list[str] = []
+    times = iter([1.0, 2.0, 10.0, 40.0, 3.0, 6.0])
+
+    def cell(name: str) -> Spent:
+        order.append(name)
+        return Spent(next(times), 0.0)
+
+    found = in_turn({"a": lambda: cell("a"), "b": lambda: cell("b")}, 3)
+    assert order == ["a", "b"] * 3
+    assert ratio(found["b"], found["a"]) == 2  # of 2, 4 and 2: a slow round slows both
+    assert median(found["a"]) == 3
+
+
+@pytest.mark.parametrize("calls", WALKS)
+def test_walks_are_of_so_many_calls(calls: int) -> None:
+    levels, sizes = WALKS[calls]
+    assert Newton(step_sizes=sizes).calls(levels) == calls
+
+
+class Counting(torch.nn.Module):
+    """A network that predicts nothing and counts how often it is asked."""
+
+    def __init__(self, config: object) -> None:
+        super().__init__()
+        self.config, self.told = config, []
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor | int, cond: torch.Tensor, return_dict: bool) -> tuple:
+        self.told.append(t)
+        return (0.1 * x,)
+
+
+def test_references_ask_as_often_as_they_say(tiny_sd: Path) -> None:
+    model = bare.load(tiny_sd, torch.device("cpu"))
+    network = model.unet = Counting(model.unet.config)
+    given = bare.pictures(model, 2)
+    assert tuple(given.shape) == (2, *picture_shape(str(tiny_sd)))
+    assert bare.least(model, given, 7).shape == given.shape
+    assert len(network.told) == 7
+    network.told.clear()
+    assert bare.published(model, given[:1], 20).isfinite().all()
+    assert len(network.told) == 220
+    assert (network.told[0], network.told[-1]) == (1000, 50)
+
+
+def test_the_pipeline_is_timed_without_its_start(setting: Setting) -> None:
+    shard = rates.inputs(setting, 2)
+    out = setting.work / "run"
+    seconds, batches = steady(setting.arguments(shard, out, 6), out)
+    assert batches == 2
+    assert seconds.wall > 0 < seconds.cpu
+    with pytest.raises(RuntimeError, match="after 1 batches"):
+        steady([*setting.arguments(shard, out, 6), "data.limit=2"], out)
+
+
+def test_every_second_of_a_batch_has_a_place(setting: Setting) -> None:
+    rows = steps.steps(setting, 6, 2, rates.inputs(setting, 2), torch.device("cpu"))
+    ahead = [row for row in rows if not row["part"].endswith("behind")]
+    assert sum(row["share"] for row in ahead) == pytest.approx(1)
+    assert all(row["seconds"] >= 0 for row in rows)
+    assert {"network", "error, direction", "encode, decode", "PNG, behind"} <= {row["part"] for row in rows}
+
+
+def test_what_a_gpu_would_be_asked(setting: Setting) -> None:
+    found = large.sweep(setting, [6], [1, 2], side=64)
+    assert [(row["calls"], row["batch"]) for row in found["rows"]] == [(6, 1), (6, 2)]
+    first = found["rows"][0]
+    share = 6 * found["tflop_a_call"] / first["seconds_an_image"] / found["matmul_tflops"]
+    assert first["share_of_matmul"] == pytest.approx(share)
+    assert "of matmul" in large.table(found)
+
+
+def test_a_written_model_is_one(tmp_path: Path) -> None:
+    folder = large.write(tmp_path / "tiny", "tiny")
+    assert picture_shape(str(folder)) == (3, 64, 64)
+    model = bare.load(folder, torch.device("cpu"))
+    assert bare.least(model, bare.pictures(model, 1), 1).shape == (1, 3, 64, 64)
+    assert large.operations(model) > 10**6
+
+
+def test_the_job_writes_and_shows(
+    tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", str(tiny_sd), "--batch", "2", "--calls", "6", "--batches", "1", "--repeats", "1"]
+    arguments = ["benchmark.py", "--out", str(tmp_path), "--parts", "efficiency,published,factors", *options]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert benchmark.main() == 0
+    report = json.loads((tmp_path / "benchmark.json").read_text())
+    assert report["efficiency"][0]["efficiency"] > 0
+    assert report["published"]["times"] > 0
+    assert report["factors"][0]["times"] == 1
+    assert not (tmp_path / "work").exists()
+    said = capsys.readouterr().out
+    assert "efficiency" in said
+    assert "times the published loop" in said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"), [(["--parts", "memmory"], "memory"), (["--calls", "7"], "7"), (["--sweep", "a"], "a")]
+)
+def test_mistakes_are_one_line(
+    wrong: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--out", str(tmp_path / "o"), *wrong])
+    assert benchmark.main() == 2
+    said = capsys.readouterr().err
+    assert named in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "o").exists()

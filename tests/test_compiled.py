@@ -1,0 +1,139 @@
+"""One graph for a whole run, and a network that does not compile runs as it is. The backend here only counts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import samples
+from torch import Tensor
+
+from fcs import compiled
+from fcs.cli.predict import main
+from fcs.denoiser import as_graphs_take_it
+from fcs.directions import Direction, Gradient, Newton
+from fcs.models import Model, find, load
+from fcs.precision import float32
+from fcs.records import Batch, Record, collate
+from fcs.samplers import Newton as NewtonSampler
+from fcs.solve import Solver
+from fcs.tasks import Inpaint
+
+Shapes = list[tuple[int, ...]]
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shapes]:
+    """Shape of the largest input of each graph that is made."""
+    made: Shapes = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Tensor]:
+        made.append(max((tuple(one.shape) for one in inputs if one.ndim == 4 and not one.requires_grad), key=len))
+        return graph.forward
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(compiled, "BACKEND", backend)
+    yield made
+    torch._dynamo.reset()
+
+
+def batch(model: Model, count: int) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (count, *model.picture_shape), generator=generator, dtype=torch.uint8)
+    mask = torch.zeros(1, *model.picture_shape[1:], dtype=torch.uint8)
+    mask[..., mask.shape[-1] // 2 :] = 255
+    records = [Record(i, str(i), picture, mask) for i, picture in enumerate(pictures)]
+    return collate("s", 0, records, model.picture_shape, 0)
+
+
+def solver(model: Model, direction: Direction | None = None, guidance: float = 1.0, stop: float = 1.0) -> Solver:
+    sampler = NewtonSampler(direction or Newton(), [0.5, 0.1])
+    return Solver(model, Inpaint(), sampler, 4, guidance=guidance, guidance_stop=stop)
+
+
+@pytest.mark.parametrize(("guidance", "stop", "slots"), [(1.0, 1.0, [3]), (2.0, 1.0, [6]), (2.0, 0.5, [6, 3])])
+def test_one_graph_for_all_levels(
+    tiny_sd: Path, graphs: Shapes, guidance: float, stop: float, slots: list[int]
+) -> None:
+    model = load(find(str(tiny_sd)))
+    solve = solver(model, guidance=guidance, stop=stop)
+    expected = solve(batch(model, 3))
+    model.compile_network()
+    first, second = solve(batch(model, 3)), solve(batch(model, 3))
+    assert [shape[0] for shape in graphs] == slots  # of both branches, and of one where guidance has stopped
+    assert torch.equal(first.images, expected.images)
+    assert torch.equal(second.images, expected.images)
+
+
+def test_one_graph_with_gradients(tiny_sd: Path, graphs: Shapes) -> None:
+    model = load(find(str(tiny_sd)))
+    model.compile_network()
+    solver(model, Gradient())(batch(model, 2))
+    assert len(graphs) == 1
+
+
+def test_one_graph_for_a_run_whose_last_batch_is_padded(graphs: Shapes, digits_run: Path, tmp_path: Path) -> None:
+    arguments = ["--config", "digits_inpaint", "steps=2", "data.batch_size=8", "data.workers=1"]
+    assert main([*arguments, f"out={tmp_path}/o", "data.limit=20", "trainer.compile=true"]) == 0
+    assert graphs == [(8, 1, 16, 16)]
+    expected = samples(digits_run / "shards" / "mixed.tar")
+    found = samples(tmp_path / "o" / "shards" / "mixed.tar")
+    assert len(found) == 20
+    assert all(found[key]["png"] == expected[key]["png"] for key in found)
+
+
+def test_another_arithmetic_is_another_network(tiny_sd: Path, graphs: Shapes) -> None:
+    model = load(find(str(tiny_sd)), torch.bfloat16)
+    level, x = model.schedule.levels(4)[0], torch.ones(2, *model.shape)
+    model.compile_network()
+    denoise = model.guided(["", ""])
+    with torch.no_grad():
+        rounded = denoise(x, level)
+        with float32(model):
+            exact = denoise(x, level)
+    assert not torch.equal(rounded, exact)
+    assert len(graphs) == 1
+
+
+@pytest.mark.parametrize("size", [(2, 1, 4, 4), (1, 3, 4, 4), (2, 3, 4, 4)])
+def test_one_memory_layout(size: tuple[int, ...]) -> None:
+    x = torch.randn(size)
+    for given in (x, x.to(memory_format=torch.channels_last), x.flip(2), x.transpose(2, 3)):
+        taken = as_graphs_take_it(given)
+        assert torch.equal(taken, given)
+        assert taken.stride() == torch.empty(size).stride()
+
+
+def test_without_a_compiler_it_runs_as_it_is(
+    digits: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Tensor]:
+        raise OSError("no C++ compiler")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(compiled, "BACKEND", broken)
+    network, given = digits.denoiser.network, (torch.ones(2, 1, 16, 16), torch.ones(2), None)
+    run = compiled.Compiled(network)
+    with torch.no_grad(), caplog.at_level(logging.WARNING, "fcs"):
+        assert torch.equal(run(*given), network(*given))
+        assert torch.equal(run(*given), network(*given))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no C++ compiler" in caplog.text
+    assert "\n" not in caplog.records[0].getMessage()
+    torch._dynamo.reset()
+
+
+def test_short_memory_while_compiling_is_no_failure_to_compile(digits: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(compiled, "BACKEND", short)
+    run = compiled.Compiled(digits.denoiser.network)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="out of memory"):
+        run(torch.ones(2, 1, 16, 16), torch.ones(2), None)
+    assert run.works
+    torch._dynamo.reset()

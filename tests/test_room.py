@@ -1,0 +1,113 @@
+"""data.batch_size=auto: the largest power of two that fits, found by trying and recorded."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import DIGITS_RUN, samples
+
+from fcs import memory, room
+from fcs.cli.predict import main
+from fcs.models import Model
+from fcs.samplers import DDIM
+from fcs.solve import Solver
+from fcs.tasks import Inpaint
+
+
+@dataclass(frozen=True)
+class Device:
+    """A solver on a device of which nothing else is asked."""
+
+    kind: str
+    steps: int = 20
+
+    @property
+    def model(self) -> SimpleNamespace:
+        return SimpleNamespace(device=torch.device(self.kind))
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes that are tried where a record takes 100 bytes, beside 50 that all share, and 10,000 are free."""
+    sizes: list[int] = []
+
+    def peak(solver: Device, shape: room.Shape, count: int) -> int:
+        assert solver.steps == 1
+        sizes.append(count)
+        return 50 + 100 * count
+
+    monkeypatch.setattr(room, "peak", peak)
+    monkeypatch.setattr(room, "free", lambda device: 10_000)
+    return sizes
+
+
+@pytest.mark.parametrize(("kind", "peers", "size", "sizes"), [
+    ("cuda", 1, 64, [1, 2, 4, 8, 16, 32, 64]),  # of 8,500 bytes; the last is the first of which twice would not fit
+    ("cpu", 1, 32, [8]),  # of 5,000
+    ("cpu", 4, 8, [8]),
+    ("cpu", 100, 1, [8]),
+])  # fmt: skip
+def test_the_largest_that_fits(tried: list[int], kind: str, peers: int, size: int, sizes: list[int]) -> None:
+    found = room.largest(Device(kind), (1, 4, 4), peers)  # type: ignore[arg-type]
+    assert (found, tried) == (size, sizes)
+    assert room.SHARE[kind] * 10_000 / peers >= 50 + 100 * found or found == 1
+
+
+def test_no_more_than_pays(tried: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "free", lambda device: 10**9)
+    assert room.largest(Device("cpu"), (1, 4, 4)) == room.MOST["cpu"]  # type: ignore[arg-type]
+    assert room.largest(Device("cuda"), (1, 4, 4)) == room.MOST["cuda"]  # type: ignore[arg-type]
+
+
+def test_half_of_what_did_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def peak(solver: Device, shape: room.Shape, count: int) -> int:
+        if count > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 1  # as if something else took the rest
+
+    monkeypatch.setattr(room, "peak", peak)
+    monkeypatch.setattr(room, "free", lambda device: 10**9)
+    assert room.largest(Device("cuda"), (1, 4, 4)) == 4  # type: ignore[arg-type]
+
+
+def test_memory_grows_with_the_batch(digits: Model) -> None:
+    solver = Solver(digits, Inpaint(), DDIM(), 1)
+    few, many = (room.peak(solver, digits.picture_shape, count) for count in (8, 128))
+    assert few < many < 2**30
+
+
+def test_control_groups_count(tmp_path: Path) -> None:
+    groups, job = tmp_path / "groups", tmp_path / "top" / "job"
+    groups.write_text("0::/job/step\n1:cpu:/elsewhere\n")
+    (job / "step").mkdir(parents=True)
+    (job / "step" / "memory.max").write_text("max\n")
+    (job / "step" / "memory.current").write_text("100\n")
+    (job / "memory.max").write_text("1000\n")
+    (job / "memory.current").write_text("300\n")
+    assert min(memory._granted(groups, tmp_path / "top")) == 700
+    old = tmp_path / "top" / "memory" / "job"
+    old.mkdir(parents=True)
+    (old / "memory.limit_in_bytes").write_text("900\n")
+    (old / "memory.usage_in_bytes").write_text("400\n")
+    groups.write_text("4:memory:/job\n0::/\n")
+    assert min(memory._granted(groups, tmp_path / "top")) == 500
+
+
+def test_a_run_says_what_it_took(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(room.MOST, "cpu", 8)
+    settings = [setting for setting in DIGITS_RUN if "batch_size" not in setting]
+    with caplog.at_level(logging.WARNING, "fcs"):
+        assert main(["--config", "digits_inpaint", f"out={tmp_path}/o", *settings, "data.batch_size=auto"]) == 0
+    assert "data.batch_size=auto: 8 here" in caplog.text
+    (worker,) = [json.loads(path.read_text()) for path in (tmp_path / "o" / "workers").glob("*.json")]
+    assert (worker["slots"], worker["batch"]) == (8, 8)
+    shard = Path("shards") / "mixed.tar"
+    assert samples(tmp_path / "o" / shard) == samples(digits_run / shard)
