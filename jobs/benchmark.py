@@ -120,7 +120,6 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Measure, write, print."""
     args = parser().parse_args()
-    logging.getLogger("fcs").setLevel(logging.ERROR)  # warnings of settings; what fails is raised
     try:
         parts = chosen(args.parts)
         for text in (args.calls, args.gpu_calls):
@@ -152,4 +151,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    logging.getLogger("fcs").setLevel(logging.ERROR)  # warnings of settings; what fails is raised
     sys.exit(main())
