@@ -6,7 +6,7 @@ r"""Whether a setting equals another: the share that it closes of the gap from r
 Each folder is one that compare.py, ablate.py or evaluate.py left an evaluate.json in, on the same records and seeds.
 Equal means: at least 95 % of the gap closed, the lower end of its 95 % interval at least 80 %; where the gap's own
 interval includes 0 the records cannot decide. In the energy score of the model's own features, and of a random
-network's.
+network's. With --pictures also a sheet: ten records drawn by seed 0, a row a folder, those of --beside too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from judging.options import command, hardware
+from judging.plots import picture_rows
 from judging.trial import FILE
 from judging.verdict import aligned, closes, told
 
@@ -46,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (("worst", "where the gap begins"), ("best", "where it ends"), ("found", "what is judged")):
         parser.add_argument(f"--{name}", type=Path, required=True, help=text)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    parser.add_argument("--pictures", type=Path, help="PNG file")
+    parser.add_argument("--beside", type=Path, nargs="+", default=[], help="more folders for the sheet")
     return parser
 
 
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         UsageError: a folder without an evaluation, evaluations without a common record, an unknown option.
     """
     if overrides:
-        raise UsageError.of("equal.py", " ".join(overrides), "--worst, --best, --found and --out")
+        raise UsageError.of("equal.py", " ".join(overrides), "its own options alone")
     three = [single(f"--{name}", getattr(args, name)) for name in ("worst", "best", "found")]
     verdicts = {}
     for figure in FIGURES:
@@ -66,6 +69,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
                 raise UsageError.of("--found", args.found, "records that the others have too")
             verdicts[figure] = closes(worst, best, found, groups)
             print(told(figure, verdicts[figure]))
+    if args.pictures is not None:
+        folders = (args.worst, *args.beside, args.best, args.found)
+        picture_rows({folder.name: folder for folder in folders}, args.pictures)
     facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "hardware": hardware()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({**facts, **verdicts}, indent=1) + "\n")
