@@ -58,10 +58,11 @@ def test_paper_configs_are_the_authors(name: str) -> None:
     assert run.data.captions == ("style" in name)  # style is the one task with a prompt
 
 
-def test_fast_presets_take_forty_calls_and_no_backpropagation() -> None:
-    names = [name for name in CONFIGS if name.endswith("_fast")]
+@pytest.mark.parametrize(("suffix", "most"), [("fast", 40), ("balanced", 100)])
+def test_presets_cost_what_they_say_and_no_backpropagation(suffix: str, most: int) -> None:
+    names = [name for name in CONFIGS if name.endswith(f"_{suffix}")]
     assert names
     for name in names:
         run, _ = config.load([name], ["data.shards=none.tar"])
-        assert run.sampler.calls(run.steps) <= 40
+        assert run.sampler.calls(run.steps) <= most
         assert run.sampler.backwards(run.steps) == 0
