@@ -29,16 +29,27 @@ def bootstrap_interval(
     Returns:
         (mean, low, high)
     """
+    low, high = bootstrap_ratio(values, torch.ones_like(values), groups, draws, level, seed)
+    return values.double().mean().item(), low, high
+
+
+def bootstrap_ratio(
+    above: Tensor, below: Tensor, groups: Tensor, draws: int = DRAWS, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile interval (low, high) of a ratio of sums, numerator ``(N,)`` and denominator ``(N,)`` drawn together.
+
+    The other arguments are those of ``bootstrap_interval``.
+    """
     _, places = torch.unique(groups, return_inverse=True)
     count = int(places.max()) + 1
-    sums = torch.zeros(count, dtype=torch.float64).index_add_(0, places, values.double())
-    sizes = torch.zeros(count, dtype=torch.float64).index_add_(0, places, torch.ones_like(values).double())
+    tops = torch.zeros(count, dtype=torch.float64).index_add_(0, places, above.double())
+    bottoms = torch.zeros(count, dtype=torch.float64).index_add_(0, places, below.double())
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(count, (draws, count), generator=generator)
-    means = sums[drawn].sum(1) / sizes[drawn].sum(1)
+    ratios = tops[drawn].sum(1) / bottoms[drawn].sum(1)
     tail = (1 - level) / 2
-    low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-    return values.double().mean().item(), low, high
+    low, high = ratios.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return low, high
 
 
 @dataclass(frozen=True)

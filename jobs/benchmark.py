@@ -26,7 +26,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 import shutil
 import sys
 import time
@@ -34,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from judging.options import hardware, whole
 from speed import large, long, memory, rates, steps
 from speed.pipeline import WALKS, Setting
 
@@ -44,7 +44,7 @@ PARTS = ("efficiency", "published", "factors", "memory", "flat", "startup", "ste
 
 def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
     """The figures of one part."""
-    calls, batches, repeats = numbers(args.calls), args.batches, args.repeats
+    calls, batches, repeats = whole(args.calls, "--calls"), args.batches, args.repeats
     if part == "efficiency":
         return [rates.efficiency(setting, count, batches, repeats) for count in calls]
     if part == "published":
@@ -59,7 +59,7 @@ def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
         return long.start_up(setting.model, setting.batch, args.compile != "false", repeats)
     if part == "steps":
         return steps.steps(setting, calls[0], batches, rates.inputs(setting, batches), rates.device())
-    return large.sweep(setting, numbers(args.gpu_calls), numbers(args.sweep))
+    return large.sweep(setting, whole(args.gpu_calls, "--gpu-calls"), whole(args.sweep, "--sweep"))
 
 
 def show(found: dict[str, Any]) -> str:
@@ -69,17 +69,6 @@ def show(found: dict[str, Any]) -> str:
     shown += [steps.table(found["steps"])] if "steps" in found else []
     shown += [large.table(found["gpu"])] if "gpu" in found else []
     return "\n".join(text for text in shown if text)
-
-
-def numbers(text: str) -> list[int]:
-    """Whole numbers, comma separated.
-
-    Raises:
-        UsageError: something else.
-    """
-    if not all(part.isdigit() for part in text.split(",")):
-        raise UsageError(f"{text}: expected whole numbers, comma separated")
-    return [int(part) for part in text.split(",")]
 
 
 def chosen(text: str) -> list[str]:
@@ -122,10 +111,10 @@ def main() -> int:
     args = parser().parse_args()
     try:
         parts = chosen(args.parts)
-        for text in (args.calls, args.gpu_calls):
-            if not set(numbers(text)) <= set(WALKS):
-                raise UsageError(f"{text}: expected numbers of calls of {sorted(WALKS)}")
-        numbers(args.sweep)
+        for option, text in (("--calls", args.calls), ("--gpu-calls", args.gpu_calls)):
+            if not set(whole(text, option)) <= set(WALKS):
+                raise UsageError.of(option, text, f"numbers of calls of {sorted(WALKS)}")
+        whole(args.sweep, "--sweep")
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
@@ -134,7 +123,7 @@ def main() -> int:
     setting = Setting(
         model, args.batch, args.precision, gpu if args.compile == "auto" else args.compile == "true", work
     )
-    card = torch.cuda.get_device_name() if gpu else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    card = torch.cuda.get_device_name() if gpu else hardware()
     found: dict[str, Any] = {
         "command": " ".join(["python", "jobs/benchmark.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),

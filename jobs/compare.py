@@ -18,14 +18,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from judging.comparison import Contest, named
 from judging.methods import METHODS
-from judging.options import budgets, chosen_methods, command, hardware, whole
+from judging.options import budgets, chosen_methods, command, origin, whole
 from judging.published import published
 from judging.rows import Row, compared, row
 from judging.tables import pictures, plot, table
@@ -36,9 +34,7 @@ def report(contest: Contest, rows: list[Row], args: argparse.Namespace) -> None:
     """Write rows and table as far as they are."""
     setup = contest.setup
     facts = {
-        "command": " ".join(["python", *sys.argv]),
-        "date": time.strftime("%Y-%m-%d"),
-        "hardware": hardware(),
+        **origin(),
         **{"model": setup.model, "task": setup.task, "set": args.set, "seeds": list(contest.seeds)},
         **{"difference_to": args.against, "rows": rows, "published": published(setup.task)},
     }

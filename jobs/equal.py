@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from judging.options import command, hardware
+from judging.options import command, origin
 from judging.plots import picture_rows
 from judging.trial import FILE
 from judging.verdict import aligned, closes, told
@@ -72,9 +70,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     if args.pictures is not None:
         folders = (args.worst, *args.beside, args.best, args.found)
         picture_rows({folder.name: folder for folder in folders}, args.pictures)
-    facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "hardware": hardware()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({**facts, **verdicts}, indent=1) + "\n")
+    args.out.write_text(json.dumps({**origin(), **verdicts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -38,7 +36,7 @@ from judging import equality
 from judging.analysis import draw_rounding
 from judging.arithmetic import DTYPES, arithmetics, tf32
 from judging.cells import Series
-from judging.options import command, hardware, numbers, whole
+from judging.options import command, numbers, origin, whole
 from judging.points import CONFIGS
 from judging.rounding import Gauge, Passing, Place
 from judging.roundings import by_level, summary, summary_table
@@ -147,8 +145,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     seeds = whole(args.seeds, "--seeds")
     if len(seeds) < 2:
         raise UsageError.of("--seeds", args.seeds, "two or more, comma separated")
-    facts: dict[str, Any] = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d")}
-    facts |= {"hardware": hardware(), "torch": torch.__version__, "model": args.model, "config": args.config}
+    facts: dict[str, Any] = {**origin(), "torch": torch.__version__, "model": args.model, "config": args.config}
     told = []
     if args.records:
         gauge = measured(args, [f"model.name={args.model}", *overrides])

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
 from pathlib import Path
 
 import torch
@@ -25,7 +23,7 @@ from emoji.dataset import Dataset
 from emoji.grid import save_grid
 from emoji.inpaint import BATCH, Loss, deltas, merged, random_masks, text_states, tunable, widened, write_model
 from emoji.loop import Budget, Plan, Setting, State, fit
-from judging.options import hardware
+from judging.options import origin
 from safetensors.torch import save_file
 
 from fcs.models import find, load
@@ -91,7 +89,7 @@ def main() -> None:
     before = UNet2DConditionModel.from_pretrained(base / "unet")
     networks = {"before": widened(before), "after": merged(before, found)}
     checked = {name: round(loss.mean(unet.eval(), CHECKED, args.seed), 5) for name, unet in networks.items()}
-    report = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "hardware": hardware()}
+    report = origin()
     report |= {"steps": state.step, "minutes": round(state.seconds / 60, 2), "pictures_a_step": BATCH, "loss": checked}
     report |= {"bytes": (args.out / "inpaint.safetensors").stat().st_size, "history": state.history}
     (args.out / "inpaint.json").write_text(json.dumps(report, indent=1) + "\n")

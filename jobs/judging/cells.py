@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from judging.figures import PAIRED, STYLED
-from judging.options import hardware
+from judging.options import origin
 from judging.trial import FILE, Trial
 
 FIGURES = (
@@ -71,9 +70,8 @@ def row(facts: Row, report: dict[str, Any]) -> Row:
 
 def write(rows: list[Row], path: Path) -> None:
     """The rows as far as they are, with the command that makes them."""
-    facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "hardware": hardware()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
+    path.write_text(json.dumps({**origin(), "rows": rows}, indent=1) + "\n")
 
 
 def table(rows: list[Row], names: Iterable[str]) -> str:

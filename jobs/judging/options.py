@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,6 +41,11 @@ def analysis_parser(text: str | None) -> argparse.ArgumentParser:
 def hardware() -> str:
     """What a job ran on, for its figures."""
     return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def origin() -> dict[str, Any]:
+    """Where a job's figures are from: its command, the date, the hardware."""
+    return {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "hardware": hardware()}
 
 
 def chosen_methods(text: str) -> list[Method]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +17,7 @@ from fcs.plan import record_format
 from fcs.run import Run
 from fcs.shards.sources import resolve
 from judging.figures import PAIRED, STYLED, differences, interval, judge
-from judging.options import hardware
+from judging.options import origin
 from judging.truth import Truth, read_columns, read_results, read_scores, read_truth
 
 FILE = "evaluate.json"
@@ -115,9 +113,7 @@ class Trial:
         if len(truth.pictures):
             figures = judge(samples, truth) if self.truth else self.styled(truth)
         report: dict[str, Any] = {
-            "command": " ".join(["python", *sys.argv]),
-            "date": time.strftime("%Y-%m-%d"),
-            "hardware": hardware(),
+            **origin(),
             **self.what,
             "records": len(truth.pictures),
             "failed": failed,

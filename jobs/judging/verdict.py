@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fcs.intervals import DRAWS
+from fcs.intervals import bootstrap_ratio
+from judging import cells
 from judging.figures import interval
 
 CLOSED, SURELY = 0.95, 0.8  # share of the gap to close, and the least lower bound of its interval
@@ -41,28 +42,15 @@ def closes(worst: Tensor, best: Tensor, found: Tensor, groups: Tensor) -> dict[s
     """
     gap, difference = interval(worst - best, groups), interval(found - best, groups)
     mean = ((worst - found).mean() / (worst - best).mean()).item()
-    low, high = _ratio(worst - found, worst - best, groups)
+    low, high = bootstrap_ratio(worst - found, worst - best, groups)
     decides = gap["low"] > 0
     equal = mean >= CLOSED and low >= SURELY if decides else None
     share = {"mean": mean, "low": low, "high": high}
     return {"records": len(found), "gap": gap, "difference": difference, "share": share, "equal": equal}
 
 
-def _ratio(above: Tensor, below: Tensor, groups: Tensor) -> tuple[float, float]:
-    """95 % bootstrap interval of a ratio of means, numerator and denominator drawn together."""
-    _, places = torch.unique(groups, return_inverse=True)
-    count = int(places.max()) + 1
-    sums = torch.zeros(2, count, dtype=torch.float64).index_add_(1, places, torch.stack([above, below]))
-    drawn = torch.randint(count, (DRAWS, count), generator=torch.Generator().manual_seed(0))
-    top, bottom = sums[:, drawn].sum(2)
-    low, high = (top / bottom).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return low, high
-
-
 def told(name: str, verdict: dict[str, Any]) -> str:
     """A verdict in one line."""
-    gap, share, difference = (
-        "{mean:.3g} ({low:.3g} to {high:.3g})".format(**verdict[key]) for key in ("gap", "share", "difference")
-    )
+    gap, share, difference = (cells.told(verdict[key]) for key in ("gap", "share", "difference"))
     said = {True: "equal", False: "not shown to be equal", None: "undecided: the gap itself is within the noise"}
     return f"{name}: gap {gap}, share closed {share}, difference {difference}, {said[verdict['equal']]}"

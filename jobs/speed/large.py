@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def operations(model: bare.Bare) -> int:
     return int(counter.get_total_flops())
 
 
-def sweep(setting: Setting, all_calls: list[int], batches: list[int], side: int = SIDE) -> dict[str, Any]:
+def sweep(setting: Setting, all_calls: Sequence[int], batches: Sequence[int], side: int = SIDE) -> dict[str, Any]:
     """Seconds an image by batch and calls, and the share of the matmul rate that its network's operations are."""
     model = loaded(setting, compiled=False)
     rate, needed = matmul_rate(model.device, side), operations(model)
