@@ -60,7 +60,7 @@ def test_first_order_without_corrections_is_deterministic_ddim(small_network: nn
 def test_without_its_three_changes_it_is_newton(small_network: nn.Module, abar: Tensor) -> None:
     levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 5)]
     denoise, constraint = Guided(Denoiser(small_network, "eps")), Known(noise()(SHAPE), left())
-    bare = ProjectedNewton(moves=[2], first=0.4, last=0.2, project=False, order=1)
+    bare = ProjectedNewton(moves=[2], first=0.4, last=0.2, growth=(1, 1), project=False, order=1)
     with torch.no_grad():
         found = [s(noise()(SHAPE), levels, denoise, constraint, noise()) for s in (bare, Newton(None, [0.4, 0.2]))]
     torch.testing.assert_close(*found, rtol=0, atol=1e-10)
@@ -89,10 +89,28 @@ def test_the_profile_is_stretched_over_the_levels(small_network: nn.Module, abar
     assert denoise.calls == sampler.calls(8) == 8 + 2 * 6
 
 
-def test_step_sizes_fall_linearly() -> None:
-    assert ProjectedNewton(first=0.5, last=0.1).step_sizes(3) == pytest.approx([0.5, 0.3, 0.1])
-    assert ProjectedNewton().step_sizes(1) == [0.5]
-    assert ProjectedNewton().step_sizes(0) == []
+def test_step_sizes_fall_within_a_level_and_grow_from_level_to_level() -> None:
+    sampler = ProjectedNewton(moves=[3, 0, 1], first=0.5, last=0.1, growth=(1, 3))
+    for found, expected in zip(sampler.step_sizes(3), [[0.5, 0.3, 0.1], [], [1.5]], strict=True):
+        assert found == pytest.approx(expected)
+    assert sampler.step_sizes(1) == [[]]  # the middle of the profile
+
+
+def test_larger_steps_are_larger_moves(small_network: nn.Module, abar: Tensor) -> None:
+    levels, y = ddpm_levels(abar, 2), noise()(SHAPE)
+    told: list[Tensor] = []
+
+    def watched(x: Tensor, level: Level) -> Tensor:
+        told.append(x)
+        return Guided(Denoiser(small_network, "eps"))(x, level)
+
+    with torch.no_grad():
+        ProjectedNewton(moves=[1], first=0.5, growth=(0.2, 4))(
+            noise()(SHAPE), levels, watched, Known(y, left()), noise()
+        )
+    # At each level: where it stands, the perturbed point, where it has moved to.
+    moves = [(told[i + 2] - told[i]).flatten(1).abs().amax(1) for i in (0, 3)]
+    torch.testing.assert_close(torch.stack(moves), torch.tensor([[0.1] * 2, [2.0] * 2], dtype=torch.float64))
 
 
 def test_it_wants_an_error_that_is_a_displacement(small_network: nn.Module, abar: Tensor) -> None:
@@ -108,6 +126,7 @@ def test_it_wants_an_error_that_is_a_displacement(small_network: nn.Module, abar
         ({"moves": (1, -1)}, r"moves=\[1, -1\]"),
         ({"first": 0.0}, "first=0.0"),
         ({"last": -1.0}, "last=-1.0"),
+        ({"growth": (1.0, 0.0)}, "growth=0.0"),
         ({"order": 3}, "order=3"),
     ],
 )

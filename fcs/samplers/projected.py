@@ -19,21 +19,22 @@ from fcs.samplers.newton import moved
 class ProjectedNewton(Sampler):
     """The paper's moves at a fifth of its calls: 40 instead of 220 (docs/frontier.md has what each part is worth).
 
-    Three changes to ``Newton``. The number of moves follows a profile over the walk: none while x_0 says nothing of
-    this record yet, and none when the picture is settled. After the moves x_0 is put onto the measurement, for known
-    entries ``x_0 <- m y + (1 - m) x_0``, while the noise estimate stays that of the moved x_t. And from level to level
-    it goes by DPM-Solver++(2M) (Lu et al. 2022b, Alg. 2) on the corrected x_0, without new noise.
+    Three changes to ``Newton``. Moves follow a profile over the walk: small while x_0 says little of this record yet,
+    larger as it gets definite, none when the picture is settled. After the moves x_0 is put onto the measurement, for
+    known entries ``x_0 <- m y + (1 - m) x_0``, while the noise estimate stays that of the moved x_t. And from level to
+    level it goes by DPM-Solver++(2M) (Lu et al. 2022b, Alg. 2) on the corrected x_0, without new noise.
 
     Args:
         direction: the map from errors to steps; ``fcs.directions.Newton`` if left out.
         moves: moves at each level, noisiest first; stretched or thinned where there is another number of levels.
         first: step size of a level's first move, in units of x_t.
         last: step size of its last move; between them sizes fall linearly.
+        growth: factors on the step sizes at the first and at the last level; linear in the levels between.
         project: put x_0 onto the measurement after a level's moves.
         order: 2, or 1 for DDIM's step.
 
     Raises:
-        ValueError: no moves or negative ones, a step size that is not positive.
+        ValueError: no moves or negative ones, a step size or a factor that is not positive.
     """
 
     needs = Projectable
@@ -41,15 +42,16 @@ class ProjectedNewton(Sampler):
     def __init__(
         self,
         direction: Direction | None = None,
-        moves: Sequence[int] = (0, 2, 2, 2, 2, 2, 2, 2, 1, 0),
+        moves: Sequence[int] = (1, 2, 2, 2, 2, 2, 2, 2, 0, 0),
         first: float = 0.5,
         last: float = 0.1,
+        growth: tuple[float, float] = (0.4, 3.0),
         project: bool = True,
         order: Literal[1, 2] = 2,
     ) -> None:
         if not moves or min(moves) < 0:
             raise ValueError(f"moves={list(moves)}: expected a number for each level, 0 or more")
-        for name, value in (("first", first), ("last", last)):
+        for name, value in (("first", first), ("last", last), ("growth", min(growth))):
             if not value > 0:
                 raise ValueError(f"{name}={value}: expected a number above 0")
         if order not in (1, 2):
@@ -58,6 +60,7 @@ class ProjectedNewton(Sampler):
         self.moves = tuple(moves)
         self.first = first
         self.last = last
+        self.growth = growth
         self.project = project
         self.order = order
 
@@ -66,8 +69,8 @@ class ProjectedNewton(Sampler):
     ) -> Tensor:
         given = require(constraint, Projectable)
         before: tuple[Level, Tensor] | None = None
-        for (t, s), count in zip(pairs(levels), self.plan(len(levels) - 1), strict=True):
-            x, x0 = moved(x, t, denoise, given, self.direction, self.step_sizes(count))
+        for (t, s), sizes in zip(pairs(levels), self.step_sizes(len(levels) - 1), strict=True):
+            x, x0 = moved(x, t, denoise, given, self.direction, sizes)
             corrected = given.project(x0) if self.project else x0
             # x_t moves with its x_0, so that the noise in it stays what it was.
             x = multistep(x + t.alpha * (corrected - x0), corrected, t, s, before if self.order == 2 else None)
@@ -81,9 +84,14 @@ class ProjectedNewton(Sampler):
         """Moves at each of ``steps`` levels: the profile, read at the middle of each level's share of the walk."""
         return [self.moves[int((i + 0.5) * len(self.moves) / steps)] for i in range(steps)]
 
-    def step_sizes(self, count: int) -> list[float]:
-        """Step sizes of ``count`` moves at a level."""
-        return [self.first + (self.last - self.first) * k / max(count - 1, 1) for k in range(count)]
+    def step_sizes(self, steps: int) -> list[list[float]]:
+        """Step sizes of the moves at each of ``steps`` levels."""
+        start, end = self.growth
+        factors = [start + (end - start) * i / max(steps - 1, 1) for i in range(steps)]
+        falls = [
+            [self.first + (self.last - self.first) * k / max(n - 1, 1) for k in range(n)] for n in self.plan(steps)
+        ]
+        return [[factor * size for size in sizes] for factor, sizes in zip(factors, falls, strict=True)]
 
     def calls(self, steps: int) -> int:
         return steps + sum(self.plan(steps)) * (1 + self.direction.forwards)
