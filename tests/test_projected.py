@@ -5,7 +5,7 @@ import torch
 from gaussian import Gaussian
 from torch import Tensor, nn
 
-from fcs.constraint import Known, Measured
+from fcs.constraint import Constraint, Known, Measured, Projectable
 from fcs.denoiser import Denoiser, Guided
 from fcs.levels import Level, ddpm_levels, flow_levels, pairs
 from fcs.rows import RowNoise
@@ -99,6 +99,16 @@ def test_it_wants_an_error_that_is_a_displacement(small_network: nn.Module, abar
     blurred = Measured(noise()(SHAPE), lambda x: x, lambda x: x)
     with pytest.raises(TypeError, match="expected the constraint Projectable"):
         ProjectedNewton()(noise()(SHAPE), ddpm_levels(abar, 2), lambda x, level: x, blurred, noise())
+
+
+def test_without_projection_any_error_does(small_network: nn.Module, abar: Tensor) -> None:
+    levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 5)]
+    denoise, blurred = Guided(Denoiser(small_network, "eps")), Measured(noise()(SHAPE), lambda x: x, lambda x: x)
+    bare = ProjectedNewton(moves=[1], first=0.4, project=False, order=1)
+    assert (bare.needs, ProjectedNewton().needs) == (Constraint, Projectable)
+    with torch.no_grad():
+        found = [s(noise()(SHAPE), levels, denoise, blurred, noise()) for s in (bare, Newton(None, [0.4]))]
+    torch.testing.assert_close(*found, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(

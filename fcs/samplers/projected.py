@@ -29,14 +29,14 @@ class ProjectedNewton(Sampler):
         moves: moves at each level, noisiest first; stretched or thinned where there is another number of levels.
         first: step size of a level's first move, in units of x_t.
         last: step size of its last move; between them sizes fall linearly.
-        project: put x_0 onto the measurement after a level's moves.
+        project: put x_0 onto the measurement after a level's moves; false does with any constraint.
         order: 2, or 1 for DDIM's step.
 
     Raises:
         ValueError: no moves or negative ones, a step size that is not positive.
     """
 
-    needs = Projectable
+    needs: type[Constraint] = Projectable
 
     def __init__(
         self,
@@ -59,16 +59,18 @@ class ProjectedNewton(Sampler):
         self.first = first
         self.last = last
         self.project = project
+        if not project:
+            self.needs = Constraint
         self.order = order
 
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
     ) -> Tensor:
-        given = require(constraint, Projectable)
+        given = require(constraint, Projectable) if self.project else None
         before: tuple[Level, Tensor] | None = None
         for (t, s), count in zip(pairs(levels), self.plan(len(levels) - 1), strict=True):
-            x, x0 = moved(x, t, denoise, given, self.direction, self.step_sizes(count))
-            corrected = given.project(x0) if self.project else x0
+            x, x0 = moved(x, t, denoise, constraint, self.direction, self.step_sizes(count))
+            corrected = x0 if given is None else given.project(x0)
             # x_t moves with its x_0, so that the noise in it stays what it was.
             x = multistep(x + t.alpha * (corrected - x0), corrected, t, s, before if self.order == 2 else None)
             before = t, corrected
