@@ -5,12 +5,15 @@ import torch
 from gaussian import Gaussian
 from torch import Tensor, nn
 
-from fcs.constraint import Known, Measured
+from fcs.constraint import Constraint, Known, Measured, Projectable
 from fcs.denoiser import Denoiser, Guided
+from fcs.directions import Gradient
+from fcs.directions import Newton as NewtonDirection
 from fcs.levels import Level, ddpm_levels, flow_levels, pairs
 from fcs.rows import RowNoise
 from fcs.samplers import DDIM, Newton, ProjectedNewton
-from fcs.samplers.projected import multistep
+from fcs.samplers.newton import moved
+from fcs.samplers.projected import fitted, multistep
 
 SHAPE = (1, 8, 8)
 
@@ -57,10 +60,10 @@ def test_first_order_without_corrections_is_deterministic_ddim(small_network: nn
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
-def test_without_its_three_changes_it_is_newton(small_network: nn.Module, abar: Tensor) -> None:
+def test_without_its_four_changes_it_is_newton(small_network: nn.Module, abar: Tensor) -> None:
     levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 5)]
     denoise, constraint = Guided(Denoiser(small_network, "eps")), Known(noise()(SHAPE), left())
-    bare = ProjectedNewton(moves=[2], first=0.4, last=0.2, growth=(1, 1), project=False, order=1)
+    bare = ProjectedNewton(moves=[2], first=0.4, last=0.2, growth=(1, 1), fit=False, project=False, order=1)
     with torch.no_grad():
         found = [s(noise()(SHAPE), levels, denoise, constraint, noise()) for s in (bare, Newton(None, [0.4, 0.2]))]
     torch.testing.assert_close(*found, rtol=0, atol=1e-10)
@@ -113,10 +116,63 @@ def test_larger_steps_are_larger_moves(small_network: nn.Module, abar: Tensor) -
     torch.testing.assert_close(torch.stack(moves), torch.tensor([[0.1] * 2, [2.0] * 2], dtype=torch.float64))
 
 
+def test_a_fit_in_all_that_j_makes_of_known_entries_is_the_posterior_mean(gaussian: Gaussian) -> None:
+    # E[x_0 | x_t, y] = x_0 + J A^T (A J A^T)^-1 (y - A x_0): Cov[x_0 | x_t] is J times a number.
+    level = Level(0, 0.6, 0.8)
+    x, y = noise()(gaussian.shape), noise()(gaussian.shape) + 1
+    known = torch.zeros_like(y)
+    known[..., :2] = 1
+    x0, J = gaussian.x0(x, level.alpha, level.sigma), gaussian.jacobian(level.alpha, level.sigma)
+    places = known[0].flatten().nonzero()[:, 0]
+    seen = [J[:, place].expand(2, -1).view_as(x0) for place in places]
+    found = fitted(x0, Known(y, known), seen, ridge=1e-14)
+    missing = (y - x0).flatten(1)[:, places]
+    expected = x0.flatten(1) + missing @ torch.linalg.solve(J[places][:, places], J[places])
+    torch.testing.assert_close(found.flatten(1), expected, rtol=0, atol=1e-7)
+
+
+def test_a_fit_leaves_less_of_the_error_and_nothing_else_where_nothing_was_seen() -> None:
+    x0, constraint = noise()(SHAPE), Known(RowNoise([3, 4], dtype=torch.float64)(SHAPE), left())
+    seen = [RowNoise([5 + i, 7 + i], dtype=torch.float64)(SHAPE) for i in range(3)]
+    assert (constraint.loss(fitted(x0, constraint, seen)) < constraint.loss(x0)).all()
+    assert fitted(x0, constraint, []) is x0
+    met = Known(x0, left())
+    torch.testing.assert_close(fitted(x0, met, seen), x0, rtol=0, atol=0)
+    torch.testing.assert_close(fitted(x0, constraint, [0 * x0]), x0, rtol=0, atol=0)
+
+
+def test_what_was_seen_is_j_of_the_error_and_the_change_of_each_move(gaussian: Gaussian) -> None:
+    level = Level(0, 0.6, 0.8)
+    x, y = noise()(gaussian.shape), noise()(gaussian.shape) + 1
+    J, constraint = gaussian.jacobian(level.alpha, level.sigma), Known(y, torch.ones_like(y))
+
+    def f(x: Tensor, level: Level) -> Tensor:
+        return gaussian.x0(x, level.alpha, level.sigma)
+
+    for direction, count in ((NewtonDirection(), 2), (Gradient(), 1)):
+        seen: list[Tensor] = []
+        after, _ = moved(x, level, f, constraint, direction, [0.5], seen)
+        assert len(seen) == count
+        error = constraint.error(f(x, level)).flatten(1)
+        expected = [error @ J.T, (after - x).flatten(1) @ J.T][-count:]
+        for found, wanted in zip(seen, expected, strict=True):
+            torch.testing.assert_close(found.flatten(1), wanted, rtol=0, atol=1e-9)
+
+
 def test_it_wants_an_error_that_is_a_displacement(small_network: nn.Module, abar: Tensor) -> None:
     blurred = Measured(noise()(SHAPE), lambda x: x, lambda x: x)
     with pytest.raises(TypeError, match="expected the constraint Projectable"):
         ProjectedNewton()(noise()(SHAPE), ddpm_levels(abar, 2), lambda x, level: x, blurred, noise())
+
+
+def test_without_projection_any_error_does(small_network: nn.Module, abar: Tensor) -> None:
+    levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 5)]
+    denoise, blurred = Guided(Denoiser(small_network, "eps")), Measured(noise()(SHAPE), lambda x: x, lambda x: x)
+    bare = ProjectedNewton(moves=[1], first=0.4, growth=(1, 1), project=False, order=1)
+    assert (bare.needs, ProjectedNewton().needs) == (Constraint, Projectable)
+    with torch.no_grad():
+        found = [s(noise()(SHAPE), levels, denoise, blurred, noise()) for s in (bare, Newton(None, [0.4]))]
+    torch.testing.assert_close(*found, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(

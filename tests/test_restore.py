@@ -208,3 +208,25 @@ def test_what_lies_within_the_noise_asks_for_no_step(error: Error) -> None:
     assert torch.equal(constraint.error(within), torch.zeros_like(within))
     assert (constraint.error(beyond).flatten(1).abs().amax(1) > 0).all()
     torch.testing.assert_close(constraint.residual(within), torch.full((3,), 0.09), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("operator", "left"), [(Downsample(4, "average"), 1e-5), (Downsample(4), 0.05), (Grey(), 1e-5), (Halved(), 1e-5)]
+)
+def test_a_pasted_picture_measures_as_given(operator: Operator, left: float) -> None:
+    model, pictures = Flat(1), batch(images(3) // 2 + 64)  # far from 0 and 255, where pictures are clipped
+    z = torch.full((3, *model.shape), 0.4)
+    missed = []
+    for paste in (False, True):
+        task = Restore(operator, degrade=True, paste=paste)
+        constraint = task.constraint(pictures, model)
+        made = task.pictures(z, pictures, model)
+        missed.append(constraint.target - operator.A(to_float(made)))
+    assert missed[0].abs().max() > 0.2
+    # What is left beside the operator's own is the rounding to 8 bits.
+    assert missed[1].abs().max() <= left * missed[0].abs().max() + 1.5 / 255
+
+
+def test_a_noisy_measurement_is_not_pasted() -> None:
+    with pytest.raises(UsageError, match=r"task\.paste"):
+        Superres(4, noise=0.1, paste=True)

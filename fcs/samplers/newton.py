@@ -78,13 +78,27 @@ class Newton(Sampler):
 
 
 def moved(
-    x: Tensor, t: Level, denoise: Denoise, constraint: Constraint, direction: Direction, step_sizes: Sequence[float]
+    x: Tensor,
+    t: Level,
+    denoise: Denoise,
+    constraint: Constraint,
+    direction: Direction,
+    step_sizes: Sequence[float],
+    seen: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The inner loop: x_t ``(N, *)`` moved towards the constraint, and its x_0."""
+    """The inner loop: x_t ``(N, *)`` moved towards the constraint, and its x_0.
+
+    Args:
+        seen: is given what J was seen to make on the way, ``J e`` where that is the direction and the change of x_0
+            by each move, ``(N, *)`` each.
+    """
     f = at(denoise, t)
     x0, F = direction.linearize(f, x, t)
     for size in step_sizes:
         d = F(constraint.error(x0))
         x = x + size * safe_divide(d, max_norm(d))
+        before = x0
         x0, F = direction.linearize(f, x, t)
+        if seen is not None:
+            seen += [d, x0 - before] if isinstance(direction, NewtonDirection) else [x0 - before]
     return x, x0

@@ -23,6 +23,7 @@ class Superres(Restore):
         noise: standard deviation of the measurement's noise, in pixels of [-1, 1]: what a degraded one gets, and
             what is left unexplained of any.
         perturb: standard deviation of the perturbation of x_0 at which the error is taken; 0 for none.
+        paste: put the measurement back in pixels, ``x + A^+ (y - A x)`` on the decoded picture.
 
     Raises:
         UsageError: a scale below 2, and what ``Restore`` raises.
@@ -37,10 +38,11 @@ class Superres(Restore):
         difference: float = 0.05,
         noise: float = 0.0,
         perturb: float = 0.0,
+        paste: bool = False,
     ) -> None:
         if scale < 2:
             raise UsageError.of("task.scale", scale, "2 or more")
-        super().__init__(Downsample(scale, filter), degrade, error, difference, noise, perturb)
+        super().__init__(Downsample(scale, filter), degrade, error, difference, noise, perturb, paste)
         self.scale = scale
 
     def input_shape(self, model: Model) -> tuple[int, int, int]:
