@@ -121,7 +121,7 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         judge = judge_for(checked, solver.model)
         stop.check()
         pin(checked.out, checked.pinned)
-        solver = _measured(checked.out, solver)
+        solver = _measured(checked.out, solver, place)
         size = batch_size(run, solver, run.task.input_shape(solver.model), place)
         if compiles(run):  # after what is measured in other shapes and types, each of which would be a graph
             solver.model.compile_network()
@@ -129,12 +129,18 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
     return report(checked, quiet=not place.speaks)
 
 
-def _measured(out: Store, solver: Solver) -> Solver:
-    """The solver with what the first process of the run measured on its device."""
-    if not solver.unmeasured:
+def _measured(out: Store, solver: Solver, place: Place) -> Solver:
+    """The solver with the perturbations that ``out`` holds; those that 16 bits need are measured if they are not there.
+
+    They are measured where the run computes: another device rounds otherwise.
+    """
+    if solver.automatic is None:
         return solver
     known = out.json(DIFFERENCE)
     if known is None:
+        if not solver.unmeasured:
+            return solver
+        solver.model.to(device(place))
         out.create(DIFFERENCE, to_json({str(t): length for t, length in solver.lengths().items()}))
         known = out.json(DIFFERENCE)
     if known is None:

@@ -59,11 +59,16 @@ class Solver:
             raise UsageError.of("sampler", name, f"a sampler for task={task}; this one needs a constraint {kind}")
 
     @property
+    def automatic(self) -> Newton | None:
+        """The sampler's Newton direction, where its difference is ``auto``."""
+        direction = getattr(self.sampler, "direction", None)
+        return direction if isinstance(direction, Newton) and direction.difference == "auto" else None
+
+    @property
     def unmeasured(self) -> bool:
         """Whether the Newton direction is to measure its difference for 16 bits, and has not."""
-        direction = getattr(self.sampler, "direction", None)
-        wanted = isinstance(direction, Newton) and direction.difference == "auto" and not direction.lengths
-        return wanted and self.model.denoiser.autocast is not None
+        direction = self.automatic
+        return direction is not None and not direction.lengths and self.model.denoiser.autocast is not None
 
     def lengths(self) -> dict[float, float]:
         """What ``measured`` takes, on this device."""

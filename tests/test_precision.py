@@ -16,6 +16,7 @@ from test_fitting import batch, solver
 from torch import Tensor, nn
 
 import fcs
+from fcs import predict
 from fcs.cli.predict import main
 from fcs.denoiser import Denoiser
 from fcs.directions import Newton as NewtonDirection
@@ -23,9 +24,11 @@ from fcs.fitting import joined
 from fcs.levels import Level
 from fcs.models import Model, find, load
 from fcs.precision import float32, lengths, mended
+from fcs.ranks import Place
 from fcs.records import Result
 from fcs.rows import RowNoise
 from fcs.samplers import DDIM, Newton
+from fcs.shards.local import Local
 from fcs.solve import Solver
 from fcs.tasks import Inpaint
 
@@ -156,6 +159,35 @@ def test_the_first_process_measures_and_the_others_read(tmp_path: Path, digits_s
     (tmp_path / "out" / "difference.json").write_text(json.dumps(dict.fromkeys(measured, 2.0**-10)))
     assert main(["--config", "digits_inpaint", *settings]) == 0
     assert (tmp_path / "out" / "shards" / f"{digits_shard.stem}.tar").read_bytes() != first
+
+
+def test_lengths_are_measured_where_the_run_computes(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def lengths(solver: Solver) -> dict[float, float]:
+        seen.append(solver.model.device.type)
+        return {999.0: 0.125}
+
+    monkeypatch.setattr(predict, "device", lambda place: torch.device("meta"))
+    monkeypatch.setattr(Solver, "lengths", lengths)
+    own = load(find("digits-16"), torch.bfloat16)
+    solver = Solver(own, Inpaint(), Newton(NewtonDirection("auto")))
+    measured = predict._measured(Local(tmp_path), solver, Place.here())
+    assert seen == ["meta"]
+    assert measured.sampler.direction.lengths == {999.0: 0.125}
+
+
+def test_float32_takes_the_lengths_that_it_finds_and_measures_none(model: Model, tmp_path: Path) -> None:
+    solver, out = Solver(model, Inpaint(), Newton(NewtonDirection("auto"))), Local(tmp_path)
+    with float32(model):
+        assert predict._measured(out, solver, Place.here()).sampler.direction.lengths == {}
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "difference.json").write_text(json.dumps({"999.0": 0.25}))
+        assert predict._measured(out, solver, Place.here()).sampler.direction.lengths == {999.0: 0.25}
+        fixed = Solver(model, Inpaint(), Newton(NewtonDirection(0.005)))
+        assert predict._measured(out, fixed, Place.here()) is fixed
 
 
 def test_float32_takes_a_sixteenth_and_a_sparse_error_is_not_thrown_far() -> None:
