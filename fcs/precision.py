@@ -25,12 +25,35 @@ SHORTEST, LONGEST = 2.0**-10, 2.0**-1
 
 
 @contextmanager
+def tf32(on: bool) -> Iterator[None]:
+    """Factors of float32's products on a GPU rounded to ten mantissa bits, or not, for a while."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    allow_tf32(on)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def allow_tf32(on: bool) -> None:
+    """The same from now on."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = on
+
+
+def rounds(model: Model) -> bool:
+    """Whether the network's products have fewer bits than float32's."""
+    ten_bits = torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32
+    return model.denoiser.autocast is not None or (ten_bits and model.device.type == "cuda")
+
+
+@contextmanager
 def float32(model: Model) -> Iterator[None]:
     """The model's network in the arithmetic of its weights, whatever it runs in otherwise."""
     before = model.denoiser.autocast
     model.denoiser.autocast = None
     try:
-        yield
+        with tf32(False):
+            yield
     finally:
         model.denoiser.autocast = before
 
@@ -72,7 +95,7 @@ def lengths(model: Model, levels: Sequence[Level]) -> dict[float, float]:
     for all processes to find the same.
 
     Args:
-        model: with autocast to 16 bits.
+        model: with autocast to 16 bits, or in TF32.
         levels: of the walk.
     """
     randn = RowNoise(range(PROBES), model.device)

@@ -13,7 +13,7 @@ from fcs.directions import Newton
 from fcs.errors import UsageError
 from fcs.levels import Spacing
 from fcs.models.base import Model
-from fcs.precision import float32, lengths, mended
+from fcs.precision import float32, lengths, mended, rounds
 from fcs.records import Batch, Result
 from fcs.rows import RowNoise
 from fcs.samplers.base import Sampler
@@ -66,9 +66,9 @@ class Solver:
 
     @property
     def unmeasured(self) -> bool:
-        """Whether the Newton direction is to measure its difference for 16 bits, and has not."""
+        """Whether the Newton direction is to measure its difference, for 16 bits or TF32, and has not."""
         direction = self.automatic
-        return direction is not None and not direction.lengths and self.model.denoiser.autocast is not None
+        return direction is not None and not direction.lengths and rounds(self.model)
 
     def lengths(self) -> dict[float, float]:
         """What ``measured`` takes, on this device."""

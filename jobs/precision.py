@@ -37,7 +37,7 @@ import torch
 from contact_sheets import draw
 from judging import equality
 from judging.analysis import draw_rounding
-from judging.arithmetic import DTYPES, arithmetics, tf32
+from judging.arithmetic import DTYPES, arithmetics
 from judging.cells import Series
 from judging.options import command, numbers, origin, whole
 from judging.points import CONFIGS
@@ -49,6 +49,7 @@ from fcs.directions import Newton
 from fcs.errors import UsageError
 from fcs.loader import Readers
 from fcs.plan import Plan, plan, record_format, solver_for
+from fcs.precision import tf32
 from fcs.records import Batch, collate
 from fcs.solve import Solver
 from fcs.tasks.restore import Restore
@@ -110,13 +111,20 @@ def measured(args: argparse.Namespace, overrides: Sequence[str]) -> Gauge:
 
 
 def quality(args: argparse.Namespace, seeds: tuple[int, ...], overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """The arms on the same records and seeds."""
+    """The arms on the same records and seeds.
+
+    Raises:
+        UsageError: a configuration that does not fit, or one seed where two are needed.
+    """
     limit = [] if args.limit is None else [f"data.limit={args.limit}"]
     common = (f"model.name={args.model}", "previews.max=0", *limit, *overrides)
     dtypes = [name for name in args.dtypes.split(",") if name in equality.TRAINER]
-    series = Series(args.config, common, seeds, args.out / "quality", equality.FIRST)
     run, _ = config.load([args.config], [*common, f"out={args.out}/unused"])
-    return equality.judged(series, dtypes, not args.no_published, isinstance(run.task, Restore))
+    restored = isinstance(run.task, Restore)
+    if len(seeds) < 2 and not restored:
+        raise UsageError.of("--seeds", args.seeds, "two or more, comma separated, for an energy score")
+    series = Series(args.config, common, seeds, args.out / "quality", equality.FIRST)
+    return equality.judged(series, dtypes, not args.no_published, restored)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -133,7 +141,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--quality", action="store_true", help="judge whole runs too")
     parser.add_argument("--no-published", action="store_true", help="leave 16 bits with delta .005 out of --quality")
     parser.add_argument("--limit", type=int, help="records of --quality (all)")
-    parser.add_argument("--seeds", default="0,1,2,3", help="of --quality, two or more (%(default)s)")
+    parser.add_argument("--seeds", default="0,1,2,3", help="of --quality; one will do for a PSNR (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder")
     return parser
 
@@ -150,8 +158,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     if args.every < 1:
         raise UsageError.of("--every", args.every, "1 or more")
     seeds = whole(args.seeds, "--seeds")
-    if len(seeds) < 2:
-        raise UsageError.of("--seeds", args.seeds, "two or more, comma separated")
     facts: dict[str, Any] = {**origin(), "torch": torch.__version__, "model": args.model, "config": args.config}
     told = []
     if args.records:

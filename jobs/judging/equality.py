@@ -56,7 +56,8 @@ def arms(dtypes: Sequence[str], published: bool = True, restored: bool = False) 
 def verdict(gap: Interval, difference: Interval) -> str:
     """Whether a difference from float32 counts, by its interval and that of the gap; both of the energy score.
 
-    Equal: the interval lies within ``SHARE`` of the gap on both sides of 0. Worse or better: it lies beyond that.
+    Equal: the interval lies within ``SHARE`` of the gap on both sides of 0. Worse or better: it lies beyond that. Not
+    worse: it reaches beyond that on the better side alone, which is that of lower scores.
     """
     if gap["low"] <= 0 <= gap["high"]:
         return "the set cannot decide: the gap's interval includes 0"
@@ -65,7 +66,9 @@ def verdict(gap: Interval, difference: Interval) -> str:
         return "equal"
     if difference["low"] > bound:
         return "worse"
-    return "better" if difference["high"] < -bound else "undecided: the interval is too wide"
+    if difference["high"] < -bound:
+        return "better"
+    return "not worse" if difference["high"] <= bound else "undecided: the interval is too wide"
 
 
 def restoring_verdict(difference: Interval) -> str:
