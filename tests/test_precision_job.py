@@ -229,14 +229,14 @@ def test_arms_are_compared_with_float32(tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_is_restored_is_judged_by_its_psnr(
     fallen: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    psnr = {"float32": 30.0, "float32-bf16-lengths": 30.0, "bf16-auto": 30.0 - fallen}
+    psnr = {"float32": 30.0, "bf16-auto": 30.0 - fallen}
     told = Told(dict.fromkeys(psnr, 1.0), psnr)
     monkeypatch.setattr(Series, "report", lambda *given: told.report(*given))
     small = ["--records", "0", "--quality", "--no-published", "--out", str(tmp_path / "o")]
     run("--model", "emoji-64", "--config", "emoji_superres4", *small)
     rows = json.loads((tmp_path / "o" / "precision.json").read_text())["quality"]
-    assert told.asked == ["float32", "bf16-auto", "float32-bf16-lengths"]  # nothing is replaced
-    assert [(one["verdict"], one["rounding"]) for one in rows] == [("", ""), (said, said), ("equal", "")]
+    assert told.asked == ["float32", "bf16-auto"]  # nothing is replaced
+    assert [(one["verdict"], one["rounding"]) for one in rows] == [("", ""), (said, "")]
     assert rows[1]["difference_to_first"]["mean"] == pytest.approx(-fallen)
 
 

@@ -36,19 +36,20 @@ def same_lengths(dtype: str) -> str:
 def arms(dtypes: Sequence[str], published: bool = True, restored: bool = False) -> dict[str, tuple[str, ...]]:
     """What is run, by name.
 
-    float32 and, for the gap, replacement; each type with ``auto``, and float32 over the same lengths.
+    float32 and, for the gap, replacement; each type with ``auto``, and float32 over the same lengths. Where a picture
+    is restored there is nothing to replace, and what counts is the PSNR against float32 as it is.
 
     Args:
         dtypes: of ``TRAINER``.
         published: whether each type also runs with the paper's delta.
-        restored: whether a picture is restored, where there is nothing to replace.
+        restored: whether a picture is restored.
     """
     found: dict[str, tuple[str, ...]] = {FIRST: (FLOAT32, PAPER)}
     found |= {} if restored else {REPLACEMENT: (FLOAT32, "sampler=replacement")}
     for dtype in dtypes:
         precision = f"trainer.precision={TRAINER[dtype]}"
         found[f"{dtype}-auto"] = (precision, AUTO)
-        found[same_lengths(dtype)] = (FLOAT32, AUTO)
+        found |= {} if restored else {same_lengths(dtype): (FLOAT32, AUTO)}
         found |= {f"{dtype}-0.005": (precision, PAPER)} if published else {}
     return found
 
@@ -91,7 +92,7 @@ def judged(series: Series, dtypes: Sequence[str], published: bool = True, restor
 
     The arguments are those of ``arms``.
     """
-    measured = {same_lengths(dtype): f"{dtype}-auto" for dtype in dtypes}
+    measured = {} if restored else {same_lengths(dtype): f"{dtype}-auto" for dtype in dtypes}
     reports: dict[str, Row] = {}
     for name, overrides in arms(dtypes, published, restored).items():
         if name in measured:
@@ -113,6 +114,7 @@ def judged(series: Series, dtypes: Sequence[str], published: bool = True, restor
             rows[name]["verdict"] = "" if name == REPLACEMENT else said
     for lengths, name in measured.items():
         rows[name]["difference_to_lengths"], rows[name]["rounding"] = against(name, lengths)
+        rows[name]["versus_lengths"] = differences(reports[name]["single"], reports[lengths]["single"])
     return list(rows.values())
 
 
