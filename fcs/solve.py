@@ -72,7 +72,8 @@ class Solver:
 
     def lengths(self) -> dict[float, float]:
         """What ``measured`` takes, on this device."""
-        return lengths(self.model, self.model.schedule.levels(self.steps, self.levels))
+        levels = self.model.schedule.levels(self.steps, self.levels)
+        return lengths(self.model, levels, self.guidance, self.negative_prompt)
 
     def measured(self, found: Mapping[float, float]) -> Solver:
         """The same with the Newton direction's perturbations as measured."""

@@ -232,6 +232,21 @@ def test_lengths_grow_with_the_root_of_the_rounding(model: Model) -> None:
     assert all(2 <= factor <= 8 for factor in grown)
 
 
+def test_lengths_are_measured_with_the_guidance_of_the_run(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, rows = load(find(str(tiny_sd)), torch.bfloat16), []
+    forward = Denoiser.forward
+
+    def noting(denoiser: Denoiser, x: Tensor, level: Level, cond: Tensor, *more: object) -> Tensor:
+        rows.append(len(x) if torch.equal(cond[0], cond[-1]) else -len(x))
+        return forward(denoiser, x, level, cond, *more)
+
+    monkeypatch.setattr(Denoiser, "forward", noting)
+    for scale, seen in ((1.0, 4), (2.0, -8)):  # two branches, with a prompt and without
+        rows.clear()
+        Solver(own, Inpaint(), Newton(NewtonDirection("auto")), 2, guidance=scale).lengths()
+        assert set(rows) == {seen}
+
+
 def test_the_lengths_of_what_overflows_are_the_longest(model: Model) -> None:
     model.denoiser.network = Grained(model.denoiser.network, math.nan)
     assert set(lengths(model, model.schedule.levels(2)).values()) == {0.5}
