@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,19 +28,25 @@ class Compiled:
 
     Args:
         network: ``(x (N, *), t (N,), cond) -> output (N, *)``.
+        cuda_graphs: replay it on a GPU as one CUDA graph. An output is then overwritten by the next call.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, cuda_graphs: bool = False) -> None:
         self.network = network
         self.works = True
+        self.cuda_graphs = cuda_graphs
         for message in SAID_IN_PASSING:
             warnings.filterwarnings("ignore", message=message)
-        self._graph = torch.compile(network, backend=BACKEND, fullgraph=True, dynamic=False)
+        options: dict[str, Any] | None = {"triton.cudagraphs": True} if cuda_graphs else None
+        self._graph = torch.compile(network, backend=BACKEND, fullgraph=True, dynamic=False, options=options)
 
     def __call__(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """The network's output."""
         if self.works:
             try:
+                if self.cuda_graphs and x.is_cuda:
+                    # Nothing of the last output is needed any more.
+                    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                 out: Tensor = self._graph(x, t, cond)
                 return out
             except TorchDynamoException as error:  # raised while compiling only

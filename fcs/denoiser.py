@@ -39,11 +39,14 @@ class Denoiser(nn.Module):
         self.autocast = autocast
         self._compiled: tuple[Network, torch.dtype | None] | None = None
 
-    def compile_network(self) -> None:
-        """Compile the network for the arithmetic that it has now; in another one it runs as it is."""
+    def compile_network(self, cuda_graphs: bool = False) -> None:
+        """Compile the network for the arithmetic that it has now; in another one it runs as it is.
+
+        With ``cuda_graphs`` its output is overwritten by the next call; x_0 is not.
+        """
         from fcs.compiled import Compiled  # the compiler takes seconds to import
 
-        self._compiled = Compiled(self.network), self.autocast
+        self._compiled = Compiled(self.network, cuda_graphs), self.autocast
 
     def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
         """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``.

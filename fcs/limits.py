@@ -11,6 +11,7 @@ from fcs.samplers import Newton
 # Below this largest entry of a perturbation its image drowns in the network's rounding. Measured on a digits model at
 # t = 999: cosine to the true J e .90 in fp16 at 0.05, .75 in bf16 at 0.2.
 ROUNDING = {"32": 0.0, "16": 0.05, "bf16": 0.2}
+TF32 = 0.05  # as many bits as fp16
 # Guided x_0 answers a move of x_t the more, the larger the scale, and moves of a fixed size overshoot: on emoji-64
 # (K = 1, 20 levels) the residual is .07 at 1, .19 at 5, .50 at 12, 1.6 at 40; at 12 with guidance on the noisiest .4 of
 # the levels only, .11. docs/settings.md has the pictures.
@@ -30,12 +31,13 @@ def warn(run: Run) -> None:
 
 def _rounding(run: Run) -> str:
     direction = getattr(run.sampler, "direction", None)
-    least = ROUNDING[run.trainer.precision]
+    key, least = f"trainer.precision={run.trainer.precision}", ROUNDING[run.trainer.precision]
+    if run.trainer.tf32 and least < TF32:
+        key, least = "trainer.tf32=true", TF32
     if not isinstance(direction, NewtonDirection) or direction.difference == "auto" or direction.difference >= least:
         return ""
     return (
-        f"sampler.difference={direction.difference:g} is lost in the rounding of "
-        f"trainer.precision={run.trainer.precision}: take auto, or {least:g} or more"
+        f"sampler.difference={direction.difference:g} is lost in the rounding of {key}: take auto, or {least:g} or more"
     )
 
 

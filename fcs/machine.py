@@ -22,10 +22,6 @@ def trainer(run: Run, place: Place) -> L.Trainer:
     """A Trainer of one device that writes nothing, starts nothing and requeues nothing."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     gpu = torch.cuda.is_available()
-    if gpu and (run.trainer.precision == "32" or run.metrics.networks):
-        # Convolutions would round to ten mantissa bits, which a finite difference of 0.005 does not survive.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
     if not gpu and place.peers > 1:
         torch.set_num_threads(threads(place, torch.get_num_threads()))
     return L.Trainer(
@@ -72,6 +68,13 @@ def batch_size(run: Run, solver: Solver, shape: tuple[int, int, int], place: Pla
         ) from error
     log.warning("data.batch_size=auto: %d here; with another number of slots bytes may differ", size)
     return size
+
+
+def takes_tf32(run: Run) -> bool:
+    """Whether float32's products may round to ten mantissa bits on a GPU; a difference of .005 does not survive it."""
+    if run.trainer.tf32 is not None:
+        return run.trainer.tf32
+    return run.trainer.precision != "32" and not run.metrics.networks
 
 
 def compiles(run: Run) -> bool:

@@ -115,6 +115,7 @@ def covered(run: Run, settings: dict[str, Any], found: Found) -> dict[str, Any]:
         keys[name] = getattr(run, name)
     keys |= {f"data.{name}": getattr(run.data, name) for name in ("resize", "prompt", "captions")}
     keys |= {"model.tiling": True} if run.model.tiling else {}
+    keys |= {"trainer.tf32": run.trainer.tf32} if run.trainer.tf32 is not None else {}
     return keys | {"trainer.precision": run.trainer.precision}
 
 

@@ -19,9 +19,32 @@ from fcs.samplers.base import ddim
 
 COSINE = {torch.float16: 0.99, torch.bfloat16: 0.95}  # wanted of a difference in 16 bits to the same one in float64
 PROBES = 4  # pictures that are sampled to measure at
+PROMPT = "a picture"  # of theirs, where there is guidance
 FIRST = 0.25  # largest entry of the perturbation that is measured with
 MOVE = 0.5  # step size of the run that is measured along
 SHORTEST, LONGEST = 2.0**-10, 2.0**-1
+
+
+@contextmanager
+def tf32(on: bool) -> Iterator[None]:
+    """Factors of float32's products on a GPU rounded to ten mantissa bits, or not, for a while."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    allow_tf32(on)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def allow_tf32(on: bool) -> None:
+    """The same from now on."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = on
+
+
+def rounds(model: Model) -> bool:
+    """Whether the network's products have fewer bits than float32's."""
+    ten_bits = torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32
+    return model.denoiser.autocast is not None or (ten_bits and model.device.type == "cuda")
 
 
 @contextmanager
@@ -30,7 +53,8 @@ def float32(model: Model) -> Iterator[None]:
     before = model.denoiser.autocast
     model.denoiser.autocast = None
     try:
-        yield
+        with tf32(False):
+            yield
     finally:
         model.denoiser.autocast = before
 
@@ -62,7 +86,9 @@ def mended(result: Result, again: Result, slots: Sequence[int]) -> Result:
 
 
 @torch.no_grad()
-def lengths(model: Model, levels: Sequence[Level]) -> dict[float, float]:
+def lengths(
+    model: Model, levels: Sequence[Level], guidance: float = 1.0, negative_prompt: str = ""
+) -> dict[float, float]:
     """Rms of the perturbation by t at which a difference in 16 bits is nearest to ``J e``.
 
     The share of rounding in a difference falls with its length h as a / h, that of what bends grows as b h (the
@@ -72,11 +98,13 @@ def lengths(model: Model, levels: Sequence[Level]) -> dict[float, float]:
     for all processes to find the same.
 
     Args:
-        model: with autocast to 16 bits.
+        model: with autocast to 16 bits, or in TF32.
         levels: of the walk.
+        guidance: diffusers' guidance_scale: it multiplies what the two branches round apart.
+        negative_prompt: of guidance's other branch.
     """
     randn = RowNoise(range(PROBES), model.device)
-    guided = model.guided([""] * PROBES)
+    guided = model.guided(["" if guidance == 1.0 else PROMPT] * PROBES, negative_prompt, guidance)
     known = torch.zeros(model.shape, device=model.device)
     known[..., : model.shape[-1] // 2] = 1
     with float32(model):

@@ -16,11 +16,12 @@ from fcs.delivery import Delivery
 from fcs.errors import StorageError
 from fcs.launch import follow_parent, launch
 from fcs.loader import ReadAhead, Readers
-from fcs.machine import batch_size, compiles, device, trainer
+from fcs.machine import batch_size, compiles, device, takes_tf32, trainer
 from fcs.metrics import pictures as metrics
 from fcs.metrics.judge import Judge
 from fcs.outcome import Outcome
 from fcs.plan import Plan, devices, judge_for, plan, record_format, solver_for
+from fcs.precision import allow_tf32
 from fcs.predictor import Predictor
 from fcs.progress import Log, Progress
 from fcs.ranks import Place
@@ -121,20 +122,27 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         judge = judge_for(checked, solver.model)
         stop.check()
         pin(checked.out, checked.pinned)
-        solver = _measured(checked.out, solver)
+        allow_tf32(takes_tf32(run))
+        solver = _measured(checked.out, solver, place)
         size = batch_size(run, solver, run.task.input_shape(solver.model), place)
         if compiles(run):  # after what is measured in other shapes and types, each of which would be a graph
-            solver.model.compile_network()
+            solver.model.compile_network(run.trainer.cuda_graphs)
         work(checked, solver, judge, stop, place, size)
     return report(checked, quiet=not place.speaks)
 
 
-def _measured(out: Store, solver: Solver) -> Solver:
-    """The solver with what the first process of the run measured on its device."""
-    if not solver.unmeasured:
+def _measured(out: Store, solver: Solver, place: Place) -> Solver:
+    """The solver with the perturbations that ``out`` holds; those that 16 bits need are measured if they are not there.
+
+    They are measured where the run computes: another device rounds otherwise.
+    """
+    if solver.automatic is None:
         return solver
     known = out.json(DIFFERENCE)
     if known is None:
+        solver.model.to(device(place))
+        if not solver.unmeasured:
+            return solver
         out.create(DIFFERENCE, to_json({str(t): length for t, length in solver.lengths().items()}))
         known = out.json(DIFFERENCE)
     if known is None:

@@ -66,6 +66,10 @@ class Trainer:
         devices: how many devices of this machine; ``auto`` is all GPUs, or one CPU process.
         precision: arithmetic of the network: 32, 16 (fp16) or bf16; everything around it stays in float32.
         compile: compile the network; by default on a GPU only.
+        cuda_graphs: replay the compiled network on a GPU as one graph of kernels, which saves launching each of them:
+            for small batches. Without effect where nothing is compiled or there is no GPU.
+        tf32: round the factors of float32's products on a GPU to ten mantissa bits; by default with 16 bits, unless
+            networks score the results. With 32 it needs ``sampler.difference=auto``.
         slicing: encode and decode record by record, with gradients too, for less memory; bytes may differ.
         deterministic: only kernels that give the same bits each time (GPUs; a CPU's always do).
         grace: seconds that a signal leaves the current batch to end before it is cut.
@@ -76,6 +80,8 @@ class Trainer:
     devices: PositiveInt | Literal["auto"] = "auto"
     precision: Literal["32", "16", "bf16"] = "32"
     compile: bool | None = None
+    cuda_graphs: bool = False
+    tf32: bool | None = None
     slicing: bool = False
     deterministic: bool = False
     grace: PositiveFloat = 20.0

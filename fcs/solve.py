@@ -13,7 +13,7 @@ from fcs.directions import Newton
 from fcs.errors import UsageError
 from fcs.levels import Spacing
 from fcs.models.base import Model
-from fcs.precision import float32, lengths, mended
+from fcs.precision import float32, lengths, mended, rounds
 from fcs.records import Batch, Result
 from fcs.rows import RowNoise
 from fcs.samplers.base import Sampler
@@ -59,15 +59,21 @@ class Solver:
             raise UsageError.of("sampler", name, f"a sampler for task={task}; this one needs a constraint {kind}")
 
     @property
-    def unmeasured(self) -> bool:
-        """Whether the Newton direction is to measure its difference for 16 bits, and has not."""
+    def automatic(self) -> Newton | None:
+        """The sampler's Newton direction, where its difference is ``auto``."""
         direction = getattr(self.sampler, "direction", None)
-        wanted = isinstance(direction, Newton) and direction.difference == "auto" and not direction.lengths
-        return wanted and self.model.denoiser.autocast is not None
+        return direction if isinstance(direction, Newton) and direction.difference == "auto" else None
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the Newton direction is to measure its difference, for 16 bits or TF32, and has not."""
+        direction = self.automatic
+        return direction is not None and not direction.lengths and rounds(self.model)
 
     def lengths(self) -> dict[float, float]:
         """What ``measured`` takes, on this device."""
-        return lengths(self.model, self.model.schedule.levels(self.steps, self.levels))
+        levels = self.model.schedule.levels(self.steps, self.levels)
+        return lengths(self.model, levels, self.guidance, self.negative_prompt)
 
     def measured(self, found: Mapping[float, float]) -> Solver:
         """The same with the Newton direction's perturbations as measured."""

@@ -7,7 +7,8 @@
 Parts:
   efficiency  what a batch of fcs-predict takes against its denoiser calls, one encoding and one decoding with torch and
               diffusers alone: same batch, type and compilation, start-up apart, at 220 and at 40 calls
-  published   against the published loop (one record at a time, float32, eager) at the same calls
+  published   against the published loop (one record at a time, float32, eager) at the same calls, a change at a time:
+              batched, in --precision, compiled, replayed as CUDA graphs
   factors     a call of the network by batch, type, layout and compilation
   memory      peak above the loaded model of each method, against plain sampling
   flat        memory of a process from the 100th to the 10,000th record
@@ -97,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--memory-batch", type=int, default=32, help="of the memory part (%(default)s)")
     made.add_argument("--precision", choices=("32", "16", "bf16"), default="32", help="(%(default)s)")
     made.add_argument("--compile", choices=("auto", "true", "false"), default="auto", help="auto: on a GPU only")
+    made.add_argument("--cuda-graphs", action="store_true", help="replay what is compiled as a CUDA graph")
     made.add_argument("--calls", default="220,40", help=f"of {sorted(WALKS)}; the first for published, steps (220,40)")
     made.add_argument("--batches", type=int, default=2, help="after the first, in each measurement (%(default)s)")
     made.add_argument("--repeats", type=int, default=3, help="rounds (%(default)s)")
@@ -120,15 +122,15 @@ def main() -> int:
         return 2
     gpu, work = torch.cuda.is_available(), args.out / "work"
     model = str(large.write(args.out / args.model, args.model)) if args.model in large.SIZES else args.model
-    setting = Setting(
-        model, args.batch, args.precision, gpu if args.compile == "auto" else args.compile == "true", work
-    )
+    compiled = gpu if args.compile == "auto" else args.compile == "true"
+    setting = Setting(model, args.batch, args.precision, compiled, work, args.cuda_graphs)
     card = torch.cuda.get_device_name() if gpu else hardware()
     found: dict[str, Any] = {
         "command": " ".join(["python", "jobs/benchmark.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
         "hardware": f"{card}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}",
-        "setting": {"model": args.model, "batch": args.batch, "precision": args.precision, "compile": setting.compile},
+        "setting": {"model": args.model, "batch": args.batch, "precision": args.precision, "compile": setting.compile}
+        | {"cuda_graphs": setting.cuda_graphs},
     }
     for part in parts:
         found["start_up" if part == "startup" else part] = measure(part, setting, args)

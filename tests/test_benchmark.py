@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,26 @@ def test_the_pipeline_is_timed_without_its_start(setting: Setting) -> None:
         steady([*setting.arguments(shard, out, 6), "data.limit=2"], out)
 
 
+def test_the_way_from_the_published_loop_is_one_change_at_a_time(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, bool, bool]] = []
+
+    def pipeline(one: Setting, calls: int, batches: int) -> Spent:
+        asked.append((one.precision, one.compile, one.cuda_graphs))
+        return Spent(8.0 / len(asked), 2.0)
+
+    monkeypatch.setattr(rates, "pipeline", pipeline)
+    whole = replace(setting, precision="bf16", compile=True, cuda_graphs=True)
+    found = rates.against_published(whole, 6, 1, 1)
+    assert asked == [("32", False, False), ("bf16", False, False), ("bf16", True, False), ("bf16", True, True)]
+    assert [row["stage"] for row in found["stages"]] == ["batch", "type", "compile", "cuda graphs"]
+    assert [row["factor"] for row in found["stages"][1:]] == pytest.approx([2, 3 / 2, 4 / 3])
+    assert [row["factor_by_cpu"] for row in found["stages"][1:]] == [1, 1, 1]
+    assert found["stages"][-1]["times"] == pytest.approx(4 * found["stages"][0]["times"])
+    assert list(rates.stages(setting)) == ["batch"]
+
+
 def test_every_second_of_a_batch_has_a_place(setting: Setting) -> None:
     rows = steps.steps(setting, 6, 2, rates.inputs(setting, 2), torch.device("cpu"))
     ahead = [row for row in rows if not row["part"].endswith("behind")]
@@ -113,7 +134,9 @@ def test_the_job_writes_and_shows(
     assert benchmark.main() == 0
     report = json.loads((tmp_path / "benchmark.json").read_text())
     assert report["efficiency"][0]["efficiency"] > 0
-    assert report["published"]["times"] > 0
+    (stage,) = report["published"]["stages"]
+    assert stage["stage"] == "batch"
+    assert stage["factor"] == stage["times"] > 0
     assert report["factors"][0]["times"] == 1
     assert not (tmp_path / "work").exists()
     said = capsys.readouterr().out

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +101,39 @@ def test_another_arithmetic_is_another_network(tiny_sd: Path, graphs: Shapes) ->
     assert len(graphs) == 1
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_cuda_graphs_are_asked_for(
+    asked: bool, digits_shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the compiler is told, and that nothing of one output is used after the next call."""
+    told: list[object] = []
+    last: list[Tensor] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor], **options: object) -> Callable[..., object]:
+        told.append(options.get("options"))
+
+        def replayed(*given: Tensor) -> object:
+            for out in last:
+                out.fill_(torch.nan)  # as the next replay of a graph does with the memory of the last
+            made = graph.forward(*given)
+            last[:] = [one.detach() for one in made]
+            return made
+
+        return replayed
+
+    settings = ["steps=2", "data.batch_size=4", "data.limit=4", "data.workers=0", "previews.max=0"]
+    arguments = ["--config", "digits_inpaint", f"data.shards={digits_shard}", *settings]
+    assert main([*arguments, f"out={tmp_path}/eager"]) == 0
+    torch._dynamo.reset()
+    monkeypatch.setattr(compiled, "BACKEND", backend)
+    graphs = [f"trainer.cuda_graphs={str(asked).lower()}", "trainer.compile=true"]
+    assert main([*arguments, *graphs, f"out={tmp_path}/graphs"]) == 0
+    torch._dynamo.reset()
+    assert told == [{"triton.cudagraphs": True} if asked else None]
+    eager, found = (samples(tmp_path / name / "shards" / f"{digits_shard.stem}.tar") for name in ("eager", "graphs"))
+    assert {key: one["png"] for key, one in found.items()} == {key: one["png"] for key, one in eager.items()}
+
+
 @pytest.mark.parametrize("size", [(2, 1, 4, 4), (1, 3, 4, 4), (2, 3, 4, 4)])
 def test_one_memory_layout(size: tuple[int, ...]) -> None:
     x = torch.randn(size)
@@ -124,6 +160,45 @@ def test_without_a_compiler_it_runs_as_it_is(
     assert "no C++ compiler" in caplog.text
     assert "\n" not in caplog.records[0].getMessage()
     torch._dynamo.reset()
+
+
+COMPILES = """
+import sys
+import torch
+from torch import nn
+from fcs.compiled import Compiled
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.mix = nn.Linear(8, 8)
+    def forward(self, x, t, cond):
+        return torch.tanh(self.mix(x)) * t[:, None]
+
+network, x, t = Network(), torch.ones(2, 8), torch.full((2,), 3.0)
+with torch.no_grad():
+    made = Compiled(network)
+    torch.testing.assert_close(made(x, t, None), network(x, t, None))
+assert made.works
+"""
+
+
+@pytest.mark.slow
+def test_processes_share_a_folder_of_kernels_at_once(tmp_path: Path) -> None:
+    """Array tasks on a node start together, with nothing there yet; who comes later finds it."""
+    places = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "TRITON_CACHE_DIR": str(tmp_path / "triton")}
+    command, environment = [sys.executable, "-c", COMPILES], {**os.environ, **places}
+
+    def kernels() -> set[Path]:
+        return {path for path in tmp_path.rglob("*.cpp") if "precompiled" not in str(path)}
+
+    together = [subprocess.Popen(command, env=environment) for _ in range(3)]
+    assert [process.wait() for process in together] == [0, 0, 0]
+    made = kernels()
+    assert made
+    subprocess.run(command, check=True, env=environment)
+    assert kernels() == made
 
 
 def test_short_memory_while_compiling_is_no_failure_to_compile(digits: Model, monkeypatch: pytest.MonkeyPatch) -> None:

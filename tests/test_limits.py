@@ -13,6 +13,7 @@ BROKEN = {
     "guidance=12": "guidance=12 to the last level",
     "steps=4": "move x_t by 2 at most",
     "trainer.precision=bf16": "lost in the rounding of trainer.precision=bf16",
+    "trainer.tf32=true": "lost in the rounding of trainer.tf32=true: take auto, or 0.05 or more",
 }
 
 
@@ -40,6 +41,7 @@ def test_what_breaks_is_told(setting: str, caplog: pytest.LogCaptureFixture) -> 
         ["steps=4", "sampler.step_sizes=[0.5, 0.5]"],
         ["steps=1", "sampler=ddim"],
         ["trainer.precision=bf16", "sampler.difference=0.5"],
+        ["trainer.tf32=true", "sampler.difference=auto"],
         ["trainer.precision=bf16", "sampler.direction=gradient"],
     ],
 )

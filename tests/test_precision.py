@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import SmallNetwork
@@ -16,18 +17,24 @@ from test_fitting import batch, solver
 from torch import Tensor, nn
 
 import fcs
+from fcs import config, predict
 from fcs.cli.predict import main
 from fcs.denoiser import Denoiser
 from fcs.directions import Newton as NewtonDirection
 from fcs.fitting import joined
 from fcs.levels import Level
+from fcs.machine import takes_tf32
 from fcs.models import Model, find, load
-from fcs.precision import float32, lengths, mended
+from fcs.operators import Downsample
+from fcs.precision import allow_tf32, float32, lengths, mended, rounds, tf32
+from fcs.ranks import Place
 from fcs.records import Result
 from fcs.rows import RowNoise
 from fcs.samplers import DDIM, Newton
+from fcs.shards.local import Local
 from fcs.solve import Solver
 from fcs.tasks import Inpaint
+from fcs.tasks.restore import EncodedMeasured
 
 
 class Overflowing(nn.Module):
@@ -158,6 +165,35 @@ def test_the_first_process_measures_and_the_others_read(tmp_path: Path, digits_s
     assert (tmp_path / "out" / "shards" / f"{digits_shard.stem}.tar").read_bytes() != first
 
 
+def test_lengths_are_measured_where_the_run_computes(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def lengths(solver: Solver) -> dict[float, float]:
+        seen.append(solver.model.device.type)
+        return {999.0: 0.125}
+
+    monkeypatch.setattr(predict, "device", lambda place: torch.device("meta"))
+    monkeypatch.setattr(Solver, "lengths", lengths)
+    own = load(find("digits-16"), torch.bfloat16)
+    solver = Solver(own, Inpaint(), Newton(NewtonDirection("auto")))
+    measured = predict._measured(Local(tmp_path), solver, Place.here())
+    assert seen == ["meta"]
+    assert measured.sampler.direction.lengths == {999.0: 0.125}
+
+
+def test_float32_takes_the_lengths_that_it_finds_and_measures_none(model: Model, tmp_path: Path) -> None:
+    solver, out = Solver(model, Inpaint(), Newton(NewtonDirection("auto"))), Local(tmp_path)
+    with float32(model):
+        assert predict._measured(out, solver, Place.here()).sampler.direction.lengths == {}
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "difference.json").write_text(json.dumps({"999.0": 0.25}))
+        assert predict._measured(out, solver, Place.here()).sampler.direction.lengths == {999.0: 0.25}
+        fixed = Solver(model, Inpaint(), Newton(NewtonDirection(0.005)))
+        assert predict._measured(out, fixed, Place.here()) is fixed
+
+
 def test_float32_takes_a_sixteenth_and_a_sparse_error_is_not_thrown_far() -> None:
     seen: list[Tensor] = []
     x, e = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
@@ -196,9 +232,106 @@ def test_lengths_grow_with_the_root_of_the_rounding(model: Model) -> None:
     assert all(2 <= factor <= 8 for factor in grown)
 
 
+def test_lengths_are_measured_with_the_guidance_of_the_run(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, rows = load(find(str(tiny_sd)), torch.bfloat16), []
+    forward = Denoiser.forward
+
+    def noting(denoiser: Denoiser, x: Tensor, level: Level, cond: Tensor, *more: object) -> Tensor:
+        rows.append(len(x) if torch.equal(cond[0], cond[-1]) else -len(x))
+        return forward(denoiser, x, level, cond, *more)
+
+    monkeypatch.setattr(Denoiser, "forward", noting)
+    for scale, seen in ((1.0, 4), (2.0, -8)):  # two branches, with a prompt and without
+        rows.clear()
+        Solver(own, Inpaint(), Newton(NewtonDirection("auto")), 2, guidance=scale).lengths()
+        assert set(rows) == {seen}
+
+
 def test_the_lengths_of_what_overflows_are_the_longest(model: Model) -> None:
     model.denoiser.network = Grained(model.denoiser.network, math.nan)
     assert set(lengths(model, model.schedule.levels(2)).values()) == {0.5}
+
+
+# Ten mantissa bits on a GPU
+
+
+@pytest.fixture
+def flags() -> Iterator[None]:
+    """What torch is told of TF32, put back."""
+    with tf32(torch.backends.cudnn.allow_tf32):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("settings", "allowed"),
+    [
+        ([], False),
+        (["trainer.precision=bf16"], True),
+        (["trainer.precision=bf16", "metrics.features=[random]"], False),
+        (["trainer.precision=bf16", "trainer.tf32=false"], False),
+        (["trainer.tf32=true"], True),
+    ],
+)
+def test_tf32_is_for_16_bits_or_by_leave(settings: list[str], allowed: bool) -> None:
+    run, _ = config.load(["digits_inpaint"], settings)
+    assert takes_tf32(run) == allowed
+
+
+def told(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[tuple[bool, bool]]:
+    """Whether TF32 was allowed in convolutions and products at each call of a method."""
+    seen: list[tuple[bool, bool]] = []
+    method = getattr(owner, name)
+
+    def noting(*given: object) -> object:
+        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        return method(*given)
+
+    monkeypatch.setattr(owner, name, noting)
+    return seen
+
+
+@pytest.mark.usefixtures("flags")
+def test_a_run_computes_as_it_was_told(tmp_path: Path, digits_shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = told(monkeypatch, Denoiser, "forward")
+    settings = [f"data.shards={digits_shard}", "steps=1", "previews.max=0", "data.limit=1", "sampler.difference=auto"]
+    pinned = []
+    for number, tensor in enumerate((False, True)):
+        seen.clear()
+        own = [f"out={tmp_path}/{number}", f"trainer.tf32={str(tensor).lower()}"]
+        assert main(["--config", "digits_inpaint", *settings, *own]) == 0
+        assert set(seen) == {(tensor, tensor)}
+        pinned.append(json.loads((tmp_path / str(number) / "run.json").read_text())["fingerprint"])
+    assert pinned[0] != pinned[1]  # results differ
+
+
+@pytest.mark.usefixtures("flags")
+def test_float32_is_all_of_it(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow_tf32(True)
+    assert rounds(model)
+    with float32(model):
+        assert not rounds(model)
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32
+    seen = told(monkeypatch, Denoiser, "forward")
+    fcs.inpaint(model, np.zeros((16, 16), np.uint8), np.ones((16, 16), bool), steps=1)
+    assert set(seen) == {(False, False)}
+
+
+@pytest.mark.usefixtures("flags")
+def test_vae_newton_takes_its_difference_in_float32(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow_tf32(True)
+    own = load(find(str(tiny_sd)), torch.bfloat16)
+    target = torch.linspace(-1, 1, 2 * 3 * 16 * 16).reshape(2, 3, 16, 16)
+    constraint = EncodedMeasured(target, Downsample(4), own.decode, own.encode, 0.05)
+    x0 = RowNoise([1, 2], "cpu")(own.shape)
+    seen = told(monkeypatch, type(own.vae), "encode")
+    with torch.no_grad():
+        sixteen = constraint.error(x0)
+        assert set(seen) == {(False, False)}
+        own.double()
+        wide = EncodedMeasured(target.double(), Downsample(4), own.decode, own.encode, 0.05).error(x0.double())
+    cosines = torch.nn.functional.cosine_similarity(sixteen.double().flatten(1), wide.flatten(1))
+    assert cosines.min() > 0.9999
 
 
 # Autocast that keeps what rounds most

@@ -157,7 +157,9 @@ def test_what_passes_is_told_by_levels_up_to_900() -> None:
     ("gap", "difference", "said"),
     [
         ((4, 3, 5), (0, -0.2, 0.2), "equal"),
-        ((4, 3, 5), (0, -0.3, 0.2), "undecided"),
+        ((4, 3, 5), (0, -0.3, 0.2), "not worse"),
+        ((4, 3, 5), (0, -0.3, 0.21), "undecided"),
+        ((-4, -5, -3), (0, -0.3, 0.2), "not worse"),
         ((4, 3, 5), (0.5, 0.21, 0.9), "worse"),
         ((4, 3, 5), (0.3, 0.1, 0.5), "undecided"),
         ((4, 3, 5), (-0.5, -0.9, -0.21), "better"),
@@ -186,23 +188,71 @@ def test_the_job_on_digits(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "o").iterdir()} == names
 
 
-def test_arms_are_compared_with_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def report(series: Series, name: str, overrides: tuple[str, ...]) -> dict[str, object]:
-        assert Trial(series.config, (*series.overrides, *overrides), (0,), tmp_path).loaded
-        energy = {"float32": 20.0, "replacement": 24.0, "bf16-0.005": 21.0, "bf16-auto": 20.1}[name]
+class Told:
+    """Reports of arms without their runs: each record's energy score and PSNR are of one arm a little off another's."""
 
-        def around(mean: float) -> dict[str, float]:
-            return {"mean": mean, "low": mean - 0.05, "high": mean + 0.05}
+    def __init__(self, energy: dict[str, float], psnr: dict[str, float]) -> None:
+        self.energy, self.psnr, self.asked = energy, psnr, []
 
+    def report(self, series: Series, name: str, overrides: tuple[str, ...]) -> dict[str, object]:
+        assert Trial(series.config, (*series.overrides, *overrides), (0,), series.out).loaded
+        self.asked.append(name)
+        spread = [-0.05, 0.0, 0.05] if name == "bf16-auto" else [0.0] * 3
+        single = {"record": ["a", "b", "c"], "group": [0, 1, 2]}
+        single["energy_own"] = [self.energy[name] + apart for apart in spread]
+        single["psnr"] = [self.psnr.get(name, 30.0) + apart for apart in spread]
+        figures = {key: {"mean": sum(single[key]) / 3, "low": 0.0, "high": 0.0} for key in ("energy_own", "psnr")}
         costs = {"records": 3, "failed": 0, "nfe": 60, "seconds": 1.0, "residual": 0.1}
-        versus = None if name == "float32" else {"energy_own": around(energy - 20)}
-        return {**costs, "energy_own": around(energy), "retrieval": around(0.5), "versus": versus}
+        return {**costs, **figures, "retrieval": figures["psnr"], "single": single}
 
-    monkeypatch.setattr(Series, "report", report)
+
+def test_arms_are_compared_with_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    energy = {"float32": 20.0, "replacement": 24.0, "bf16-0.005": 21.0, "bf16-auto": 20.3}
+    told = Told({**energy, "float32-bf16-lengths": 20.25}, {})
+    monkeypatch.setattr(Series, "report", lambda *given: told.report(*given))
     run("--model", "digits-16", "--records", "0", "--quality", "--limit", "3", "--out", str(tmp_path / "o"))
+    rows = {one["arm"]: one for one in json.loads((tmp_path / "o" / "precision.json").read_text())["quality"]}
+    assert {name: (one["verdict"], one["rounding"]) for name, one in rows.items()} == {
+        "float32": ("", ""),
+        "replacement": ("", ""),
+        "bf16-auto": ("worse", "equal"),  # beyond .2, a twentieth of 4, from delta .005; within it over its own lengths
+        "float32-bf16-lengths": ("worse", ""),
+        "bf16-0.005": ("worse", ""),
+    }
+    assert rows["bf16-auto"]["difference_to_lengths"]["mean"] == pytest.approx(0.05)
+    assert "| bf16-auto | 60 | 1 | 20.3 (" in (tmp_path / "o" / "precision.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fallen", "said"), [(0.15, "equal"), (0.19, "undecided: the interval is too wide"), (0.3, "worse")]
+)
+def test_what_is_restored_is_judged_by_its_psnr(
+    fallen: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    psnr = {"float32": 30.0, "bf16-auto": 30.0 - fallen}
+    told = Told(dict.fromkeys(psnr, 1.0), psnr)
+    monkeypatch.setattr(Series, "report", lambda *given: told.report(*given))
+    small = ["--records", "0", "--quality", "--no-published", "--out", str(tmp_path / "o")]
+    run("--model", "emoji-64", "--config", "emoji_superres4", *small)
     rows = json.loads((tmp_path / "o" / "precision.json").read_text())["quality"]
-    assert [one["verdict"] for one in rows] == ["", "", "worse", "equal"]
-    assert "| bf16-auto | 60 | 1 | 20.1 (" in (tmp_path / "o" / "precision.md").read_text()
+    assert told.asked == ["float32", "bf16-auto"]  # nothing is replaced
+    assert [(one["verdict"], one["rounding"]) for one in rows] == [("", ""), (said, "")]
+    assert rows[1]["difference_to_first"]["mean"] == pytest.approx(-fallen)
+
+
+def test_lengths_are_handed_on_to_float32(tmp_path: Path) -> None:
+    run(
+        *("--model", "digits-16", "--records", "0", "--quality", "--no-published", "--limit", "2", "--seeds", "0,1"),
+        *("--out", str(tmp_path / "o"), "steps=2"),
+    )
+    runs = tmp_path / "o" / "quality"
+    measured = (runs / "bf16-auto" / "seed-1" / "difference.json").read_bytes()
+    assert (runs / "float32-bf16-lengths" / "seed-1" / "difference.json").read_bytes() == measured
+    assert not (runs / "float32" / "seed-1" / "difference.json").exists()
+    rows = json.loads((tmp_path / "o" / "precision.json").read_text())["quality"]
+    first, lengths = rows[0]["energy_own"]["mean"], rows[3]["energy_own"]["mean"]
+    assert rows[3]["arm"] == "float32-bf16-lengths"
+    assert first != lengths
 
 
 @JVP

@@ -113,6 +113,10 @@ class Model(nn.Module, ABC):
             tiling: pictures larger than the autoencoder was trained at in overlapping tiles, which changes them.
         """
 
-    def compile_network(self) -> None:
-        """Compile the denoiser's network, as one graph; parameters keep their names."""
-        self.denoiser.compile_network()
+    def compile_network(self, cuda_graphs: bool = False) -> None:
+        """Compile the denoiser's network, as one graph, replayed as a CUDA graph if asked; parameters keep their names.
+
+        Args:
+            cuda_graphs: only where there is a GPU.
+        """
+        self.denoiser.compile_network(cuda_graphs)

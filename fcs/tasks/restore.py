@@ -14,6 +14,7 @@ from fcs.errors import UsageError
 from fcs.models.base import Model
 from fcs.operators import Operator, Pixels
 from fcs.pictures import to_float, to_uint8
+from fcs.precision import tf32
 from fcs.records import Batch
 from fcs.rows import RowNoise, column, rms
 from fcs.tasks.base import Task
@@ -56,10 +57,12 @@ class EncodedMeasured(Measured, Projectable):
 
     def error(self, x0: Tensor) -> Tensor:
         picture = self.decode(x0)
-        _, jacobian = self.direction.linearize(self.encode, picture)
         missing = self.target - self.operator(picture)
         beyond = column(rms(missing) > self.noise, missing)
-        return jacobian(self.inverse(torch.where(beyond, missing, torch.zeros_like(missing))))
+        wanted = self.inverse(torch.where(beyond, missing, torch.zeros_like(missing)))
+        with tf32(False):  # the length is made for float32
+            _, jacobian = self.direction.linearize(self.encode, picture)
+            return jacobian(wanted)
 
 
 class Perturbed(Constraint):

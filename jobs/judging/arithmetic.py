@@ -14,7 +14,7 @@ from fcs.autocast import keep_ends, keep_sums
 from fcs.errors import UsageError
 from fcs.levels import Level
 from fcs.models import Model
-from fcs.precision import COSINE, lengths
+from fcs.precision import COSINE, lengths, tf32
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "tf32": torch.float32}
 BARS = {
@@ -105,17 +105,6 @@ def swapped(model: Model, network: nn.Module, autocast: torch.dtype | None) -> I
         yield
     finally:
         denoiser.network, denoiser.autocast = before
-
-
-@contextmanager
-def tf32(on: bool) -> Iterator[None]:
-    """Matrix products of float32 on a GPU rounded to ten mantissa bits, or not, for a while."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = on
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def arithmetics(model: Model, dtypes: Sequence[str], levers: Sequence[str]) -> list[Arithmetic]:

@@ -20,7 +20,7 @@ from judging.truth import Truth
 
 CLIP = WEIGHTS / "emoji-64" / "clip"
 STYLED = ("style", "clip")  # of rows, where there is no truth: distance to the style, nearness to the prompt
-PAIRED = ("energy_own", "energy_random", "retrieval", *STYLED)  # figures that are kept for each record
+PAIRED = ("energy_own", "energy_random", "retrieval", *STYLED, "psnr")  # figures that are kept for each record
 
 
 def judge(samples: Tensor, truth: Truth) -> dict[str, Tensor]:
@@ -35,6 +35,7 @@ def judge(samples: Tensor, truth: Truth) -> dict[str, Tensor]:
         figures[f"diversity_{name}"] = diversity(phi)
     figures["retrieval"] = retrieval(samples, truth)
     figures["seam_truth"] = seam(truth.pictures, truth.masks)
+    figures["psnr"] = psnr(samples, truth.pictures)
     mean = samples.float().mean(0).round().byte()
     for label, pictures in (("one_seed", samples[0]), ("mean_of_seeds", mean)):
         rows = scores(pictures, truth.pictures, truth.masks)
@@ -59,6 +60,13 @@ def retrieval(samples: Tensor, truth: Truth) -> Tensor:
     return (nearest == torch.arange(len(candidates))).double().mean(0)
 
 
+def psnr(samples: Tensor, truth: Tensor) -> Tensor:
+    """PSNR in dB of each record, mean over its samples, ``(N,)``; NaN where one is its truth."""
+    error = (samples.float() - truth.float()).div(255).square().flatten(2).mean(2)
+    found = -10 * error.double().log10().mean(0)
+    return found.where(found.isfinite(), math.nan)
+
+
 def extractors(truth: Tensor) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
     """The model's own features where there are some, and a random network's as a check."""
     channels, side = truth.shape[1], truth.shape[2]
@@ -70,18 +78,19 @@ def extractors(truth: Tensor) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
     return found
 
 
-def interval(values: Tensor, groups: Tensor) -> dict[str, float]:
+def interval(values: Tensor, groups: Tensor, level: float = 0.95) -> dict[str, float]:
     """Mean and bootstrap interval over groups."""
-    mean, low, high = bootstrap_interval(values, groups)
+    mean, low, high = bootstrap_interval(values, groups, level=level)
     return {"mean": mean, "low": low, "high": high}
 
 
-def differences(here: dict[str, Any], there: dict[str, Any]) -> dict[str, Any]:
-    """Mean and interval of one evaluation minus another, over the records that both have.
+def differences(here: dict[str, Any], there: dict[str, Any], level: float = 0.95) -> dict[str, Any]:
+    """Mean and interval of one evaluation minus another, over the records that both have; without what is NaN.
 
     Args:
         here: ``single`` of an evaluation: figures by name, with the records' names and groups.
         there: the same of the other.
+        level: of the interval.
     """
     places = {name: place for place, name in enumerate(there["record"])}
     both = [(i, places[name]) for i, name in enumerate(here["record"]) if name in places]
@@ -91,6 +100,8 @@ def differences(here: dict[str, Any], there: dict[str, Any]) -> dict[str, Any]:
     groups = torch.tensor([here["group"][i] for i, _ in both])
     for figure in PAIRED:
         if figure in here and figure in there:
-            values = [here[figure][i] - there[figure][j] for i, j in both]
-            found[figure] = interval(torch.tensor(values, dtype=torch.float64), groups)
+            values = torch.tensor([here[figure][i] - there[figure][j] for i, j in both], dtype=torch.float64)
+            known = ~values.isnan()
+            if known.any():
+                found[figure] = interval(values[known], groups[known], level)
     return found

@@ -19,6 +19,7 @@ from webdataset import TarWriter
 
 from fcs.cli.predict import main
 from fcs.models import find
+from fcs.precision import tf32
 from fcs.predictor import Predictor
 from speed.timing import Spent
 
@@ -41,6 +42,7 @@ class Setting:
         precision: ``trainer.precision``.
         compile: whether the network is compiled.
         work: folder for inputs and results.
+        cuda_graphs: whether what is compiled is replayed as a CUDA graph.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Setting:
     precision: str
     compile: bool
     work: Path
+    cuda_graphs: bool = False
 
     def arguments(self, shard: Path, out: Path, calls: int) -> list[str]:
         """Of fcs-predict, for inpainting."""
@@ -64,6 +67,7 @@ class Setting:
             "steps": steps,
             "trainer.precision": self.precision,
             "trainer.compile": str(self.compile).lower(),
+            "trainer.cuda_graphs": str(self.cuda_graphs).lower(),
             "previews.max": 0,
             "out": out,
         }
@@ -121,7 +125,7 @@ def steady(arguments: list[str], out: Path) -> tuple[Spent, int]:
     """
     shutil.rmtree(out, ignore_errors=True)
     starts: list[Spent] = []
-    with noted(starts), redirect_stdout(io.StringIO()):
+    with tf32(False), noted(starts), redirect_stdout(io.StringIO()):  # a run's own choice of TF32 ends with it
         code = main(arguments)
     if code or len(starts) < 2:
         raise RuntimeError(f"fcs-predict ended with {code} after {len(starts)} batches: {' '.join(arguments)}")

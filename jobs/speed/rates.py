@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from fcs.models import find
 from fcs.plan import AUTOCAST
+from fcs.precision import tf32
 from speed import bare
 from speed.pipeline import WALKS, Setting, picture_shape, steady, write_inputs
 from speed.timing import Spent, in_turn, median, ratio, spent
@@ -47,11 +49,12 @@ def efficiency(setting: Setting, calls: int, batches: int, repeats: int) -> dict
     """The least that a batch costs over what it costs in fcs-predict: 1 is nothing lost."""
     model = loaded(setting)
     given = bare.pictures(model, setting.batch)
-    bare.least(model, given, 1)  # compiles
 
-    def least() -> Spent:
-        return spent(lambda: [bare.least(model, given, calls) for _ in range(batches)]) / batches
+    def least(count: int = calls, rounds: int = batches) -> Spent:
+        with tf32(setting.precision != "32"):  # as in the run
+            return spent(lambda: [bare.least(model, given, count) for _ in range(rounds)]) / rounds
 
+    least(1, 1)  # compiles
     found = in_turn({"least": least, "fcs": lambda: pipeline(setting, calls, batches)}, repeats)
     return {
         "calls": calls,
@@ -63,23 +66,38 @@ def efficiency(setting: Setting, calls: int, batches: int, repeats: int) -> dict
     }
 
 
+def stages(setting: Setting) -> dict[str, Setting]:
+    """The way from the published loop to a setting, a change at a time: batched, in its type, compiled, replayed."""
+    made = {"batch": replace(setting, precision="32", compile=False, cuda_graphs=False)}
+    if setting.precision != "32":
+        made["type"] = replace(setting, compile=False, cuda_graphs=False)
+    if setting.compile:
+        made["compile"] = replace(setting, cuda_graphs=False)
+    if setting.compile and setting.cuda_graphs:
+        made["cuda graphs"] = setting
+    return made
+
+
 def against_published(setting: Setting, calls: int, batches: int, repeats: int) -> dict[str, Any]:
-    """Records a second of fcs-predict over those of the published loop as published: alone, float32, eager."""
+    """Records a second of fcs-predict over those of the published loop as published: alone, float32, eager.
+
+    All stages are measured in turn; the factor of each is over the one before.
+    """
     model = loaded(setting, compiled=False, precision="32")
     given = bare.pictures(model, 1)
     steps, sizes = WALKS[calls]
-    cells = {
-        "published": lambda: spent(lambda: bare.published(model, given, steps, sizes)),
-        "fcs": lambda: pipeline(setting, calls, batches) / setting.batch,
-    }
+    cells = {"published": lambda: spent(lambda: bare.published(model, given, steps, sizes))}
+    for name, one in stages(setting).items():
+        cells[name] = lambda one=one: pipeline(one, calls, batches) / one.batch
     found = in_turn(cells, repeats)
-    return {
-        "calls": calls,
-        "published_seconds_a_record": median(found["published"]),
-        "fcs_seconds_a_record": median(found["fcs"]),
-        "times": ratio(found["published"], found["fcs"]),
-        "times_by_cpu": ratio(found["published"], found["fcs"], "cpu"),
-    }
+    rows = []
+    for before, name in itertools.pairwise(found):
+        row: dict[str, Any] = {"stage": name, "seconds_a_record": median(found[name])}
+        row |= {"factor": ratio(found[before], found[name]), "times": ratio(found["published"], found[name])}
+        row["factor_by_cpu"] = ratio(found[before], found[name], "cpu")
+        row["times_by_cpu"] = ratio(found["published"], found[name], "cpu")
+        rows.append(row)
+    return {"calls": calls, "published_seconds_a_record": median(found["published"]), "stages": rows}
 
 
 def factors(setting: Setting, repeats: int) -> list[dict[str, Any]]:
@@ -127,8 +145,9 @@ def table(found: dict[str, Any]) -> str:
         for row in found.get("efficiency", [])
     ]
     if "published" in found:
-        line = "{calls} calls: {times:.2f} times the published loop ({times_by_cpu:.2f} by CPU time)"
-        lines.append(line.format(**found["published"]))
+        line = "{calls} calls, {stage:11s}: {times:.2f} times the published loop ({times_by_cpu:.2f} by CPU time), "
+        line += "{factor:.2f} times the last ({factor_by_cpu:.2f})"
+        lines += [line.format(calls=found["published"]["calls"], **row) for row in found["published"]["stages"]]
     line = "batch {batch:3d}  {precision:4s}  {layout:13s}  {how:8s} {ms:7.2f} ms  {times:5.2f} times "
     line += "({times_by_cpu:.2f} by CPU time)"
     for row in found.get("factors", []):
