@@ -13,7 +13,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 import benchmark
-from speed import bare, large, rates, steps
+from speed import bare, large, long, rates, steps
 from speed.pipeline import WALKS, Setting, picture_shape, steady
 from speed.timing import Spent, in_turn, median, ratio
 
@@ -98,6 +98,14 @@ def test_the_way_from_the_published_loop_is_one_change_at_a_time(
     assert [row["factor_by_cpu"] for row in found["stages"][1:]] == [1, 1, 1]
     assert found["stages"][-1]["times"] == pytest.approx(4 * found["stages"][0]["times"])
     assert list(rates.stages(setting)) == ["batch"]
+
+
+def test_memory_is_told_on_the_way(tmp_path: Path) -> None:
+    found = long.flat(tmp_path, 120, shard=60)
+    assert found["records"] == 120
+    assert found["bytes"] == {"100": found["bytes_at_100th"]}
+    assert 0 < found["bytes_at_100th"] <= found["bytes_at_last"]
+    assert found["growth"] == pytest.approx(found["bytes_at_last"] / found["bytes_at_100th"] - 1)
 
 
 def test_every_second_of_a_batch_has_a_place(setting: Setting) -> None:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from speed.pipeline import write_inputs
 
 EARLY = 100  # the record whose memory is the measure
+ON_THE_WAY = (100, 300, 1000, 2000, 3000, 5000, 7000, 10000)  # records whose memory is told too
 # A process on its way to the first batch; the last two lines are the network's first calls.
 START = """
 import json, sys, time
@@ -61,6 +62,7 @@ def flat(work: Path, records: int, shard: int = 1000) -> dict[str, Any]:
         "bytes_at_100th": early,
         "bytes_at_last": last,
         "growth": last / early - 1,
+        "bytes": {str(count): held[count - 1] for count in ON_THE_WAY if count <= len(held)},
         "seconds": time.perf_counter() - began,
     }
 
