@@ -16,6 +16,7 @@ from fcs.models.base import Model
 from fcs.records import Result
 from fcs.rows import RowNoise, max_norm, rms
 from fcs.samplers.base import ddim
+from fcs.tf32 import tf32
 
 COSINE = {torch.float16: 0.99, torch.bfloat16: 0.95}  # wanted of a difference in 16 bits to the same one in float64
 PROBES = 4  # pictures that are sampled to measure at
@@ -23,22 +24,6 @@ PROMPT = "a picture"  # of theirs, where there is guidance
 FIRST = 0.25  # largest entry of the perturbation that is measured with
 MOVE = 0.5  # step size of the run that is measured along
 SHORTEST, LONGEST = 2.0**-10, 2.0**-1
-
-
-@contextmanager
-def tf32(on: bool) -> Iterator[None]:
-    """Factors of float32's products on a GPU rounded to ten mantissa bits, or not, for a while."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    allow_tf32(on)
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def allow_tf32(on: bool) -> None:
-    """The same from now on."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = on
 
 
 def rounds(model: Model) -> bool:

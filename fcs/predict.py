@@ -21,7 +21,6 @@ from fcs.metrics import pictures as metrics
 from fcs.metrics.judge import Judge
 from fcs.outcome import Outcome
 from fcs.plan import Plan, devices, judge_for, plan, record_format, solver_for
-from fcs.precision import allow_tf32
 from fcs.predictor import Predictor
 from fcs.progress import Log, Progress
 from fcs.ranks import Place
@@ -39,6 +38,7 @@ from fcs.shards.store import Store
 from fcs.shards.summary import failures, summarize
 from fcs.signals import Stop
 from fcs.solve import Solver
+from fcs.tf32 import allow_tf32
 
 SOME_FAILED = 3
 COUNTED = 64  # no more shards than this are opened beforehand, only to show a total

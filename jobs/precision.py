@@ -49,10 +49,10 @@ from fcs.directions import Newton
 from fcs.errors import UsageError
 from fcs.loader import Readers
 from fcs.plan import Plan, plan, record_format, solver_for
-from fcs.precision import tf32
 from fcs.records import Batch, collate
 from fcs.solve import Solver
 from fcs.tasks.restore import Restore
+from fcs.tf32 import tf32
 
 EMPTY = ("data.captions=false", "trainer.precision=32", "trainer.compile=false", "previews.max=0")
 

@@ -10,7 +10,7 @@ import fcs
 
 ROOT = Path(fcs.__file__).parent
 LAYERS = [
-    "rows levels errors folders intervals memory",
+    "rows levels errors folders intervals memory tf32",
     "directions constraint operators autocast compiled denoiser records pictures composition",
     "samplers models clip",
     "walk",

@@ -26,7 +26,7 @@ from fcs.levels import Level
 from fcs.machine import takes_tf32
 from fcs.models import Model, find, load
 from fcs.operators import Downsample
-from fcs.precision import allow_tf32, float32, lengths, mended, rounds, tf32
+from fcs.precision import float32, lengths, mended, rounds
 from fcs.ranks import Place
 from fcs.records import Result
 from fcs.rows import RowNoise
@@ -35,6 +35,7 @@ from fcs.shards.local import Local
 from fcs.solve import Solver
 from fcs.tasks import Inpaint
 from fcs.tasks.restore import EncodedMeasured
+from fcs.tf32 import allow_tf32, tf32
 
 
 class Overflowing(nn.Module):

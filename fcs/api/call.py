@@ -15,10 +15,10 @@ from fcs.metrics.pictures import scores
 from fcs.models import Model, find
 from fcs.models import load as load_found
 from fcs.pictures import to_pil
-from fcs.precision import tf32
 from fcs.samplers import DDIM, Newton, Sampler
 from fcs.solve import Solver
 from fcs.tasks import Inpaint, Task
+from fcs.tf32 import tf32
 
 
 @dataclass(frozen=True)

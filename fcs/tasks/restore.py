@@ -14,10 +14,10 @@ from fcs.errors import UsageError
 from fcs.models.base import Model
 from fcs.operators import Operator, Pixels
 from fcs.pictures import to_float, to_uint8
-from fcs.precision import tf32
 from fcs.records import Batch
 from fcs.rows import RowNoise, column, rms
 from fcs.tasks.base import Task
+from fcs.tf32 import tf32
 
 Error = Literal["decoder_gradient", "vae_newton"]
 NOISE_STREAM = 0x6E6F697365  # keeps a record's measurement noise apart from the noise it is sampled from

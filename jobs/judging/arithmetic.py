@@ -14,7 +14,8 @@ from fcs.autocast import keep_ends, keep_sums
 from fcs.errors import UsageError
 from fcs.levels import Level
 from fcs.models import Model
-from fcs.precision import COSINE, lengths, tf32
+from fcs.precision import COSINE, lengths
+from fcs.tf32 import tf32
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "tf32": torch.float32}
 BARS = {

@@ -19,8 +19,8 @@ from webdataset import TarWriter
 
 from fcs.cli.predict import main
 from fcs.models import find
-from fcs.precision import tf32
 from fcs.predictor import Predictor
+from fcs.tf32 import tf32
 from speed.timing import Spent
 
 # Levels and step sizes of so many calls: levels x (1 + 2 K).

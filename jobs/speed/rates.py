@@ -11,7 +11,7 @@ import torch
 
 from fcs.models import find
 from fcs.plan import AUTOCAST
-from fcs.precision import tf32
+from fcs.tf32 import tf32
 from speed import bare
 from speed.pipeline import WALKS, Setting, picture_shape, steady, write_inputs
 from speed.timing import Spent, in_turn, median, ratio, spent
