@@ -17,7 +17,7 @@ from fcs.rows import safe_divide
 from fcs.samplers.base import Denoise, Noise, Sampler, require
 from fcs.samplers.newton import moved
 
-RIDGE = 0.03  # of the fit: on emoji-64 and digits-16 .003 is worse on half digits
+RIDGE = 0.03  # a tenth of it is worse on halves of digits
 
 
 class ProjectedNewton(Sampler):
