@@ -19,10 +19,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
 from judging.cells import Series, row, table, write
 from judging.options import command, numbers, whole
 from judging.plots import draw_lines, picture_rows
+
+from fcs.samplers.newton import falling
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Cell:
     @property
     def overrides(self) -> tuple[str, ...]:
         """The same for fcs-predict."""
-        sizes = [round(size, 4) for size in torch.linspace(self.size, self.size / 5, self.moves).tolist()]
+        sizes = [round(size, 4) for size in falling(self.size, self.size / 5, self.moves)]
         return (
             f"sampler.step_sizes={sizes}",
             f"sampler.difference={self.difference:g}",

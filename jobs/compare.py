@@ -8,9 +8,10 @@ r"""All methods on the same model, records and seeds, each at its own price.
 ``--calls`` is a budget of denoiser calls a record, a backward counted as two, for which each method gets as many levels
 as it can pay; several budgets give curves; ``published`` is each method's published number of levels. Settings are the
 published ones unless ``--tuned`` names what ``tune.py`` found. Writes OUT/compare.json (``rows``), compare.md,
-compare.png (quality against calls) and pictures-BUDGET.png (records down, methods across; ten drawn by seed 0). A
-method that does not apply keeps its row with calls 0 and a note; sd-inpaint is DDIM on the model of --inpaint-model
-(``train_inpaint.py`` makes one of emoji-64). A style has no truth: its rows have ``style`` and ``clip`` scores instead.
+compare.png (quality against calls), pictures-BUDGET.png (records down, methods across; ten drawn by seed 0) and, of
+tuned methods, configs/BUDGET/CONFIG_METHOD.yaml, which fcs-predict takes. A method that does not apply keeps its row
+with calls 0 and a note; sd-inpaint is DDIM on the model of --inpaint-model (``train_inpaint.py`` makes one of
+emoji-64). A style has no truth: its rows have ``style`` and ``clip`` scores instead.
 Finished runs are not run again. What follows the options are overrides of every config.
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 from judging.comparison import Contest, named
 from judging.methods import METHODS
 from judging.options import budgets, chosen_methods, command, origin, whole
+from judging.presets import write_config
 from judging.published import published
 from judging.rows import Row, compared, row
 from judging.tables import pictures, plot, table
@@ -83,6 +85,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
             rows.append(made)
             if evaluation is not None:
                 reports[entrant.method.name, budget] = evaluation
+                if entrant.method.space and entrant.method.name in contest.chosen and made["energy"] is not None:
+                    write_config(contest, entrant, made, evaluation, args.out / "configs" / str(named(budget)))
             report(contest, compared(rows, reports, args.against), args)
         pictures(contest, entrants, args.out / f"pictures-{named(budget)}.png")
     plot(rows, args.out / "compare.png")

@@ -16,10 +16,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from judging.figures import aligned
 from judging.options import command, origin
 from judging.plots import picture_rows
 from judging.trial import FILE
-from judging.verdict import aligned, closes, told
+from judging.verdict import closes, told
 
 from fcs.errors import UsageError
 

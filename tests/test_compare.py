@@ -260,6 +260,22 @@ def test_what_is_written(compared: Path) -> None:
     assert beside.endswith("| PSLD | 74.02 | published |\n")
 
 
+def test_a_tuned_setting_becomes_a_config(compared: Path, sets: Path) -> None:
+    assert [path.name for path in (compared / "configs" / "6").iterdir()] == ["digits_half_newton_k1.yaml"]
+    path = compared / "configs" / "20" / "digits_half_newton_k1.yaml"
+    row = rows_of(compared)["newton-k1", 20]
+    run, settings = config.load([str(path)], [])
+    own = METHODS["newton-k1"].overrides(row["setting"])
+    _, expected = config.load(["digits_half"], [*own, f"steps={row['levels']}"])
+    assert {key: settings[key] for key in ("sampler", "steps", "task", "data")} == {
+        key: expected[key] for key in ("sampler", "steps", "task", "data")
+    }
+    assert run.sampler.calls(run.steps) == row["calls"]
+    text = path.read_text()
+    assert f"energy score {row['energy']:.3g} ({row['energy_low']:.3g} to" in " ".join(text.replace("#", "").split())
+    assert "The best of 2 trials" in text
+
+
 def test_finished_runs_are_not_run_again(compared: Path, tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = rows_of(compared)
     monkeypatch.setattr(Trial, "predict", lambda self: pytest.fail("a finished run ran again"))

@@ -12,7 +12,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 import equal
-from judging.verdict import aligned, closes
+from judging.figures import aligned
+from judging.verdict import closes
 
 from fcs.errors import UsageError
 

@@ -102,3 +102,8 @@ def moved(
         if seen is not None:
             seen += [d, x0 - before] if isinstance(direction, NewtonDirection) else [x0 - before]
     return x, x0
+
+
+def falling(first: float, last: float, count: int) -> list[float]:
+    """Step sizes of ``count`` moves that fall linearly; one move has the first."""
+    return [first + (last - first) * k / max(count - 1, 1) for k in range(count)]

@@ -15,7 +15,7 @@ from fcs.directions import Newton as NewtonDirection
 from fcs.levels import Level, pairs
 from fcs.rows import safe_divide
 from fcs.samplers.base import Denoise, Noise, Sampler, require
-from fcs.samplers.newton import moved
+from fcs.samplers.newton import falling, moved
 
 RIDGE = 0.03  # a tenth of it is worse on halves of digits
 
@@ -100,9 +100,7 @@ class ProjectedNewton(Sampler):
         """Step sizes of the moves at each of ``steps`` levels."""
         start, end = self.growth
         factors = [start + (end - start) * i / max(steps - 1, 1) for i in range(steps)]
-        falls = [
-            [self.first + (self.last - self.first) * k / max(n - 1, 1) for k in range(n)] for n in self.plan(steps)
-        ]
+        falls = [falling(self.first, self.last, moves) for moves in self.plan(steps)]
         return [[factor * size for size in sizes] for factor, sizes in zip(factors, falls, strict=True)]
 
     def calls(self, steps: int) -> int:

@@ -78,8 +78,8 @@ class Contest:
         return found
 
     @cached_property
-    def chosen(self) -> dict[str, dict[str, Any]]:
-        """The best trial of each tuned method.
+    def trials(self) -> dict[str, list[dict[str, Any]]]:
+        """All trials of each tuned method, each with the budget that it had.
 
         Raises:
             UsageError: trials of something else.
@@ -92,8 +92,13 @@ class Contest:
         found = json.loads(path.read_text())
         if (found["model"], found["task"]) != (self.setup.model, self.setup.task):
             raise UsageError.of("--tuned", self.tuned, f"trials of {self.setup.model}, {self.setup.task}")
-        trials = [(name, one) for name, tried in found["methods"].items() for one in tried if one["chosen"]]
-        return {name: {**one, "budget": found["calls"]} for name, one in trials}
+        budget = {"budget": found["calls"]}
+        return {name: [{**one, **budget} for one in tried] for name, tried in found["methods"].items()}
+
+    @cached_property
+    def chosen(self) -> dict[str, dict[str, Any]]:
+        """The best trial of each tuned method."""
+        return {name: one for name, tried in self.trials.items() for one in tried if one["chosen"]}
 
     def trial(self, entrant: Entrant, folder: str = "") -> Trial:
         """Its runs, in a folder of its method's and budget's name unless another is given."""

@@ -92,16 +92,29 @@ def differences(here: dict[str, Any], there: dict[str, Any], level: float = 0.95
         there: the same of the other.
         level: of the interval.
     """
-    places = {name: place for place, name in enumerate(there["record"])}
-    both = [(i, places[name]) for i, name in enumerate(here["record"]) if name in places]
-    found: dict[str, Any] = {"records": len(both)}
-    if not both:
-        return found
-    groups = torch.tensor([here["group"][i] for i, _ in both])
-    for figure in PAIRED:
+    common = set(here["record"]) & set(there["record"])
+    found: dict[str, Any] = {"records": len(common)}
+    for figure in PAIRED if common else ():
         if figure in here and figure in there:
-            values = torch.tensor([here[figure][i] - there[figure][j] for i, j in both], dtype=torch.float64)
+            (mine, theirs), groups = aligned([here, there], figure)
+            values = mine - theirs
             known = ~values.isnan()
             if known.any():
                 found[figure] = interval(values[known], groups[known], level)
     return found
+
+
+def aligned(evaluations: list[dict[str, Any]], figure: str) -> tuple[list[Tensor], Tensor]:
+    """A figure of each evaluation's records that all of them have, ``(N,)`` each, and the records' groups.
+
+    Args:
+        evaluations: what ``evaluate.json`` holds under ``single``.
+        figure: one of its figures.
+    """
+    places = [{name: place for place, name in enumerate(one["record"])} for one in evaluations]
+    common = [name for name in evaluations[0]["record"] if all(name in place for place in places)]
+    values = [
+        torch.tensor([one[figure][place[name]] for name in common], dtype=torch.float64)
+        for one, place in zip(evaluations, places, strict=True)
+    ]
+    return values, torch.tensor([evaluations[0]["group"][places[0][name]] for name in common])

@@ -26,6 +26,7 @@ from fcs.samplers import (
     Sampler,
 )
 from fcs.samplers import Newton as Loop
+from fcs.samplers.newton import falling
 from fcs.tasks.base import Task
 
 Setting = dict[str, float]
@@ -129,9 +130,8 @@ def arguments(setting: Setting) -> dict[str, Any]:
     """A setting as the sampler's arguments: K moves whose size falls linearly to a share ``last`` of the first."""
     given: dict[str, Any] = {key: value for key, value in setting.items() if key not in LOOP}
     if "moves" in setting:
-        moves, size, last = int(setting["moves"]), setting["size"], setting["last"]
-        falls = [1 - (1 - last) * k / max(moves - 1, 1) for k in range(moves)]
-        given["step_sizes"] = [round(size * fall, 4) for fall in falls]
+        size, last = setting["size"], setting["last"]
+        given["step_sizes"] = [round(one, 4) for one in falling(size, size * last, int(setting["moves"]))]
     return given
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fcs.intervals import bootstrap_ratio
@@ -12,22 +11,6 @@ from judging import cells
 from judging.figures import interval
 
 CLOSED, SURELY = 0.95, 0.8  # share of the gap to close, and the least lower bound of its interval
-
-
-def aligned(evaluations: list[dict[str, Any]], figure: str) -> tuple[list[Tensor], Tensor]:
-    """A figure of each evaluation's records that all of them have, ``(N,)`` each, and the records' groups.
-
-    Args:
-        evaluations: what ``evaluate.json`` holds under ``single``.
-        figure: one of its figures.
-    """
-    places = [{name: place for place, name in enumerate(one["record"])} for one in evaluations]
-    common = [name for name in evaluations[0]["record"] if all(name in place for place in places)]
-    values = [
-        torch.tensor([one[figure][place[name]] for name in common], dtype=torch.float64)
-        for one, place in zip(evaluations, places, strict=True)
-    ]
-    return values, torch.tensor([evaluations[0]["group"][places[0][name]] for name in common])
 
 
 def closes(worst: Tensor, best: Tensor, found: Tensor, groups: Tensor) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""The settings of a comparison's rows as configs that fcs-predict takes, with what they scored."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fcs.folders import CONFIGS
+from judging.comparison import Contest, Entrant
+from judging.methods import OF_DIRECTION, arguments
+from judging.rows import Row
+
+WIDTH = 118  # of the header's lines, without their mark
+
+
+def write_config(contest: Contest, entrant: Entrant, row: Row, report: Mapping[str, Any], folder: Path) -> None:
+    """The task's config with the method's sampler and levels, its scores in the header.
+
+    Args:
+        contest: what it ran on.
+        entrant: a method with levels and a tuned setting.
+        row: its cost and scores.
+        report: its evaluation, which says when and on what that was.
+        folder: for ``CONFIG_METHOD.yaml``.
+    """
+    base = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{contest.setup.config}.yaml"), resolve=False)
+    assert isinstance(base, dict)
+    chosen = {**base, "sampler": section(entrant, contest.model.factor > 1), "steps": entrant.levels}
+    name = f"{contest.setup.config}_{entrant.method.name.replace('-', '_')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.yaml").write_text(header(contest, row, report) + OmegaConf.to_yaml(OmegaConf.create(chosen)))
+
+
+def section(entrant: Entrant, latent: bool) -> dict[str, Any]:
+    """The sampler as a config says it."""
+    method = entrant.method
+    given = arguments(entrant.setting)
+    kind = method.latent if latent and method.latent is not None else method.kind
+    found: dict[str, Any] = {"class_path": kind.__name__.lower()}
+    inner = {key: given.pop(key) for key in OF_DIRECTION if key in given}
+    if method.direction is not None:
+        found["direction"] = {"class_path": method.direction, **inner}
+    return {**found, **given}
+
+
+def header(contest: Contest, row: Row, report: Mapping[str, Any]) -> str:
+    """What it is, how it was tuned, what it scored, as comments."""
+    setup, tried = contest.setup, len(contest.trials[row["method"]])
+    cost = f"{row['calls']} calls" + (f" and {row['backwards']} backwards" if row["backwards"] else "")
+    energy = "{energy:.3g} ({energy_low:.3g} to {energy_high:.3g})".format(**row)
+    told = (
+        f"The best of {tried} trials on training data, jobs/tune.py. Scored on {row['records']} records of "
+        f"{setup.shards.name} x {len(contest.seeds)} seeds, prompts {'given' if contest.captions else 'empty'}: energy "
+        f"score {energy} ({report['date']}, {report['hardware']}, jobs/compare.py)."
+    )
+    first = f"{row['method']} on {setup.model}, {setup.task}: {cost} a record."
+    return "".join(f"# {line}".rstrip() + "\n" for line in (first, "", *textwrap.wrap(told, WIDTH)))
