@@ -61,7 +61,7 @@ def _read(name: str) -> dict[str, Any]:
     # os.path answers where Path raises: for a name too long for the file system.
     path = Path(name) if os.path.isfile(name) else CONFIGS / f"{name}.yaml"
     if not os.path.isfile(path):
-        shipped = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
+        shipped = sorted(p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*.yaml"))
         raise UsageError.of("--config", name, f"a file or a shipped config ({', '.join(shipped)})", shipped)
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)

@@ -12,7 +12,8 @@ from fcs import config
 from fcs.cli.predict import main
 from fcs.tasks import Restore
 
-CONFIGS = sorted(path.stem for path in (Path(fcs.__file__).parents[1] / "configs").glob("*.yaml"))
+FOLDER = Path(fcs.__file__).parents[1] / "configs"
+CONFIGS = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
 SAMPLES = Path(fcs.__file__).parent / "samples" / "emoji"
 SHORT = ["steps=1", "data.limit=1", "data.batch_size=1", "data.workers=0", "previews.max=0"]
 
@@ -45,7 +46,7 @@ def test_config_runs(name: str, tiny_sd: Path, tiny_clip: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_says_what_it_is_for(name: str) -> None:
-    text = (Path(fcs.__file__).parents[1] / "configs" / f"{name}.yaml").read_text()
+    text = (FOLDER / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     assert max(map(len, text.splitlines())) <= 120
 
