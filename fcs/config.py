@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fcs import imports
 from fcs.checks import at, build, check_names, plain, spell_out
 from fcs.errors import UsageError, first_line
-from fcs.folders import CONFIGS, PACKAGE
+from fcs.folders import CONFIGS, PACKAGE, shipped_configs
 from fcs.run import Run
 from fcs.schema import CLASSES, INNER, class_path, keys
 
@@ -61,7 +61,7 @@ def _read(name: str) -> dict[str, Any]:
     # os.path answers where Path raises: for a name too long for the file system.
     path = Path(name) if os.path.isfile(name) else CONFIGS / f"{name}.yaml"
     if not os.path.isfile(path):
-        shipped = sorted(p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*.yaml"))
+        shipped = shipped_configs()
         raise UsageError.of("--config", name, f"a file or a shipped config ({', '.join(shipped)})", shipped)
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)

@@ -11,3 +11,8 @@ CONFIGS, SCRIPTS = (
     for name in ("configs", "slurm")
 )
 KEYS = PACKAGE / "cli" / "keys.txt"  # every key of the schema as --help says it
+
+
+def shipped_configs() -> list[str]:
+    """Names of the shipped configs, those in folders with the folder's."""
+    return sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))

@@ -19,11 +19,11 @@ from judging.options import command
 
 from fcs.cli.predict import main as fcs_predict
 from fcs.errors import UsageError
+from fcs.folders import CONFIGS
 from fcs.shards.local import Local
 from fcs.shards.summary import summarize
 
 COLUMNS = ("psnr", "psnr_generated", "ssim", "seam", "iou", "style", "clip", "residual")
-CONFIGS = Path(__file__).parents[1] / "configs"
 FAMILIES = ("digits_*.yaml", "emoji_*.yaml")
 
 

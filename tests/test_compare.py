@@ -260,7 +260,7 @@ def test_what_is_written(compared: Path) -> None:
     assert beside.endswith("| PSLD | 74.02 | published |\n")
 
 
-def test_a_tuned_setting_becomes_a_config(compared: Path, sets: Path) -> None:
+def test_a_tuned_setting_becomes_a_config(compared: Path) -> None:
     assert [path.name for path in (compared / "configs" / "6").iterdir()] == ["digits_half_newton_k1.yaml"]
     path = compared / "configs" / "20" / "digits_half_newton_k1.yaml"
     row = rows_of(compared)["newton-k1", 20]

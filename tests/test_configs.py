@@ -10,10 +10,10 @@ import pytest
 import fcs
 from fcs import config
 from fcs.cli.predict import main
+from fcs.folders import CONFIGS, shipped_configs
 from fcs.tasks import Restore
 
-FOLDER = Path(fcs.__file__).parents[1] / "configs"
-CONFIGS = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
+NAMES = shipped_configs()
 SAMPLES = Path(fcs.__file__).parent / "samples" / "emoji"
 SHORT = ["steps=1", "data.limit=1", "data.batch_size=1", "data.workers=0", "previews.max=0"]
 
@@ -36,7 +36,7 @@ def stand_in(name: str, tiny_sd: Path, tiny_clip: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_config_runs(name: str, tiny_sd: Path, tiny_clip: Path, tmp_path: Path) -> None:
     short = [*SHORT, "task.rounds=1"] if name == "emoji_layers" else SHORT
     assert main(["--config", name, f"out={tmp_path}/o", *short, *stand_in(name, tiny_sd, tiny_clip)]) == 0
@@ -44,14 +44,14 @@ def test_config_runs(name: str, tiny_sd: Path, tiny_clip: Path, tmp_path: Path) 
     assert [row["status"] for row in pq.read_table(metrics).to_pylist()] == ["ok"]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_config_says_what_it_is_for(name: str) -> None:
-    text = (FOLDER / f"{name}.yaml").read_text()
+    text = (CONFIGS / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     assert max(map(len, text.splitlines())) <= 120
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name.endswith("_paper")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_paper")])
 def test_paper_configs_are_the_authors(name: str) -> None:
     run, settings = config.load([name], ["data.shards=none.tar"])
     assert (run.levels, run.trainer.precision) == ("paper", "32")
@@ -62,7 +62,7 @@ def test_paper_configs_are_the_authors(name: str) -> None:
 
 @pytest.mark.parametrize(("suffix", "most"), [("style_fast", 60), ("fast", 40), ("balanced", 100)])
 def test_presets_cost_what_they_say_and_no_backpropagation(suffix: str, most: int) -> None:
-    names = [name for name in CONFIGS if name.endswith(f"_{suffix}") and ("style" in name) == ("style" in suffix)]
+    names = [name for name in NAMES if name.endswith(f"_{suffix}") and ("style" in name) == ("style" in suffix)]
     assert names
     for name in names:
         run, _ = config.load([name], ["data.shards=none.tar"])

@@ -64,6 +64,11 @@ class Contest:
         """The model itself, for what methods must know of it."""
         return load(find(self.setup.model))
 
+    @property
+    def latent(self) -> bool:
+        """Whether it works on latents, where some methods have another name."""
+        return self.model.factor > 1
+
     @cached_property
     def anchor(self) -> Model:
         """The model that was tuned for inpainting.
@@ -103,8 +108,7 @@ class Contest:
     def trial(self, entrant: Entrant, folder: str = "") -> Trial:
         """Its runs, in a folder of its method's and budget's name unless another is given."""
         name = folder or f"{entrant.method.name}-{named(entrant.budget)}"
-        latent = self.model.factor > 1
-        own = (*entrant.method.overrides(entrant.setting, latent), f"steps={entrant.levels or 1}")
+        own = (*entrant.method.overrides(entrant.setting, self.latent), f"steps={entrant.levels or 1}")
         if entrant.method.tuned and self.inpaint_model is not None:
             own = (*own, f"model.name={self.inpaint_model}")
         given = (*self.setup.overrides, *self.overrides, *own)

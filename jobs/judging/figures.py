@@ -92,9 +92,8 @@ def differences(here: dict[str, Any], there: dict[str, Any], level: float = 0.95
         there: the same of the other.
         level: of the interval.
     """
-    common = set(here["record"]) & set(there["record"])
-    found: dict[str, Any] = {"records": len(common)}
-    for figure in PAIRED if common else ():
+    found: dict[str, Any] = {"records": len(set(here["record"]) & set(there["record"]))}
+    for figure in PAIRED:
         if figure in here and figure in there:
             (mine, theirs), groups = aligned([here, there], figure)
             values = mine - theirs

@@ -93,13 +93,17 @@ class Method:
             given["direction"] = DIRECTIONS[self.direction]()
         return self.kind(**given)
 
+    def section(self, setting: Setting, latent: bool = False) -> dict[str, Any]:
+        """The same as a config says it; ``latent`` for a latent model."""
+        kind = self.latent if latent and self.latent is not None else self.kind
+        given = arguments(setting)
+        inner = {key: given.pop(key) for key in OF_DIRECTION if key in given}
+        direction = {} if self.direction is None else {"direction": {"class_path": self.direction, **inner}}
+        return {"class_path": kind.__name__.lower(), **direction, **given}
+
     def overrides(self, setting: Setting, latent: bool = False) -> list[str]:
         """The same for fcs-predict."""
-        kind = self.latent if latent and self.latent is not None else self.kind
-        chosen = [f"sampler={kind.__name__.lower()}"]
-        chosen += [] if self.direction is None else [f"sampler.direction={self.direction}"]
-        given = arguments(setting)
-        return chosen + [f"sampler.{'direction.' * (key in OF_DIRECTION)}{key}={given[key]}" for key in given]
+        return dotted("sampler", self.section(setting, latent))
 
     def cost(self, setting: Setting, levels: int) -> int:
         """Denoiser calls for one record, a backward counted as two."""
@@ -133,6 +137,17 @@ def arguments(setting: Setting) -> dict[str, Any]:
         size, last = setting["size"], setting["last"]
         given["step_sizes"] = [round(one, 4) for one in falling(size, size * last, int(setting["moves"]))]
     return given
+
+
+def dotted(key: str, section: dict[str, Any]) -> list[str]:
+    """A section that chooses a class, as ``key=value`` of the command line."""
+    found = [f"{key}={section['class_path']}"]
+    for name, value in section.items():
+        if isinstance(value, dict):
+            found += dotted(f"{key}.{name}", value)
+        elif name != "class_path":
+            found.append(f"{key}.{name}={value}")
+    return found
 
 
 def loop(moves: int) -> Callable[[int, bool], Setting]:

@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 
 from fcs.folders import CONFIGS
 from judging.comparison import Contest, Entrant
-from judging.methods import OF_DIRECTION, arguments
 from judging.rows import Row
 
 WIDTH = 118  # of the header's lines, without their mark
@@ -29,22 +28,11 @@ def write_config(contest: Contest, entrant: Entrant, row: Row, report: Mapping[s
     """
     base = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{contest.setup.config}.yaml"), resolve=False)
     assert isinstance(base, dict)
-    chosen = {**base, "sampler": section(entrant, contest.model.factor > 1), "steps": entrant.levels}
-    name = f"{contest.setup.config}_{entrant.method.name.replace('-', '_')}"
+    method = entrant.method
+    chosen = {**base, "sampler": method.section(entrant.setting, contest.latent), "steps": entrant.levels}
+    name = f"{contest.setup.config}_{method.name.replace('-', '_')}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.yaml").write_text(header(contest, row, report) + OmegaConf.to_yaml(OmegaConf.create(chosen)))
-
-
-def section(entrant: Entrant, latent: bool) -> dict[str, Any]:
-    """The sampler as a config says it."""
-    method = entrant.method
-    given = arguments(entrant.setting)
-    kind = method.latent if latent and method.latent is not None else method.kind
-    found: dict[str, Any] = {"class_path": kind.__name__.lower()}
-    inner = {key: given.pop(key) for key in OF_DIRECTION if key in given}
-    if method.direction is not None:
-        found["direction"] = {"class_path": method.direction, **inner}
-    return {**found, **given}
 
 
 def header(contest: Contest, row: Row, report: Mapping[str, Any]) -> str:
