@@ -21,6 +21,7 @@ from build_digits import HELD_OUT, write_sets
 from judging.comparison import Contest
 from judging.memory import measure
 from judging.methods import METHODS, Axis, Method, arguments
+from judging.presets import write_config
 from judging.published import ROWS
 from judging.rows import COLUMNS, row
 from judging.tables import table
@@ -274,6 +275,18 @@ def test_a_tuned_setting_becomes_a_config(compared: Path) -> None:
     text = path.read_text()
     assert f"energy score {row['energy']:.3g} ({row['energy_low']:.3g} to" in " ".join(text.replace("#", "").split())
     assert "The best of 2 trials" in text
+
+
+def test_a_config_names_the_model_that_was_compared(tmp_path: Path, tuned: Path) -> None:
+    tried = json.loads((tuned / "trials.json").read_text()) | {"model": "digits-16-flow"}
+    (tmp_path / "trials.json").write_text(json.dumps(tried))
+    contest = Contest(setup("digits-16-flow", "inpaint-half", "unseen"), (0, 1), tmp_path, tuned=tmp_path)
+    scores = {"method": "newton-k1", "calls": 6, "backwards": 0, "records": 4}
+    scores |= {"energy": 2.0, "energy_low": 1.0, "energy_high": 3.0}
+    entrant = contest.enter(METHODS["newton-k1"], 6)
+    write_config(contest, entrant, scores, {"date": "2026-01-01", "hardware": "none"}, tmp_path)
+    run, _ = config.load([str(tmp_path / "digits_half_newton_k1.yaml")], [])
+    assert run.model.name == "digits-16-flow"
 
 
 def test_finished_runs_are_not_run_again(compared: Path, tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,12 @@ def write_config(contest: Contest, entrant: Entrant, row: Row, report: Mapping[s
     base = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{contest.setup.config}.yaml"), resolve=False)
     assert isinstance(base, dict)
     method = entrant.method
-    chosen = {**base, "sampler": method.section(entrant.setting, contest.latent), "steps": entrant.levels}
+    chosen = {
+        **base,
+        "model": {**base["model"], "name": contest.setup.model},  # models share a family's configs
+        "sampler": method.section(entrant.setting, contest.latent),
+        "steps": entrant.levels,
+    }
     name = f"{contest.setup.config}_{method.name.replace('-', '_')}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.yaml").write_text(header(contest, row, report) + OmegaConf.to_yaml(OmegaConf.create(chosen)))
