@@ -12,8 +12,9 @@ from fcs.directions import Newton as NewtonDirection
 from fcs.levels import Level, ddpm_levels, flow_levels, pairs
 from fcs.rows import RowNoise
 from fcs.samplers import DDIM, Newton, ProjectedNewton
+from fcs.samplers.base import ddim, stochastic
 from fcs.samplers.newton import moved
-from fcs.samplers.projected import fitted, multistep
+from fcs.samplers.projected import ahead, fitted
 
 SHAPE = (1, 8, 8)
 
@@ -29,11 +30,12 @@ def left() -> Tensor:
 
 
 def walk(gaussian: Gaussian, x: Tensor, levels: list[Level], second: bool) -> Tensor:
-    """Plain sampling of a Gaussian prior by ``multistep``, without a constraint."""
+    """Plain sampling of a Gaussian prior by DDIM's step on x_0 or on that ``ahead``, without a constraint."""
     before = None
     for t, s in pairs(levels):
         x0 = gaussian.x0(x, t.alpha, t.sigma)
-        x, before = multistep(x, x0, t, s, before), (t, x0) if second else None
+        D = x0 if before is None else ahead(x0, t, s, *before)
+        x, before = ddim(x, D, t, s, noise()), (t, x0) if second else None
     return x
 
 
@@ -51,19 +53,24 @@ def test_the_error_of_a_step_falls_with_its_order(gaussian: Gaussian, second: bo
     assert errors[0] / errors[1] == pytest.approx(4 if second else 2, rel=0.15)
 
 
-def test_first_order_without_corrections_is_deterministic_ddim(small_network: nn.Module, abar: Tensor) -> None:
-    levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 6)]
+@pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
+def test_first_order_without_corrections_is_ddim_of_that_eta(
+    small_network: nn.Module, abar: Tensor, eta: float
+) -> None:
+    levels = ddpm_levels(abar, 6)
+    known = [levels[0], *(stochastic(t, s, eta) for t, s in pairs(levels))]
     x, free = noise()(SHAPE), Known(torch.zeros(2, *SHAPE, dtype=torch.float64), 0 * left())
     denoise = Guided(Denoiser(small_network, "eps"))
     with torch.no_grad():
-        ours, theirs = (s(x, levels, denoise, free, noise()) for s in (ProjectedNewton(order=1), DDIM()))
+        ours = ProjectedNewton(order=1, eta=eta)(x, levels, denoise, free, noise())
+        theirs = DDIM()(x, known, denoise, free, noise())
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
-def test_without_its_four_changes_it_is_newton(small_network: nn.Module, abar: Tensor) -> None:
+def test_without_its_five_changes_it_is_newton(small_network: nn.Module, abar: Tensor) -> None:
     levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 5)]
     denoise, constraint = Guided(Denoiser(small_network, "eps")), Known(noise()(SHAPE), left())
-    bare = ProjectedNewton(moves=[2], first=0.4, last=0.2, growth=(1, 1), fit=False, project=False, order=1)
+    bare = ProjectedNewton(moves=[2], first=0.4, last=0.2, growth=(1, 1), fit=False, project=False, order=1, eta=0)
     with torch.no_grad():
         found = [s(noise()(SHAPE), levels, denoise, constraint, noise()) for s in (bare, Newton(None, [0.4, 0.2]))]
     torch.testing.assert_close(*found, rtol=0, atol=1e-10)
@@ -131,6 +138,28 @@ def test_a_fit_in_all_that_j_makes_of_known_entries_is_the_posterior_mean(gaussi
     torch.testing.assert_close(found.flatten(1), expected, rtol=0, atol=1e-7)
 
 
+def test_the_fit_remembers_the_latest_changes_of_earlier_levels(
+    small_network: nn.Module, abar: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[Tensor]] = []
+
+    def watched(x0: Tensor, constraint: Known, seen: list[Tensor]) -> Tensor:
+        told.append(list(seen))
+        return fitted(x0, constraint, seen)
+
+    monkeypatch.setattr("fcs.samplers.projected.fitted", watched)
+    denoise = Guided(Denoiser(small_network, "eps"))
+    with torch.no_grad():
+        ProjectedNewton(moves=[1, 2, 0, 1], memory=3)(
+            noise()(SHAPE), ddpm_levels(abar, 4), denoise, Known(noise()(SHAPE), left()), noise()
+        )
+    # J e and the change by the move, for each move: 2 at the first level, 4 at the second beside those, then the three
+    # that are left, and after the last move these and its own.
+    assert [len(seen) for seen in told] == [2, 6, 3, 5]
+    assert all(kept is seen for kept, seen in zip(told[2], told[1], strict=False))
+    assert all(kept is seen for kept, seen in zip(told[3][2:], told[2], strict=True))
+
+
 def test_a_fit_leaves_less_of_the_error_and_nothing_else_where_nothing_was_seen() -> None:
     x0, constraint = noise()(SHAPE), Known(RowNoise([3, 4], dtype=torch.float64)(SHAPE), left())
     seen = [RowNoise([5 + i, 7 + i], dtype=torch.float64)(SHAPE) for i in range(3)]
@@ -168,7 +197,7 @@ def test_it_wants_an_error_that_is_a_displacement(small_network: nn.Module, abar
 def test_without_projection_any_error_does(small_network: nn.Module, abar: Tensor) -> None:
     levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 5)]
     denoise, blurred = Guided(Denoiser(small_network, "eps")), Measured(noise()(SHAPE), lambda x: x, lambda x: x)
-    bare = ProjectedNewton(moves=[1], first=0.4, growth=(1, 1), project=False, order=1)
+    bare = ProjectedNewton(moves=[1], first=0.4, growth=(1, 1), project=False, order=1, eta=0)
     assert (bare.needs, ProjectedNewton().needs) == (Constraint, Projectable)
     with torch.no_grad():
         found = [s(noise()(SHAPE), levels, denoise, blurred, noise()) for s in (bare, Newton(None, [0.4]))]
@@ -184,6 +213,8 @@ def test_without_projection_any_error_does(small_network: nn.Module, abar: Tenso
         ({"last": -1.0}, "last=-1.0"),
         ({"growth": (1.0, 0.0)}, "growth=0.0"),
         ({"order": 3}, "order=3"),
+        ({"memory": -1}, "memory=-1"),
+        ({"eta": 1.5}, "eta=1.5"),
     ],
 )
 def test_bad_arguments_are_named(given: dict[str, object], says: str) -> None:

@@ -1,4 +1,4 @@
-"""Newton moves where they pay, x_0 put onto the measurement, and a second-order step between levels."""
+"""Newton moves where they pay, what they measured used up, x_0 put onto the measurement, and new noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fcs.directions import Direction
 from fcs.directions import Newton as NewtonDirection
 from fcs.levels import Level, pairs
 from fcs.rows import safe_divide
-from fcs.samplers.base import Denoise, Noise, Sampler, require
+from fcs.samplers.base import Denoise, Noise, Sampler, ddim, require, stochastic
 from fcs.samplers.newton import falling, moved
 
 RIDGE = 0.03  # a tenth of it is worse on halves of digits
@@ -23,11 +23,13 @@ RIDGE = 0.03  # a tenth of it is worse on halves of digits
 class ProjectedNewton(Sampler):
     """The paper's moves at a fifth of its calls: 40 instead of 220 (docs/frontier.md has what each part is worth).
 
-    Four changes to ``Newton``. Moves follow a profile over the walk: small while x_0 says little of this record yet,
-    larger as it gets definite, none when the picture is settled. What the moves leave of the error is fitted by least
-    squares within what J was seen to make of them, which costs no call. Then x_0 is put onto the measurement, for known
-    entries ``x_0 <- m y + (1 - m) x_0``, while the noise estimate stays that of the moved x_t. And from level to
-    level it goes by DPM-Solver++(2M) (Lu et al. 2022b, Alg. 2) on the corrected x_0, without new noise.
+    Five changes to ``Newton``. Moves follow a profile over the walk: small while x_0 says little of this record yet,
+    larger as it gets definite, none when the picture is settled. What they leave of the error is fitted by least
+    squares within what J was seen to make of them, at this level and just before, which costs no call. Then x_0 is put
+    onto the measurement, for known entries ``x_0 <- m y + (1 - m) x_0``, while the noise estimate stays that of the
+    moved x_t. From level to level it goes by a second-order step on the corrected x_0, as DPM-Solver++(2M) does (Lu et
+    al. 2022b, Alg. 2), and with the new noise of ancestral sampling: it covers what a correction leaves in x_t that
+    no noised picture would have.
 
     Args:
         direction: the map from errors to steps; ``fcs.directions.Newton`` if left out.
@@ -35,12 +37,14 @@ class ProjectedNewton(Sampler):
         first: step size of a level's first move, in units of x_t.
         last: step size of its last move; between them sizes fall linearly.
         growth: factors on the step sizes at the first and at the last level; linear in the levels between.
-        fit: correct x_0 within what J was seen to make at the level; where entries are known, else it does nothing.
+        fit: correct x_0 within what J was seen to make; where entries are known, else it does nothing.
+        memory: how many of the changes seen at earlier levels, the latest, the fit has beside its own.
         project: put x_0 onto the measurement after that; false does with any constraint.
         order: 2, or 1 for DDIM's step.
+        eta: new noise of a step, as DDIM's eta; 1 is ancestral sampling's, 0 none.
 
     Raises:
-        ValueError: no moves or negative ones, a step size or a factor that is not positive.
+        ValueError: no moves or negative ones, a step size or a factor that is not positive, an eta outside 0 to 1.
     """
 
     needs: type[Constraint] = Projectable
@@ -53,14 +57,20 @@ class ProjectedNewton(Sampler):
         last: float = 0.1,
         growth: tuple[float, float] = (0.4, 3.0),
         fit: bool = True,
+        memory: int = 4,
         project: bool = True,
         order: Literal[1, 2] = 2,
+        eta: float = 1.0,
     ) -> None:
         if not moves or min(moves) < 0:
             raise ValueError(f"moves={list(moves)}: expected a number for each level, 0 or more")
         for name, value in (("first", first), ("last", last), ("growth", min(growth))):
             if not value > 0:
                 raise ValueError(f"{name}={value}: expected a number above 0")
+        if memory < 0:
+            raise ValueError(f"memory={memory}: expected 0 or more")
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta={eta}: expected 0 to 1")
         if order not in (1, 2):
             raise ValueError(f"order={order}: expected 1 or 2")
         self.direction = NewtonDirection() if direction is None else direction
@@ -69,23 +79,29 @@ class ProjectedNewton(Sampler):
         self.last = last
         self.growth = growth
         self.fit = fit
+        self.memory = memory
         self.project = project
         if not project:
             self.needs = Constraint
         self.order = order
+        self.eta = eta
 
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
     ) -> Tensor:
         given = require(constraint, Projectable) if self.project else None
         before: tuple[Level, Tensor] | None = None
+        seen: list[Tensor] = []
         for (t, s), sizes in zip(pairs(levels), self.step_sizes(len(levels) - 1), strict=True):
-            seen: list[Tensor] = []
-            x, x0 = moved(x, t, denoise, constraint, self.direction, sizes, seen)
+            here: list[Tensor] = []
+            x, x0 = moved(x, t, denoise, constraint, self.direction, sizes, here)
+            seen = here + seen[: self.memory]
             corrected = fitted(x0, constraint, seen) if self.fit and isinstance(constraint, Known) else x0
             corrected = corrected if given is None else given.project(corrected)
             # x_t moves with its x_0, so that the noise in it stays what it was.
-            x = multistep(x + t.alpha * (corrected - x0), corrected, t, s, before if self.order == 2 else None)
+            x = x + t.alpha * (corrected - x0)
+            D = corrected if before is None or self.order == 1 else ahead(corrected, t, s, *before)
+            x = ddim(x, D, t, stochastic(t, s, self.eta), randn)
             before = t, corrected
         return x
 
@@ -133,25 +149,21 @@ def fitted(x0: Tensor, constraint: Known, seen: list[Tensor], ridge: float = RID
     return x0 + (columns @ weights).view_as(x0)
 
 
-def multistep(x: Tensor, x0: Tensor, t: Level, s: Level, before: tuple[Level, Tensor] | None) -> Tensor:
-    """From level ``t`` to ``s`` by DPM-Solver++(2M) (Lu et al. 2022b, Alg. 2); to the clean picture: x_0 itself.
+def ahead(x0: Tensor, t: Level, s: Level, before: Level, earlier: Tensor) -> Tensor:
+    """What x_0 ``(N, *)`` will be half a step ahead: on the line through two of them, in log(alpha / sigma).
 
-    ``x_s = (sigma_s / sigma_t) x + (alpha_s - sigma_s alpha_t / sigma_t) D`` with D on the line through this x_0 and
-    the one before in log(alpha / sigma), half a step ahead. Without one before D is x_0, and this is DDIM.
+    DDIM's step on it instead of x_0 is DPM-Solver++(2M) (Lu et al. 2022b, Alg. 2).
 
     Args:
-        x: ``(N, *)`` at level ``t``.
-        x0: ``(N, *)``, what it is thought to become.
-        t, s: levels, the noisier first.
-        before: the noisier level left last, with its x_0.
+        x0: at level ``t``.
+        t, s: levels, the noisier first; on the way to the clean picture it is ``x0`` itself.
+        before: the noisier level left last; a flow's first, pure noise, is infinitely far: ``x0`` too.
+        earlier: x_0 ``(N, *)`` there.
     """
-    if s.sigma == 0:
+    if s.sigma == 0 or before.alpha == 0:
         return x0
-    D = x0
-    if before is not None and before[0].alpha > 0:  # a flow begins at log 0
-        r = (_half_log_snr(t) - _half_log_snr(before[0])) / (_half_log_snr(s) - _half_log_snr(t))
-        D = x0 + (x0 - before[1]) / (2 * r)
-    return s.sigma / t.sigma * x + (s.alpha - s.sigma * t.alpha / t.sigma) * D
+    r = (_half_log_snr(t) - _half_log_snr(before)) / (_half_log_snr(s) - _half_log_snr(t))
+    return x0 + (x0 - earlier) / (2 * r)
 
 
 def _half_log_snr(level: Level) -> float:
