@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 import compare
 import tune
-from build_digits import HELD_OUT, write_sets
+from build_digits import HELD_OUT, training_digits, write_sets
 from judging.comparison import Contest
 from judging.memory import measure
 from judging.methods import METHODS, Axis, Method, arguments
@@ -166,7 +166,7 @@ def run(job: ModuleType, *given: object) -> None:
 
 COMMON = ("--model", "digits-16", "--task", "inpaint-half", "--methods", "newton-k1,replacement,p2l,newton-k5")
 SMALL = ("data.batch_size=4",)
-SIZES = {"unseen": 200, "tune": 50}
+SIZES = {"unseen": 200, "tune": 50, "design": 200}
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +179,23 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tuning_sees_training_digits_only(sets: Path) -> None:
     sizes = json.loads((sets / "sizes.json").read_text())
     assert sizes == {
-        f"{name}{end}.tar": n for name, n in (("unseen", 200), ("tune", 50)) for end in ("", "-box", "-freeform")
+        f"{name}{end}.tar": n for name, n in SIZES.items() for end in ("", "-box", "-freeform")
     }
-    truth = read_truth(resolve(str(sets / "tune.tar")), Format(1, 16, 16))
-    assert max(fact["digit"] for fact in truth.facts) < 1797 - HELD_OUT
-    assert len({fact["digit"] for fact in truth.facts}) == 50
+    for name in ("tune", "design"):
+        truth = read_truth(resolve(str(sets / f"{name}.tar")), Format(1, 16, 16))
+        assert max(fact["digit"] for fact in truth.facts) < 1797 - HELD_OUT
+        assert len({fact["digit"] for fact in truth.facts}) == SIZES[name]
+
+
+def test_a_slant_changes_a_digit_a_little(sets: Path) -> None:
+    at_a_slant = read_truth(resolve(str(sets / "design.tar")), Format(1, 16, 16))
+    digits = torch.tensor([fact["digit"] for fact in at_a_slant.facts])
+    straight = torch.from_numpy(training_digits()[0]).double().flatten(1)
+    distances = torch.cdist(at_a_slant.pictures.double().flatten(1), straight)
+    own = distances[torch.arange(len(digits)), digits]
+    # The nearest training digit is its own for most, and it is not that digit itself.
+    assert (distances.argmin(1) == digits).double().mean() > 0.8
+    assert own.min() > 50  # of 16 x 16 entries of 0 to 255
 
 
 @pytest.fixture(scope="module")
