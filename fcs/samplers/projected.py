@@ -44,7 +44,8 @@ class ProjectedNewton(Sampler):
         eta: new noise of a step, as DDIM's eta; 1 is ancestral sampling's, 0 none.
 
     Raises:
-        ValueError: no moves or negative ones, a step size or a factor that is not positive, an eta outside 0 to 1.
+        ValueError: no moves or negative ones, a step size or a factor that is not positive, a negative memory, an eta
+            outside 0 to 1.
     """
 
     needs: type[Constraint] = Projectable
