@@ -178,9 +178,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tuning_sees_training_digits_only(sets: Path) -> None:
     sizes = json.loads((sets / "sizes.json").read_text())
-    assert sizes == {
-        f"{name}{end}.tar": n for name, n in SIZES.items() for end in ("", "-box", "-freeform")
-    }
+    assert sizes == {f"{name}{end}.tar": n for name, n in SIZES.items() for end in ("", "-box", "-freeform")}
     for name in ("tune", "design"):
         truth = read_truth(resolve(str(sets / f"{name}.tar")), Format(1, 16, 16))
         assert max(fact["digit"] for fact in truth.facts) < 1797 - HELD_OUT
