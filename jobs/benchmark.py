@@ -34,11 +34,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from judging.options import hardware, whole
 from speed import large, long, memory, rates, steps
 from speed.pipeline import WALKS, Setting
 
-from fcs.errors import UsageError
+from fcs.bench.options import hardware, whole
+from fcs.core.errors import UsageError
 
 PARTS = ("efficiency", "published", "factors", "memory", "flat", "startup", "steps", "gpu")
 

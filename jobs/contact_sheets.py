@@ -18,12 +18,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fcs import config
-from fcs.loader import Readers
-from fcs.pictures import to_pil
-from fcs.plan import plan, record_format, solver_for
-from fcs.records import Record, collate
-from fcs.shards.sources import Source
+from fcs.core.images import to_pil
+from fcs.core.records import Record, collate
+from fcs.engine.config import config
+from fcs.engine.preflight import plan, record_format, solver_for
+from fcs.engine.read_ahead import Readers
+from fcs.shards.input.sources import Source
 
 GAP = 4
 

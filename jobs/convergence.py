@@ -20,14 +20,14 @@ import time
 from typing import Any
 
 import torch
-from judging.analysis import draw_curves
-from judging.methods import arguments
-from judging.options import analysis_parser, command, hardware, numbers, whole
-from judging.points import Point, subject
-from judging.spectra import Tangent, largest
 
-from fcs.directions import Newton
-from fcs.rows import max_norm, safe_divide
+from fcs.bench.analysis.plots import draw_curves
+from fcs.bench.analysis.points import Point, subject
+from fcs.bench.analysis.spectra import Tangent, largest
+from fcs.bench.methods import arguments
+from fcs.bench.options import analysis_parser, command, hardware, numbers, whole
+from fcs.core.directions import Newton
+from fcs.core.per_sample import max_norm, safe_divide
 
 DIVERGED = 1e6  # a relative error beyond which a curve ends
 

@@ -22,14 +22,14 @@ import time
 from typing import Any
 
 import torch
-from judging.analysis import draw_bars, draw_eigenvalues, draw_pictures, draw_symmetry
-from judging.options import analysis_parser, command, hardware, numbers
-from judging.points import Point, Subject, subject
-from judging.spectra import Tangent, asymmetry, cosine, mirrored, probes, spectra
-from judging.views import edited, grid, response, with_square
 from torch import Tensor
 
-from fcs.directions import Gradient, Newton
+from fcs.bench.analysis.plots import draw_bars, draw_eigenvalues, draw_pictures, draw_symmetry
+from fcs.bench.analysis.points import Point, Subject, subject
+from fcs.bench.analysis.spectra import Tangent, asymmetry, cosine, mirrored, probes, spectra
+from fcs.bench.analysis.views import edited, grid, response, with_square
+from fcs.bench.options import analysis_parser, command, hardware, numbers
+from fcs.core.directions import Gradient, Newton
 
 FULL = 256  # entries up to which J is formed
 CUTOFF = 0.5  # of the exact direction, as published

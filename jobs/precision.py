@@ -35,29 +35,29 @@ from typing import Any
 
 import torch
 from contact_sheets import draw
-from judging import equality
-from judging.analysis import draw_rounding
-from judging.arithmetic import DTYPES, arithmetics
-from judging.cells import Series
-from judging.options import command, numbers, origin, whole
-from judging.points import CONFIGS
-from judging.rounding import Gauge, Passing, Place
-from judging.roundings import by_level, summary, summary_table
 
-from fcs import config
-from fcs.directions import Newton
-from fcs.errors import UsageError
-from fcs.loader import Readers
-from fcs.plan import Plan, plan, record_format, solver_for
-from fcs.records import Batch, collate
-from fcs.solve import Solver
+from fcs.bench import equality
+from fcs.bench.analysis.arithmetic import DTYPES, arithmetics
+from fcs.bench.analysis.plots import draw_rounding
+from fcs.bench.analysis.points import CONFIGS
+from fcs.bench.analysis.rounding import Gauge, Passing, Place
+from fcs.bench.analysis.roundings import by_level, summary, summary_table
+from fcs.bench.cells import Series
+from fcs.bench.options import command, numbers, origin, whole
+from fcs.core.directions import Newton
+from fcs.core.errors import UsageError
+from fcs.core.records import Batch, collate
+from fcs.core.tf32 import tf32
+from fcs.engine.config import config
+from fcs.engine.preflight import Preflight, plan, record_format, solver_for
+from fcs.engine.read_ahead import Readers
+from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import Restore
-from fcs.tf32 import tf32
 
 EMPTY = ("data.captions=false", "trainer.precision=32", "trainer.compile=false", "previews.max=0")
 
 
-def drawn(checked: Plan, solver: Solver, count: int) -> Batch:
+def drawn(checked: Preflight, solver: Pipeline, count: int) -> Batch:
     """A batch of records drawn by seed 0."""
     form = record_format(checked.run, solver.model)
     readers = Readers(checked.sources, form)
@@ -67,7 +67,7 @@ def drawn(checked: Plan, solver: Solver, count: int) -> Batch:
     return collate("precision", 0, found, shape, checked.run.seed).to(solver.model.device)
 
 
-def newton(solver: Solver) -> Newton:
+def newton(solver: Pipeline) -> Newton:
     """The sampler's direction.
 
     Raises:

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fcs.cli import predict, report
+from fcs.tools.cli import predict, report
 
 METHODS = {
     "newton": ("sampler.step_sizes=[0.5]",),

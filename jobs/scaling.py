@@ -32,9 +32,9 @@ from typing import Any
 from scale.costs import Costs, ledger_costs
 from scale.rates import side_by_side
 
-from fcs.predict import LONGEST, POLL, POLLS
-from fcs.shards.claims import HEARTBEAT, SLICE
-from fcs.shards.order import LOOK
+from fcs.engine.predict import LONGEST, POLL, POLLS
+from fcs.shards.ledger.claims import HEARTBEAT, SLICE
+from fcs.shards.ledger.scheduling import LOOK
 
 GPUS = [2**power for power in range(13)]
 KEPT, ONCE = 3, 4  # files of a committed shard; of a run: run.json, summary.json, a contact sheet, a report

@@ -14,14 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from judging.cells import write
-from judging.options import command
-
-from fcs.cli.predict import main as fcs_predict
-from fcs.errors import UsageError
-from fcs.folders import CONFIGS
-from fcs.shards.local import Local
-from fcs.shards.summary import summarize
+from fcs.bench.cells import write
+from fcs.bench.options import command
+from fcs.core.errors import UsageError
+from fcs.core.package_files import CONFIGS
+from fcs.shards.ledger.summary import summarize
+from fcs.shards.store.local import LocalStore
+from fcs.tools.cli.predict import main as fcs_predict
 
 COLUMNS = ("psnr", "psnr_generated", "ssim", "seam", "iou", "style", "clip", "residual")
 FAMILIES = ("digits_*.yaml", "emoji_*.yaml")
@@ -32,7 +31,7 @@ def row(name: str, out: Path, overrides: list[str]) -> dict[str, Any]:
     code = fcs_predict(["--config", name, f"out={out / name}", "previews.max=0", *overrides])
     if code not in (0, 3):
         sys.exit(code)
-    summary = summarize(Local(out / name))
+    summary = summarize(LocalStore(out / name))
     metrics = {key: summary["metrics"][key] for key in (*COLUMNS, "nfe", "seconds") if key in summary["metrics"]}
     return {"config": name, **summary["records"], "metrics": {key: one for key, one in metrics.items() if one["n"]}}
 

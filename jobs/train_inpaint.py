@@ -1,7 +1,7 @@
 r"""Tunes emoji-64 for inpainting, as Stable Diffusion was: the upper anchor of comparisons.
 
     python jobs/train_inpaint.py --minutes 60 --out runs/emoji/inpaint      # interrupted: run it again
-    python jobs/compare.py --model emoji-64 --task inpaint-half --methods sd-inpaint,newton-k5 \
+    python fcs/bench/compare.py --model emoji-64 --task inpaint-half --methods sd-inpaint,newton-k5 \
         --inpaint-model runs/emoji/inpaint/model --out runs/compare/anchor
 
 The UNet is shown the mask and the latents of the masked picture besides x_t (nine channels); its input convolution and
@@ -23,15 +23,15 @@ from emoji.dataset import Dataset
 from emoji.grid import save_grid
 from emoji.inpaint import BATCH, Loss, deltas, merged, random_masks, text_states, tunable, widened, write_model
 from emoji.loop import Budget, Plan, Setting, State, fit
-from judging.options import origin
 from safetensors.torch import save_file
 
+from fcs.bench.options import origin
+from fcs.core.images import to_float, to_uint8
+from fcs.core.records import Record, collate
 from fcs.models import find, load
-from fcs.pictures import to_float, to_uint8
-from fcs.records import Record, collate
 from fcs.samplers import DDIM
-from fcs.solve import Solver
 from fcs.tasks import Inpaint
+from fcs.tasks.pipeline import Pipeline
 
 CHECKED = 16  # batches of the losses before and after
 SHOWN = 12
@@ -60,7 +60,7 @@ def draw_sheet(dataset: Dataset, folder: Path, path: Path, seed: int) -> None:
     records = [Record(i, str(i), picture, mask) for i, (picture, mask) in enumerate(zip(pictures, masks, strict=True))]
     batch = collate("sheet", 0, records, (3, *pictures.shape[2:]), seed)
     task = Inpaint(paste=False)
-    made = Solver(load(find(str(folder))), task, DDIM(), 25)(batch).images
+    made = Pipeline(load(find(str(folder))), task, DDIM(), 25)(batch).images
     save_grid(torch.cat([to_float(part) for part in (task.given(batch), made, pictures)]), path, SHOWN)
 
 

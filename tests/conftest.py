@@ -13,12 +13,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
-from gaussian import Gaussian
+from helpers.gaussian import Gaussian
 from torch import Tensor, nn
 
 import fcs
-from fcs.cli.predict import main
 from fcs.models import Model
+from fcs.tools.cli.predict import main
 
 
 @pytest.fixture

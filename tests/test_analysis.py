@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from gaussian import Gaussian
+from helpers.gaussian import Gaussian
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 import convergence
 import jacobian
-from judging.points import Point, Subject
-from judging.spectra import Tangent, asymmetry, cosine, largest, mirrored, probes, spectra
-from judging.views import edited, grid, response, with_square
 
-from fcs.constraint import Known
-from fcs.directions import Gradient, Newton
-from fcs.errors import UsageError
-from fcs.levels import Level
+from fcs.bench.analysis.points import Point, Subject
+from fcs.bench.analysis.spectra import Tangent, asymmetry, cosine, largest, mirrored, probes, spectra
+from fcs.bench.analysis.views import edited, grid, response, with_square
+from fcs.core.constraints import Known
+from fcs.core.directions import Gradient, Newton
+from fcs.core.errors import UsageError
+from fcs.core.levels import Level
+from fcs.core.records import Record, collate
 from fcs.models import Model
-from fcs.records import Record, collate
 
 LEVEL = Level(500.0, 0.6, 0.8)
 

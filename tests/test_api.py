@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 import fcs
+from fcs.core.operators import GaussianBlur, Pixels
 from fcs.models import Model
-from fcs.operators import GaussianBlur, Pixels
-from fcs.samplers import DDIM, Newton, Replacement
+from fcs.samplers import DDIM, InexactNewton, Replacement
 from fcs.tasks import Inpaint, KnownPixels, Layers
 
 STEPS = 4
@@ -248,7 +248,9 @@ def test_restoring_comes_nearer_to_the_measurement(digits: Model) -> None:
 
 def test_pixels_are_known_by_a_mask_or_by_an_operator(digits: Model) -> None:
     hidden = np.random.default_rng(0).random((16, 16)) > 0.5
-    by_mask = fcs.apply(digits, KnownPixels(), digit(), hidden, steps=STEPS, sampler=Newton(step_sizes=[0.1] * 10))
+    by_mask = fcs.apply(
+        digits, KnownPixels(), digit(), hidden, steps=STEPS, sampler=InexactNewton(step_sizes=[0.1] * 10)
+    )
     given = torch.from_numpy(~hidden).float()[None, None]
     by_operator = fcs.restore(digits, digit(), Pixels(given), steps=STEPS, degrade=True)
     assert same(by_mask.images[0], by_operator.images[0])
@@ -261,7 +263,7 @@ def test_layers_give_both_pictures_and_the_mask(digits: Model) -> None:
     for i, picture in enumerate(pictures):
         one, two, mask = (np.array(result.further[name][i]).astype(float) for name in ("layer1", "layer2", "mask"))
         assert np.abs(mask / 255 * one + (1 - mask / 255) * two - np.array(picture)).max() <= 1
-        assert result.metrics[i]["nfe"] == task.calls(Newton(), STEPS)
+        assert result.metrics[i]["nfe"] == task.calls(InexactNewton(), STEPS)
         assert result.metrics[i]["iou"] is None
     begun = fcs.layers(digits, pictures, mask=right_half(), task=Layers(rounds=0), steps=1)
     assert same(begun.further["mask"][0], right_half())

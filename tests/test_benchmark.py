@@ -17,7 +17,7 @@ from speed import bare, large, long, rates, steps
 from speed.pipeline import WALKS, Setting, picture_shape, steady
 from speed.timing import Spent, in_turn, median, ratio
 
-from fcs.samplers import Newton
+from fcs.samplers import InexactNewton
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_rounds_are_interleaved_and_compared_within() -> None:
 @pytest.mark.parametrize("calls", WALKS)
 def test_walks_are_of_so_many_calls(calls: int) -> None:
     levels, sizes = WALKS[calls]
-    assert Newton(step_sizes=sizes).calls(levels) == calls
+    assert InexactNewton(step_sizes=sizes).calls(levels) == calls
 
 
 class Counting(torch.nn.Module):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reports import HOSTILE, write_run
+from helpers.reports import HOSTILE, write_run
 
-from fcs.cli.report import main
+from fcs.tools.cli.report import main
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("selenium", reason="no selenium (pip install 'fcs[browser]')")

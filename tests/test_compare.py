@@ -15,28 +15,27 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
-import compare
-import tune
 from build_digits import HELD_OUT, training_digits, write_sets
-from judging.comparison import Contest
-from judging.memory import measure
-from judging.methods import METHODS, Axis, Method, arguments
-from judging.presets import write_config
-from judging.published import ROWS
-from judging.rows import COLUMNS, row
-from judging.tables import table
-from judging.tasks import setup
-from judging.trial import Trial
-from judging.truth import read_scores, read_truth
 from test_inpainting_model import with_channels
 
 import fcs
-from fcs import config
-from fcs.errors import UsageError
+from fcs.bench import compare, tune
+from fcs.bench.comparison import Contest
+from fcs.bench.memory import measure
+from fcs.bench.methods import METHODS, Axis, Method, arguments
+from fcs.bench.presets import write_config
+from fcs.bench.published import ROWS
+from fcs.bench.rows import COLUMNS, row
+from fcs.bench.tables import table
+from fcs.bench.tasks import setup
+from fcs.bench.trial import Trial
+from fcs.bench.truth import read_scores, read_truth
+from fcs.core.errors import UsageError
+from fcs.engine.config import config
 from fcs.models import Model, find, load
 from fcs.samplers import LDPS
-from fcs.shards.decode import Format
-from fcs.shards.sources import resolve
+from fcs.shards.input.decode import Format
+from fcs.shards.input.sources import resolve
 from fcs.tasks import Inpaint, Style
 
 EVERY = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

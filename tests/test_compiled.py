@@ -14,16 +14,16 @@ import torch
 from conftest import samples
 from torch import Tensor
 
-from fcs import compiled
-from fcs.cli.predict import main
-from fcs.denoiser import as_graphs_take_it
-from fcs.directions import Direction, Gradient, Newton
+from fcs.core import compiled
+from fcs.core.denoiser import as_graphs_take_it
+from fcs.core.directions import Direction, Gradient, Newton
+from fcs.core.records import Batch, Record, collate
 from fcs.models import Model, find, load
-from fcs.precision import float32
-from fcs.records import Batch, Record, collate
-from fcs.samplers import Newton as NewtonSampler
-from fcs.solve import Solver
+from fcs.samplers import InexactNewton as NewtonSampler
 from fcs.tasks import Inpaint
+from fcs.tasks.half_precision import float32
+from fcs.tasks.pipeline import Pipeline
+from fcs.tools.cli.predict import main
 
 Shapes = list[tuple[int, ...]]
 
@@ -52,9 +52,9 @@ def batch(model: Model, count: int) -> Batch:
     return collate("s", 0, records, model.picture_shape, 0)
 
 
-def solver(model: Model, direction: Direction | None = None, guidance: float = 1.0, stop: float = 1.0) -> Solver:
+def solver(model: Model, direction: Direction | None = None, guidance: float = 1.0, stop: float = 1.0) -> Pipeline:
     sampler = NewtonSampler(direction or Newton(), [0.5, 0.1])
-    return Solver(model, Inpaint(), sampler, 4, guidance=guidance, guidance_stop=stop)
+    return Pipeline(model, Inpaint(), sampler, 4, guidance=guidance, guidance_stop=stop)
 
 
 @pytest.mark.parametrize(("guidance", "stop", "slots"), [(1.0, 1.0, [3]), (2.0, 1.0, [6]), (2.0, 0.5, [6, 3])])
@@ -166,7 +166,7 @@ COMPILES = """
 import sys
 import torch
 from torch import nn
-from fcs.compiled import Compiled
+from fcs.core.compiled import Compiled
 
 class Network(nn.Module):
     def __init__(self):

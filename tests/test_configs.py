@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import fcs
-from fcs import config
-from fcs.cli.predict import main
-from fcs.folders import CONFIGS, shipped_configs
+from fcs.core.package_files import CONFIGS, shipped_configs
+from fcs.engine.config import config
 from fcs.tasks import Restore
+from fcs.tools.cli.predict import main
 
 NAMES = shipped_configs()
 SAMPLES = Path(fcs.__file__).parent / "samples" / "emoji"

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fcs.constraint import Constraint, Known, Measured, Sum
+from fcs.core.constraints import Constraint, Known, Measured, Sum
 
 
 def rows(seed: int, size: int = 4) -> Tensor:

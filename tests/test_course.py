@@ -7,16 +7,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from reports import write_run
+from helpers.reports import write_run
 from torch import Tensor
 
-from fcs.cli.predict import main
-from fcs.constraint import Known
-from fcs.levels import Level
-from fcs.report.course import course
-from fcs.report.read import read
-from fcs.shards.local import Local
-from fcs.walk import Course
+from fcs.core.constraints import Known
+from fcs.core.levels import Level
+from fcs.shards.store.local import LocalStore
+from fcs.tasks.sampling_loop import ResidualTrace
+from fcs.tools.cli.predict import main
+from fcs.tools.report.read import read
+from fcs.tools.report.residual_curve import course
 
 
 def test_the_last_look_at_each_level_counts() -> None:
@@ -28,13 +28,13 @@ def test_the_last_look_at_each_level_counts() -> None:
             return super().residual(x0)
 
     target = torch.zeros(2, 1, 4, 4)
-    found = Course(Counted(target, torch.ones(2, 1, 4, 4)))
+    found = ResidualTrace(Counted(target, torch.ones(2, 1, 4, 4)))
     high, low = Level(900, 0.1, 0.9), Level(100, 0.9, 0.1)
     for value, level in ((5, high), (3, high), (2, low), (4, high), (1, low)):  # back up once, as restarts go
         found(torch.tensor([value, 10.0 * value]).reshape(2, 1, 1, 1).expand(2, 1, 4, 4), level)
     assert found.rows() == ((4, 1), (40, 10))
     assert len(looks) == 4  # not once a call
-    assert Course(Known(target, target)).rows() == ()
+    assert ResidualTrace(Known(target, target)).rows() == ()
 
 
 def test_a_run_keeps_it(digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_a_run_keeps_it(digits_run: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_its_figure_is_of_the_median_record(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", [f"k{i}" for i in range(11)])
-    run = read(Local(tmp_path / "out"), "run")
+    run = read(LocalStore(tmp_path / "out"), "run")
     chart = course([run])
     assert chart is not None
     area, line = chart.paths

@@ -17,32 +17,32 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
 from conftest import samples
-from objects import Cut, Objects
+from helpers.objects import Cut, Objects
 from test_ledger import none, row
 from test_stores import cutting, made, nothing_left, remote
 
-from fcs.cli.predict import main
-from fcs.loader import ReadAhead, Readers
-from fcs.records import Record
-from fcs.shards import parts
-from fcs.shards.committed import committed
-from fcs.shards.deaths import TRIES, Mark, alone, deaths, marks
-from fcs.shards.decode import Format
-from fcs.shards.finished import end
-from fcs.shards.ledger import Ledger
-from fcs.shards.local import Local
-from fcs.shards.reader import ShardReader
-from fcs.shards.reopen import retry_failed
-from fcs.shards.run import describe, pin
-from fcs.shards.sources import Source, resolve
-from fcs.shards.store import Store
-from fcs.shards.summary import failures
-from fcs.shards.work import Work
+from fcs.core.records import Record
+from fcs.engine.read_ahead import ReadAhead, Readers
+from fcs.shards.input.decode import Format
+from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.sources import Source, resolve
+from fcs.shards.ledger import parts
+from fcs.shards.ledger.batch_task import BatchTask
+from fcs.shards.ledger.commit_records import committed
+from fcs.shards.ledger.commits import end
+from fcs.shards.ledger.crash_markers import TRIES, CrashMarker, alone, deaths, marks
+from fcs.shards.ledger.ledger import Ledger
+from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.retry import retry_failed
+from fcs.shards.ledger.summary import failures
+from fcs.shards.store.base import Store
+from fcs.shards.store.local import LocalStore
+from fcs.tools.cli.predict import main
 
 SOURCES = [Source("/in/a.tar", "a", 1, 1.0)]
 RECORDS, SIZE = 9, 4
-WHOLE = [Work(0, 0, (0, 1, 2, 3)), Work(0, 1, (4, 5, 6, 7)), Work(0, 2, (8,))]
-SINGLES = [Work(0, 0, (index,)) for index in range(4)]
+WHOLE = [BatchTask(0, 0, (0, 1, 2, 3)), BatchTask(0, 1, (4, 5, 6, 7)), BatchTask(0, 2, (8,))]
+SINGLES = [BatchTask(0, 0, (index,)) for index in range(4)]
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["folder", "exclusive", "shared"])
 def out(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return Local(tmp_path) if request.param == "folder" else remote(Objects(), request.param == "exclusive")
+    return LocalStore(tmp_path) if request.param == "folder" else remote(Objects(), request.param == "exclusive")
 
 
 def ledger(out: Store, size: int = SIZE) -> Ledger:
@@ -60,7 +60,7 @@ def ledger(out: Store, size: int = SIZE) -> Ledger:
     return Ledger(out, SOURCES, size, lambda number: RECORDS, scores=["psnr"], poll=0.02)
 
 
-def do(book: Ledger, item: Work) -> None:
+def do(book: Ledger, item: BatchTask) -> None:
     """As the command does it: what is crashed becomes a failed row, all else is ok."""
     rows = [row(0, index, none) for index in item.wanted]
     if item.crashed:
@@ -68,7 +68,7 @@ def do(book: Ledger, item: Work) -> None:
     book.finish(item.source, item.batch, rows)
 
 
-def finish(out: Store, size: int = SIZE) -> list[Work]:
+def finish(out: Store, size: int = SIZE) -> list[BatchTask]:
     done = []
     with closing(ledger(out, size)) as book:
         while not book.complete():
@@ -84,7 +84,7 @@ class Dying:
     def __init__(self) -> None:
         self.gone: list[object] = []  # what is dropped would give its batches back
 
-    def __call__(self, out: Store, taken: int = 1, done: int = 0, size: int = SIZE, times: int = 1) -> list[Work]:
+    def __call__(self, out: Store, taken: int = 1, done: int = 0, size: int = SIZE, times: int = 1) -> list[BatchTask]:
         """Take so many batches, finish some and die; returns what was taken, the last time."""
         for _ in range(times):
             book = ledger(out, size)
@@ -116,7 +116,12 @@ def expected() -> dict[str, bytes]:
 
 def test_what_marks_say() -> None:
     me, one, two = (f"{number:032x}" for number in range(3))
-    made = [Mark(0, 3, False, one), Mark(4, 7, False, one), Mark(4, 4, True, two), Mark(5, 5, False, me)]
+    made = [
+        CrashMarker(0, 3, False, one),
+        CrashMarker(4, 7, False, one),
+        CrashMarker(4, 4, True, two),
+        CrashMarker(5, 5, False, me),
+    ]
     left = marks([*(mark.name for mark in made), "000000", ".000000.takeover", f".000000.{'0' * 12}.tmp"], me)
     assert left == made[:3]
     assert [deaths(left, first, stop) for first, stop in ((0, 4), (4, 8), (3, 5), (8, 9))] == [1, 2, 2, 0]
@@ -153,14 +158,14 @@ def test_who_ends_by_itself_leaves_no_death(out: Store, die: Dying, expected: di
 def test_a_record_that_kills_alone_is_crashed(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
     die(out, times=TRIES)
     assert die(out, taken=3, done=2) == [*WHOLE[1:], SINGLES[0]]
-    crashed = Work(0, 0, (0,), crashed=TRIES + 1)
+    crashed = BatchTask(0, 0, (0,), crashed=TRIES + 1)
     assert finish(out) == [crashed, *SINGLES[1:]]
     assert failures(out, 9) == [("a", "a-0", "crashed: 4 times")]
     assert nothing_left(out)
     # Tried again only when it is asked for, and then as if nothing had been.
     assert finish(out) == []
     assert retry_failed(out) == ["a"]
-    assert finish(out) == [Work(0, 0, (0,))]
+    assert finish(out) == [BatchTask(0, 0, (0,))]
     assert made(out)["shards/a.tar"] == expected["shards/a.tar"]
     assert (committed(out, "a") or {})["counts"] == {"records": RECORDS, "ok": RECORDS, "failed": 0}
 
@@ -188,7 +193,7 @@ def test_a_single_record_waits_for_other_slices(out: Store, die: Dying) -> None:
             do(book, item)
         assert list(book.work(wait=False)) == []
         do(book, last)
-        assert list(book.work(wait=False)) == [Work(0, 0, (0,))]
+        assert list(book.work(wait=False)) == [BatchTask(0, 0, (0,))]
 
 
 def test_others_wait_for_a_single_record(out: Store, die: Dying) -> None:
@@ -200,7 +205,7 @@ def test_others_wait_for_a_single_record(out: Store, die: Dying) -> None:
             do(other, item)
         walk = book.work()
         single = next(walk)
-        assert single == Work(0, 0, (0,))
+        assert single == BatchTask(0, 0, (0,))
         other.abandon(last.source, last.batch)
         writer = threading.Timer(0.2, do, (book, single))
         writer.start()
@@ -228,7 +233,7 @@ def test_a_single_record_waits_for_a_writer_too(out: Store, die: Dying, expected
 def test_deaths_are_of_records_whatever_the_batch_size(out: Store, die: Dying) -> None:
     die(out, taken=2, size=1, times=2)  # alone in a batch, but not in hand: no crash
     die(out, size=2)
-    assert finish(out) == [*WHOLE[1:], *SINGLES[:2], Work(0, 0, (2, 3))]
+    assert finish(out) == [*WHOLE[1:], *SINGLES[:2], BatchTask(0, 0, (2, 3))]
 
 
 def test_several_processes(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
@@ -293,7 +298,7 @@ def test_whoever_finds_a_complete_run_cleans_up(out: Store) -> None:
 # Reading
 
 
-def reading(shard: Path, work: list[Work], workers: int) -> ReadAhead:
+def reading(shard: Path, work: list[BatchTask], workers: int) -> ReadAhead:
     return ReadAhead(iter(work), Readers(resolve(str(shard)), Format(1, 16, 16, needs_mask=True)), 4, 0, "", workers)
 
 
@@ -306,7 +311,7 @@ def failing(error: BaseException) -> Callable[..., Record]:
 
 def test_a_crashed_record_is_not_even_decoded(digits_shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ShardReader, "record", failing(AssertionError()))
-    ahead = reading(digits_shard, [Work(0, 1, (6,), crashed=4)], workers=1)
+    ahead = reading(digits_shard, [BatchTask(0, 1, (6,), crashed=4)], workers=1)
     (batch,) = ahead
     ahead.readers.close()
     record = batch.records[2]
@@ -320,7 +325,7 @@ def test_a_torn_end_cannot_crash(digits_shard: Path, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(digits_shard.read_bytes()[:20_000])
     with closing(Readers(resolve(f"{tmp_path}/a.tar"), Format(1, 16, 16))) as readers:
         last = len(readers[0]) - 1
-        (batch,) = ReadAhead(iter([Work(0, 0, (last,), crashed=4)]), readers, last + 1, 0, "", 0)
+        (batch,) = ReadAhead(iter([BatchTask(0, 0, (last,), crashed=4)]), readers, last + 1, 0, "", 0)
     record = batch.records[last]
     assert record is not None
     assert (record.error or "").startswith("truncated: ")
@@ -371,14 +376,14 @@ def test_a_record_that_kills_the_command(tmp_path: Path, digits_shard: Path, mon
     assert main([*arguments, f"out={tmp_path}/whole"]) == 0
     (out / "claims/in").mkdir(parents=True)
     for number in range(TRIES - 1):
-        (out / "claims/in" / Mark(3, 5, False, f"{number:032x}").name).touch()
+        (out / "claims/in" / CrashMarker(3, 5, False, f"{number:032x}").name).touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("KILLING", "kill")
     for _ in range(2):
-        command = [sys.executable, "-m", "fcs.cli.predict", *arguments, f"out={out}"]
+        command = [sys.executable, "-m", "fcs.tools.cli.predict", *arguments, f"out={out}"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
-        assert not committed(Local(out), "in")
+        assert not committed(LocalStore(out), "in")
     monkeypatch.setenv("KILLING", "no more")
     assert main([*arguments, f"out={out}"]) == 3
     rows = pq.read_table(out / "metrics/in.parquet", columns=["key", "error"]).to_pylist()
@@ -390,4 +395,4 @@ def test_a_record_that_kills_the_command(tmp_path: Path, digits_shard: Path, mon
     monkeypatch.delenv("KILLING")
     assert main([*arguments, f"out={out}", "data.retry_failed=true"]) == 0
     assert samples(out / "shards/in.tar") == whole
-    assert nothing_left(Local(out))
+    assert nothing_left(LocalStore(out))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from test_tasks import batch, images
 
+from fcs.core.operators import Operator
 from fcs.models import Model
-from fcs.operators import Operator
 from fcs.tasks import Restore
 
 physics = pytest.importorskip("deepinv.physics", reason="deepinv is not installed")

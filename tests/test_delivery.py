@@ -13,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from fcs.delivery import FIRST_RECORDS, IN_FLIGHT, Delivery
-from fcs.errors import StorageError, TooManyFailures
-from fcs.outcome import Outcome, encode
-from fcs.progress import Progress
-from fcs.records import Batch, Record, Result, collate
-from fcs.shards.local import Local
-from fcs.shards.parts import Row
+from fcs.core.errors import StorageError, TooManyFailures
+from fcs.core.records import Batch, Record, Result, collate
+from fcs.engine.async_writer import FIRST_RECORDS, IN_FLIGHT, AsyncWriter
+from fcs.engine.encode_results import ResultEncoder, encode
+from fcs.engine.progress import Progress
+from fcs.shards.ledger.parts import Row
+from fcs.shards.store.local import LocalStore
 from fcs.tasks import Inpaint, Superres
 
 SHAPE = (1, 16, 16)
@@ -40,8 +40,8 @@ def result_for(batch: Batch, finite: bool = True) -> Result:
     return Result(batch.images.flip(3), (0.1,) * count, (3,) * count, (finite,) * count, 0.5)
 
 
-def outcome(form: str = "png") -> Outcome:
-    return Outcome(Inpaint(), form, False, {"model": "m", "fingerprint": "f"})
+def outcome(form: str = "png") -> ResultEncoder:
+    return ResultEncoder(Inpaint(), form, False, {"model": "m", "fingerprint": "f"})
 
 
 def test_a_row_for_each_record_and_none_for_padding() -> None:
@@ -80,7 +80,7 @@ def fails(batch: Batch, rows: list[Row]) -> None:
 
 def test_an_error_in_a_thread_reaches_the_run() -> None:
     batch = batch_of([good(0)])
-    delivery = Delivery(outcome(), fails, Progress(1, stream=io.StringIO()))
+    delivery = AsyncWriter(outcome(), fails, Progress(1, stream=io.StringIO()))
     delivery(batch, result_for(batch))
     with pytest.raises(StorageError, match="disk full"):
         delivery.flush()
@@ -89,7 +89,7 @@ def test_an_error_in_a_thread_reaches_the_run() -> None:
 
 def test_a_failing_store_never_blocks() -> None:
     batch = batch_of([good(0)])
-    delivery = Delivery(outcome(), fails, Progress(1, stream=io.StringIO()))
+    delivery = AsyncWriter(outcome(), fails, Progress(1, stream=io.StringIO()))
     raised = 0
     for _ in range(3 * IN_FLIGHT):
         try:
@@ -104,7 +104,7 @@ def test_a_failing_store_never_blocks() -> None:
 @pytest.mark.parametrize(("most", "before", "stops"), [(None, 0, True), (3, 0, True), (200, 0, False), (60, 50, True)])
 def test_too_many_failures(most: int | None, before: int, stops: bool) -> None:
     records: list[Record | None] = [good(i).failed("bad_image", "torn") for i in range(FIRST_RECORDS)]
-    delivery = Delivery(outcome(), lambda *_: None, Progress(None, stream=io.StringIO()), most, before)
+    delivery = AsyncWriter(outcome(), lambda *_: None, Progress(None, stream=io.StringIO()), most, before)
     delivery(batch_of(records), None)
     if stops:
         with pytest.raises(TooManyFailures, match="bad_image: torn"):
@@ -116,7 +116,7 @@ def test_too_many_failures(most: int | None, before: int, stops: bool) -> None:
 
 def test_one_good_record_is_enough_to_go_on() -> None:
     records: list[Record | None] = [good(0), *(good(i).failed("bad_image", "torn") for i in range(1, 80))]
-    delivery = Delivery(outcome(), lambda *_: None, Progress(None, stream=io.StringIO()))
+    delivery = AsyncWriter(outcome(), lambda *_: None, Progress(None, stream=io.StringIO()))
     batch = batch_of(records)
     delivery(batch, result_for(batch))
     delivery.close()
@@ -126,7 +126,7 @@ def test_failures_of_other_processes_count() -> None:
     records: list[Record | None] = [good(i).failed("bad_image", "torn") for i in range(2)]
     progress = Progress(None, stream=io.StringIO())
     for elsewhere in (1, 2):
-        delivery = Delivery(outcome(), lambda *_: None, progress, 3, 0, elsewhere=lambda n=elsewhere: n)
+        delivery = AsyncWriter(outcome(), lambda *_: None, progress, 3, 0, elsewhere=lambda n=elsewhere: n)
         delivery(batch_of(records), None)
         with pytest.raises(TooManyFailures, match="4 records") if elsewhere == 2 else contextlib.nullcontext():
             delivery.flush()
@@ -136,7 +136,7 @@ def test_failures_of_other_processes_count() -> None:
 def test_contact_sheets_are_limited_over_all_processes(tmp_path: Path) -> None:
     progress = Progress(None, stream=io.StringIO())
     for number in range(4):
-        delivery = Delivery(outcome(), lambda *_: None, progress, previews=Local(tmp_path), every=1, most=2)
+        delivery = AsyncWriter(outcome(), lambda *_: None, progress, previews=LocalStore(tmp_path), every=1, most=2)
         batch = replace(batch_of([good(0)]), number=number)
         delivery(batch, result_for(batch))
         delivery.close()

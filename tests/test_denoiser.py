@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from gaussian import Gaussian
+from helpers.gaussian import Gaussian
 from torch import Tensor, nn
 
-from fcs.denoiser import Denoiser, Guided, Predicts
-from fcs.levels import Level, ddpm_levels, flow_levels
+from fcs.core.denoiser import Denoiser, Guided, Predicts
+from fcs.core.levels import Level, ddpm_levels, flow_levels
 
 TIGHT = {"rtol": 0, "atol": 1e-10}
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from gaussian import Gaussian
+from helpers.gaussian import Gaussian
 from torch import Tensor
 
-from fcs.directions import Direction, Exact, Gradient, Local, Newton, jacobian
+from fcs.core.directions import Direction, Exact, Gradient, Local, Newton, jacobian
 
 LEVELS = [(0.07, 0.9975), (0.5, 0.75**0.5), (0.99, 0.0199**0.5)]
 ALL = [Newton(), Newton(central=True), Gradient(), Local(), Exact(), Exact(0)]

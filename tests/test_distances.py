@@ -14,9 +14,9 @@ from sklearn.decomposition import PCA
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 from emoji.dataset import Dataset, Entry
-from judging.references import training_glyphs
 
-from fcs.metrics.distances import Moments, fid, frechet, kid, told
+from fcs.bench.references import training_glyphs
+from fcs.metrics.distances import FeatureMoments, fid, frechet, kid, told
 
 
 def normal(seed: int, n: int, size: int, scale: float = 1.0, mean: float = 0.0) -> np.ndarray:
@@ -67,47 +67,47 @@ def test_frechet_distance_in_closed_form() -> None:
 
 def test_fid_takes_as_many_dimensions_as_the_pictures_can_carry() -> None:
     few, many = normal(0, 100, 80), normal(1, 300, 80)
-    assert fid(Moments.of(few), Moments.of(many))[1] == 64
+    assert fid(FeatureMoments.of(few), FeatureMoments.of(many))[1] == 64
     enough = normal(0, 60, 3, 2.0), normal(1, 80, 3)
-    distance, dimensions = fid(*map(Moments.of, enough))
+    distance, dimensions = fid(*map(FeatureMoments.of, enough))
     assert dimensions == 3
     moments = [part for features in enough for part in (features.mean(0), np.cov(features, rowvar=False))]
     assert distance == pytest.approx(frechet(*moments))
-    assert fid(Moments.of(many), Moments.of(many))[0] == pytest.approx(0, abs=1e-4)
+    assert fid(FeatureMoments.of(many), FeatureMoments.of(many))[0] == pytest.approx(0, abs=1e-4)
 
 
 def test_few_pictures_are_compared_along_the_principal_components_of_the_reference() -> None:
     made, reference = normal(0, 90, 80, 2.0), normal(1, 300, 80) * np.linspace(1, 3, 80)
     components = PCA(64, svd_solver="full").fit(reference)
-    projected = [Moments.of(components.transform(features)) for features in (made, reference)]
-    distance, _ = fid(Moments.of(made), Moments.of(reference))
+    projected = [FeatureMoments.of(components.transform(features)) for features in (made, reference)]
+    distance, _ = fid(FeatureMoments.of(made), FeatureMoments.of(reference))
     assert distance == pytest.approx(fid_of_all(*projected))
 
 
-def fid_of_all(made: Moments, reference: Moments) -> float:
+def fid_of_all(made: FeatureMoments, reference: FeatureMoments) -> float:
     return frechet(made.mean, made.covariance, reference.mean, reference.covariance)
 
 
 def test_moments_of_pieces_are_those_of_the_whole() -> None:
     features = normal(0, 1000, 16, 3.0, 100.0)
     pieces = np.split(features, [0, 1, 7, 300, 301, 302, 900])
-    whole, merged = Moments.of(features), reduce(Moments.__add__, map(Moments.of, pieces))
+    whole, merged = FeatureMoments.of(features), reduce(FeatureMoments.__add__, map(FeatureMoments.of, pieces))
     assert merged.n == whole.n
     np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-13)
     np.testing.assert_allclose(merged.covariance, np.cov(features, rowvar=False), rtol=1e-10, atol=1e-10)
 
 
 def test_what_is_told_of_small_sets() -> None:
-    many, few, tiny = (Moments.of(normal(0, n, 4)) for n in (80, 79, 3))
+    many, few, tiny = (FeatureMoments.of(normal(0, n, 4)) for n in (80, 79, 3))
     assert list(told(many, many)) == []
     assert list(told(many, few)) == ["FID of 79 pictures moves by several percent with the seed"]
-    wide = Moments.of(normal(0, 1500, 80))
+    wide = FeatureMoments.of(normal(0, 1500, 80))
     assert [text.split(":")[0] for text in told(wide, wide)] == [
         "1500 pictures are few for the 80 dimensions of FID (1600 would do)"
     ]
     assert fid(tiny, many)[1] == 4
     with pytest.raises(ValueError, match="expected 2 or more"):
-        fid(Moments.of(normal(0, 1, 4)), many)
+        fid(FeatureMoments.of(normal(0, 1, 4)), many)
 
 
 def test_reference_glyphs_are_training_ones_that_were_not_given(tmp_path: Path) -> None:

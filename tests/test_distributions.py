@@ -15,18 +15,18 @@ import torch
 import webdataset as wds
 from conftest import samples
 
-from fcs import distributions
-from fcs.cli.predict import main
-from fcs.cli.report import main as report
-from fcs.distributions import Gathered, distances, energies
-from fcs.errors import Interrupted
-from fcs.intervals import Column, bootstrap_interval, total
-from fcs.metrics.distances import Moments, fid, kid
+from fcs.core.errors import Interrupted
+from fcs.core.intervals import Column, bootstrap_interval, total
+from fcs.metrics.distances import FeatureMoments, fid, kid
 from fcs.metrics.energy import energy_scores
-from fcs.shards.hands import Hands
-from fcs.shards.local import Local
-from fcs.shards.parts import Row
-from fcs.shards.workers import Worker
+from fcs.shards.ledger.leases import Leases
+from fcs.shards.ledger.parts import Row
+from fcs.shards.ledger.process_stats import ProcessStats
+from fcs.shards.store.local import LocalStore
+from fcs.tools.cli.predict import main
+from fcs.tools.cli.report import main as report
+from fcs.tools.report import distributions
+from fcs.tools.report.distributions import Gathered, distances, energies
 
 COUNTS = (3, 1, 2, 2, 4, 1, 2)
 RUN = ["--config", "digits_inpaint", "steps=2", "data.batch_size=2", "data.workers=1", "previews.max=0"]
@@ -56,17 +56,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory, shards: str) -> list[Path]:
 
 def together(out: Path) -> None:
     """Let this process of a run take three shards at most until three processes have finished a batch."""
-    take, taken = Hands.take, []
+    take, taken = Leases.take, []
 
-    def few(self: Hands, number: int, piece: int) -> bool:
-        if len(taken) >= 3 and len(Local(out).names("workers")) < 3:
+    def few(self: Leases, number: int, piece: int) -> bool:
+        if len(taken) >= 3 and len(LocalStore(out).names("workers")) < 3:
             return False
         if not take(self, number, piece):
             return False
         taken.append(number)
         return True
 
-    Hands.take = few  # type: ignore[method-assign]
+    Leases.take = few  # type: ignore[method-assign]
 
 
 CHILD = """
@@ -74,7 +74,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from test_distributions import together
-from fcs.cli.predict import main
+from fcs.tools.cli.predict import main
 together(Path(sys.argv[2]))
 sys.exit(main(sys.argv[3:]))
 """
@@ -88,7 +88,7 @@ def test_seven_shards_in_three_processes_are_as_one(
     arguments = [*RUN, f"data.shards={shards}", f"out={out}"]
     command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(out), *arguments]
     children = [subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
-    monkeypatch.setattr(Hands, "take", Hands.take)  # so that it is put back
+    monkeypatch.setattr(Leases, "take", Leases.take)  # so that it is put back
     together(out)
     assert main(arguments) == 0
     assert [child.wait(timeout=250) for child in children] == [0, 0]
@@ -102,7 +102,7 @@ def test_seven_shards_in_three_processes_are_as_one(
     n = alone["metrics"]["psnr"]["n"]
     mean = sum(worker["scores"]["psnr"]["mean"] * worker["scores"]["psnr"]["n"] for worker in workers) / n
     assert mean == pytest.approx(alone["metrics"]["psnr"]["mean"], rel=1e-10)
-    first, second = distances(Local(runs[0])), distances(Local(out))
+    first, second = distances(LocalStore(runs[0])), distances(LocalStore(out))
     for name in ("digits", "random"):
         for kind in ("n", "reference_n", "fid", "kid", "kid_error"):
             assert second[name][kind] == pytest.approx(first[name][kind], rel=1e-10), (name, kind)
@@ -111,15 +111,15 @@ def test_seven_shards_in_three_processes_are_as_one(
 def test_a_run_that_was_cut_keeps_the_same_features(
     runs: list[Path], shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments, count, batches = [*RUN, f"data.shards={shards}", f"out={tmp_path}"], Worker.count, iter(range(20))
+    arguments, count, batches = [*RUN, f"data.shards={shards}", f"out={tmp_path}"], ProcessStats.count, iter(range(20))
 
-    def cut(self: Worker, rows: Sequence[Row]) -> None:
+    def cut(self: ProcessStats, rows: Sequence[Row]) -> None:
         count(self, rows)
         if next(batches) == 5:
             raise Interrupted("a signal")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Worker, "count", cut)
+        patched.setattr(ProcessStats, "count", cut)
         assert main(arguments) == 75
     assert not (tmp_path / "summary.json").exists()
     assert main(arguments) == 0
@@ -134,23 +134,25 @@ def features(out: Path, name: str) -> np.ndarray:
 
 
 def test_distances_are_those_of_all_features_at_once(runs: list[Path]) -> None:
-    found = distances(Local(runs[0]))
+    found = distances(LocalStore(runs[0]))
     assert list(found) == ["digits", "random"]
     made, reference = (features(runs[0], name) for name in ("digits", "digits_reference"))
     assert made.shape == reference.shape == (sum(COUNTS), 64)
-    assert found["digits"]["fid"] == pytest.approx(fid(Moments.of(made), Moments.of(reference))[0], rel=1e-10)
+    assert found["digits"]["fid"] == pytest.approx(
+        fid(FeatureMoments.of(made), FeatureMoments.of(reference))[0], rel=1e-10
+    )
     assert [found["digits"][name] for name in ("kid", "kid_error")] == pytest.approx(kid(made, reference), rel=1e-10)
     assert found["digits"]["notes"] == ["FID of 15 pictures moves by several percent with the seed"]
 
 
 def test_another_runs_pictures_as_reference(runs: list[Path], tmp_path: Path, digits_run: Path) -> None:
-    whole = distances(Local(runs[0]), Local(runs[1]))
-    assert whole["digits"]["fid"] == pytest.approx(distances(Local(runs[0]))["digits"]["fid"], rel=1e-10)
+    whole = distances(LocalStore(runs[0]), LocalStore(runs[1]))
+    assert whole["digits"]["fid"] == pytest.approx(distances(LocalStore(runs[0]))["digits"]["fid"], rel=1e-10)
     assert report([str(runs[0]), "--reference", str(digits_run), "--to", str(tmp_path)]) == 2
 
 
 def test_energy_scores_of_two_seeds(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = {one.feature: one for one in energies({"a": Local(runs[0]), "b": Local(runs[1])})}
+    found = {one.feature: one for one in energies({"a": LocalStore(runs[0]), "b": LocalStore(runs[1])})}
     assert list(found) == ["digits", "random"]
     rows = [torch.from_numpy(features(out, "digits")) for out in runs]
     expected = energy_scores(torch.stack(rows), torch.from_numpy(features(runs[0], "digits_reference")))
@@ -160,7 +162,7 @@ def test_energy_scores_of_two_seeds(runs: list[Path], tmp_path: Path, capsys: py
     written = json.loads((tmp_path / "summary.json").read_text())
     assert [entry["feature"] for entry in written["energy"]] == ["digits", "random"]
     assert written["energy"][0] == found["digits"].facts() | {"runs": ["0", "1"]}
-    assert written["runs"]["0"]["features"] == distances(Local(runs[0]))
+    assert written["runs"]["0"]["features"] == distances(LocalStore(runs[0]))
     said = capsys.readouterr()
     assert "fid digits" in said.out
     assert "energy digits: " in said.out
@@ -168,15 +170,15 @@ def test_energy_scores_of_two_seeds(runs: list[Path], tmp_path: Path, capsys: py
 
 
 def test_runs_that_differ_in_more_than_the_seed_have_no_energy(runs: list[Path], digits_run: Path) -> None:
-    assert energies({"a": Local(runs[0]), "b": Local(digits_run)}) == []
-    assert energies({"a": Local(runs[0])}) == []
+    assert energies({"a": LocalStore(runs[0]), "b": LocalStore(digits_run)}) == []
+    assert energies({"a": LocalStore(runs[0])}) == []
 
 
 def test_a_report_keeps_the_distances_beside_the_means(runs: list[Path]) -> None:
     before = json.loads((runs[0] / "summary.json").read_text())
     assert report([str(runs[0])]) == 0
     after = json.loads((runs[0] / "summary.json").read_text())
-    assert after == before | {"features": distances(Local(runs[0]))}
+    assert after == before | {"features": distances(LocalStore(runs[0]))}
 
 
 def test_kid_looks_at_pictures_that_are_spread_over_all(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
@@ -185,7 +187,7 @@ def test_kid_looks_at_pictures_that_are_spread_over_all(monkeypatch: pytest.Monk
         gathered.add(piece)
     assert np.concatenate(gathered.chosen)[:, 0].tolist() == list(range(0, 20, 3))
     monkeypatch.setattr(distributions, "KID_MOST", 10)
-    assert distances(Local(runs[0]))["random"]["notes"][-1].startswith("KID of every 2. picture")
+    assert distances(LocalStore(runs[0]))["random"]["notes"][-1].startswith("KID of every 2. picture")
 
 
 def test_columns_of_pieces_are_those_of_the_whole() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import fcs
 from fcs.api import Pictures
-from fcs.schema import shipped
+from fcs.engine.config.schema import shipped
 
 PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

@@ -14,13 +14,13 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import fcs
-from fcs.clip import ImageTower
-from fcs.constraint import Measured
+from fcs.core.constraints import Measured
+from fcs.core.images import to_float
+from fcs.core.operators import Downsample, GaussianBlur, Grey, Operator
+from fcs.core.per_sample import dot
+from fcs.core.records import Record, collate
 from fcs.models import Model
-from fcs.operators import Downsample, GaussianBlur, Grey, Operator
-from fcs.pictures import to_float
-from fcs.records import Record, collate
-from fcs.rows import dot
+from fcs.models.clip import ImageTower
 from fcs.tasks import Restore
 from fcs.tasks.restore import Error
 

@@ -20,9 +20,9 @@ from conftest import DIGITS_RUN, samples
 from PIL import Image
 
 import fcs
-from fcs.cli.predict import main
-from fcs.records import Record
-from fcs.shards.reader import ShardReader
+from fcs.core.records import Record
+from fcs.shards.input.reader import ShardReader
+from fcs.tools.cli.predict import main
 
 
 def picture(data: bytes) -> np.ndarray:
@@ -80,7 +80,7 @@ def test_a_record_alone_from_its_seed(digits_run: Path, digits_shard: Path) -> N
     key = list(made)[5]
     seed = json.loads(made[key]["json"])["fcs"]["seed"]
     model = fcs.load("digits-16")
-    sampler = fcs.samplers.Newton(step_sizes=[0.5])
+    sampler = fcs.samplers.InexactNewton(step_sizes=[0.5])
     image, mask = picture(given[key]["png"]), picture(given[key]["mask.png"])
     alone = fcs.inpaint(model, image, mask, seed=seed, steps=2, sampler=sampler).images[0]
     difference = np.abs(np.asarray(alone).astype(int) - picture(made[key]["png"]).astype(int))
@@ -114,8 +114,8 @@ SLOW = """
 import sys, time
 import torch
 torch.set_num_threads(1)
-from fcs.cli import predict
-from fcs.denoiser import Guided
+from fcs.tools.cli import predict
+from fcs.core.denoiser import Guided
 call = Guided.__call__
 def slow(self, x, level):
     time.sleep(0.1)
@@ -279,7 +279,15 @@ def test_latent_model_from_a_folder(tmp_path: Path, tiny_sd: Path) -> None:
 
 
 def test_two_processes_share_a_run(digits_run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fcs.cli.predict", "--config", "digits_inpaint", f"out={tmp_path}/o", *DIGITS_RUN]
+    command = [
+        sys.executable,
+        "-m",
+        "fcs.tools.cli.predict",
+        "--config",
+        "digits_inpaint",
+        f"out={tmp_path}/o",
+        *DIGITS_RUN,
+    ]
     ended = subprocess.run([*command, "trainer.devices=2"], capture_output=True, text=True, timeout=200, check=False)
     assert ended.returncode == 0, ended.stderr
     tar = "shards/mixed.tar"

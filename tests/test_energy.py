@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fcs.intervals import bootstrap_interval
+from fcs.core.intervals import bootstrap_interval
 from fcs.metrics.energy import diversity, energy_scores
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from fcs.fitting import Fitting
-from fcs.memory import is_out_of_memory
+from fcs.core.memory import is_out_of_memory
+from fcs.core.records import Batch, Record, Result, collate
+from fcs.engine.oom_retry import OomRetry
 from fcs.models import Model
-from fcs.records import Batch, Record, Result, collate
-from fcs.samplers import Newton
-from fcs.solve import Solver
+from fcs.samplers import InexactNewton
 from fcs.tasks import Inpaint, Task
+from fcs.tasks.pipeline import Pipeline
 
 
 class Scarce(Inpaint):
@@ -51,8 +51,8 @@ def batch(count: int, white: int | None = None, without: tuple[int, ...] = ()) -
     return collate("s", 0, records, (1, 16, 16), 0)
 
 
-def solver(model: Model, task: Task) -> Solver:
-    return Solver(model, task, Newton(step_sizes=[0.5]), steps=1)
+def solver(model: Model, task: Task) -> Pipeline:
+    return Pipeline(model, task, InexactNewton(step_sizes=[0.5]), steps=1)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_halved_until_it_fits(
     error: Exception, digits: Model, whole: Callable[[Batch], Result], caplog: pytest.LogCaptureFixture
 ) -> None:
     task, given = Scarce(2, error), batch(8, without=(3,))
-    fitting = Fitting(solver(digits, task))
+    fitting = OomRetry(solver(digits, task))
     with caplog.at_level(logging.WARNING, "fcs"):
         result = fitting(given)
     assert task.sizes == [8, 4, 2, 2, 2, 2]
@@ -83,7 +83,7 @@ def test_halved_until_it_fits(
 
 
 def test_a_record_that_does_not_fit_alone_fails_by_name(digits: Model) -> None:
-    result = Fitting(solver(digits, Scarce(8, ERRORS[0])))(batch(4, white=2))
+    result = OomRetry(solver(digits, Scarce(8, ERRORS[0])))(batch(4, white=2))
     assert list(result.errors) == [2]
     assert result.errors[2].startswith("out_of_memory: CUDA out of memory")
     assert len(result.images) == len(result.residuals) == 4
@@ -92,4 +92,4 @@ def test_a_record_that_does_not_fit_alone_fails_by_name(digits: Model) -> None:
 def test_other_errors_are_not_taken_for_it(digits: Model) -> None:
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        Fitting(solver(digits, Scarce(0, RuntimeError("shape mismatch"))))(batch(2))
+        OomRetry(solver(digits, Scarce(0, RuntimeError("shape mismatch"))))(batch(2))

@@ -1,4 +1,4 @@
-"""Damaged tars: the first few hundred cases of ``jobs/fuzz.py``, and that its rules would notice a worse reader."""
+"""Damaged tars: the first few hundred cases of the torture test, and that its rules would notice a worse reader."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "jobs"))
+sys.path.insert(0, str(Path(__file__).parent / "torture"))
 
 from fuzz import Fuzzer
 from mutate import Case
 
-from fcs.shards import members, reader, tars
+from fcs.shards.input import members, reader, record_index
 
 CASES = 300
 
@@ -37,9 +37,14 @@ def test_a_case_is_fixed_by_seed_and_number(fuzzer: Fuzzer, tmp_path: Path) -> N
 WORSE = {
     "cuts without a row": (members, "_ending", lambda *_: None, "a cut that has no row"),
     "the header's size believed": (members, "_has_data", lambda _: False, "became shorter"),
-    "keys forgotten": (tars, "_resolve", lambda runs: (runs, runs[-1] if runs else None), "a key accepted twice"),
-    "names shown raw": (tars, "printable", lambda text: text, "cannot be shown"),
-    "a crash": (tars, "_key_error", lambda key: key[99], "IndexError"),
+    "keys forgotten": (
+        record_index,
+        "_resolve",
+        lambda runs: (runs, runs[-1] if runs else None),
+        "a key accepted twice",
+    ),
+    "names shown raw": (record_index, "printable", lambda text: text, "cannot be shown"),
+    "a crash": (record_index, "_key_error", lambda key: key[99], "IndexError"),
     "compressed junk believed": (reader, "_gunzip", lambda chunks: chunks, "is lost"),
 }
 

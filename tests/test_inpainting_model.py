@@ -17,15 +17,15 @@ from PIL import Image
 from torch import Tensor
 
 import fcs
-from fcs.errors import UsageError
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float, to_uint8
+from fcs.core.per_sample import RecordNoise
+from fcs.core.records import Batch, Record, collate
 from fcs.models import Model, find, load
 from fcs.models.inpainting import StableDiffusionInpaint
-from fcs.pictures import to_float, to_uint8
-from fcs.records import Batch, Record, collate
-from fcs.rows import RowNoise
-from fcs.samplers import DDIM, Newton, Replacement, Sampler
-from fcs.solve import Solver
+from fcs.samplers import DDIM, InexactNewton, Replacement, Sampler
 from fcs.tasks import Inpaint, Superres
+from fcs.tasks.pipeline import Pipeline
 
 
 def with_channels(source: Path, folder: Path, channels: int) -> Path:
@@ -80,14 +80,14 @@ def seen(model: StableDiffusionInpaint, batch: Batch) -> Tensor:
 @torch.no_grad()
 def test_plain_sampling_is_the_loop_written_out(model: StableDiffusionInpaint, batch: Batch) -> None:
     unet, beside = model.denoiser.network.unet, seen(model, batch)
-    levels, noise = model.schedule.levels(4), RowNoise(batch.seeds)
+    levels, noise = model.schedule.levels(4), RecordNoise(batch.seeds)
     x = levels[0].sigma * noise((4, 16, 16))
     for t, s in pairwise(levels):
         eps = unet(torch.cat([x, beside], 1), torch.full((2,), t.t), model.embed(["red", ""])).sample
         x0 = (x - t.sigma * eps) / t.alpha
         x = s.alpha * x0 + max(s.sigma**2 - s.fresh**2, 0) ** 0.5 * eps
         x = x + s.fresh * noise((4, 16, 16)) if s.fresh else x
-    result = Solver(model, Inpaint(paste=False), DDIM(), 4)(batch)
+    result = Pipeline(model, Inpaint(paste=False), DDIM(), 4)(batch)
     assert (result.images.int() - to_uint8(model.decode(x)).int()).abs().max() <= 1
     assert result.calls == (4, 4)
     blind = model.guided(batch.prompts)(x, levels[1]), model.guided(batch.prompts)
@@ -103,7 +103,7 @@ def test_diffusers_own_pipeline_gives_the_same(
     options = {"timestep_spacing": "trailing", "set_alpha_to_one": True}
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, **options)
     monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
-    start = RowNoise(batch.seeds)((4, 16, 16))
+    start = RecordNoise(batch.seeds)((4, 16, 16))
     pictures = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in batch.images]
     masks = [Image.fromarray(np.asarray(mask[0])) for mask in batch.masks]
     theirs = pipeline(
@@ -113,7 +113,7 @@ def test_diffusers_own_pipeline_gives_the_same(
     guided = model.guided(["red", "ap"], "", 2.5)
     guided.beside = Inpaint().shown(batch, model)
     with torch.no_grad():
-        ours = DDIM()(start, levels, guided, Inpaint().constraint(batch, model), RowNoise(batch.seeds))
+        ours = DDIM()(start, levels, guided, Inpaint().constraint(batch, model), RecordNoise(batch.seeds))
     assert [level.t for level in levels[:-1]] == pipeline.scheduler.timesteps.tolist()
     torch.testing.assert_close(ours, theirs.images, rtol=1e-3, atol=1e-3)
 
@@ -128,12 +128,12 @@ def test_a_task_without_masks_shows_that_all_is_to_be_generated(model: StableDif
     torch.testing.assert_close(shown[:, 1:], grey)
 
 
-@pytest.mark.parametrize("sampler", [Newton(step_sizes=[0.3]), Replacement()], ids=["newton", "replacement"])
+@pytest.mark.parametrize("sampler", [InexactNewton(step_sizes=[0.3]), Replacement()], ids=["newton", "replacement"])
 def test_other_samplers_walk_it_too(sampler: Sampler, model: StableDiffusionInpaint, batch: Batch) -> None:
-    result = Solver(model, Inpaint(), sampler, 2, guidance=2.0)(batch)
+    result = Pipeline(model, Inpaint(), sampler, 2, guidance=2.0)(batch)
     assert result.finite == (True, True)
     assert result.calls == (sampler.calls(2),) * 2
-    alone = Solver(model, Inpaint(), sampler, 2, guidance=2.0)(batch.part(1, 2))
+    alone = Pipeline(model, Inpaint(), sampler, 2, guidance=2.0)(batch.part(1, 2))
     assert (alone.images.int() - result.images[1:].int()).abs().max() <= 2
 
 

@@ -12,16 +12,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
-import worth
-from ablate import Cell, cells
 from contact_sheets import columns, sheet
-from judging.cells import row, table
-from judging.figures import judge
-from judging.options import command
-from judging.trial import FILE, Trial
-from judging.truth import Truth
 
-from fcs.errors import UsageError
+from fcs.bench import worth
+from fcs.bench.ablate import Cell, cells
+from fcs.bench.cells import row, table
+from fcs.bench.figures import judge
+from fcs.bench.options import command
+from fcs.bench.trial import FILE, Trial
+from fcs.bench.truth import Truth
+from fcs.core.errors import UsageError
 
 AXES = {"moves": [1, 2], "size": [0.5, 1.0], "difference": [0.005, 0.05], "guidance": [1.0, 2.0], "steps": [20, 10]}
 

@@ -13,16 +13,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import fcs
-from fcs.errors import UsageError
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float
 from fcs.metrics import weights
 from fcs.metrics.extractors import Dino
-from fcs.metrics.judge import Judge, Seen
+from fcs.metrics.judge import Judge, JudgedPictures
 from fcs.metrics.lpips import Lpips, alexnet
 from fcs.models.loading import EMBEDDED
-from fcs.pictures import to_float
-from fcs.shards.decode import Format
-from fcs.shards.reader import ShardReader
-from fcs.shards.sources import resolve
+from fcs.shards.input.decode import Format
+from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.sources import resolve
 
 CLIP = EMBEDDED / "emoji-64" / "clip"
 SHAPE = (3, 64, 64)
@@ -39,9 +39,11 @@ def emoji() -> tuple[Tensor, list[str]]:
     return pictures, [record.prompt or "" for record in records]
 
 
-def seen(pictures: Tensor, reference: Tensor | None = None, prompts: Sequence[str] = (), **more: object) -> Seen:
+def seen(
+    pictures: Tensor, reference: Tensor | None = None, prompts: Sequence[str] = (), **more: object
+) -> JudgedPictures:
     masks = more.get("masks", torch.full((len(pictures), 1, *pictures.shape[2:]), 255, dtype=torch.uint8))
-    return Seen(pictures, reference, prompts or [""] * len(pictures), more.get("styles", []), masks)  # type: ignore[arg-type]
+    return JudgedPictures(pictures, reference, prompts or [""] * len(pictures), more.get("styles", []), masks)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +145,7 @@ def test_a_gpu_without_room_leaves_metrics_to_the_cpu(
     monkeypatch.setattr(judge, "device", torch.device("meta"))
     work = judge._judge
 
-    def short(seen: Seen) -> object:
+    def short(seen: JudgedPictures) -> object:
         if judge.device.type == "meta":
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         return work(seen)

@@ -68,7 +68,7 @@ sys.exit(75)
 def test_a_rank_follows_its_parent() -> None:
     rank = """
 import os, time
-from fcs.launch import follow_parent
+from fcs.engine.launch import follow_parent
 follow_parent()
 os.write(1, b"%d\\n" % os.getpid())
 time.sleep(60)

@@ -1,4 +1,4 @@
-"""Imports point down only; packages of one layer do not know each other."""
+"""The rooms of the house and their order: imports point down, and rooms beside each other do not meet."""
 
 import ast
 from collections.abc import Iterator
@@ -9,27 +9,16 @@ import pytest
 import fcs
 
 ROOT = Path(fcs.__file__).parent
-LAYERS = [
-    "rows levels errors folders intervals memory tf32",
-    "directions constraint operators autocast compiled denoiser records pictures composition",
-    "samplers models clip",
-    "walk",
-    "tasks metrics shards",
-    "precision solve room fitting predictor loader delivery outcome previews progress signals distributions",
-    "run settings schema imports checks config limits ranks machine plan predict launch api pack status report",
-    "cli",
-]
-LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts.split()}
-VERSION = "fcs.__version__"  # the one thing that every layer may read of the package itself
+# From the ground up; names on one line do not import each other.
+FLOORS = ["core", "models samplers", "tasks metrics shards", "engine", "api lightning tools", "bench"]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
+INNER = {"shards": ["store", "input", "ledger"]}  # a room with floors of its own, each above the one before
+FREE = {"fcs.__version__"}  # what every room may read of the package itself
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 
-def part_of(file: Path) -> str:
-    return file.parts[0].removesuffix(".py")
-
-
-def imported(file: Path) -> Iterator[str]:
-    """Parts of fcs that a file imports, inside functions too."""
+def imported(file: Path) -> Iterator[list[str]]:
+    """Parts of the dotted names below fcs that a file imports, inside functions too."""
     for node in ast.walk(ast.parse((ROOT / file).read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -38,14 +27,43 @@ def imported(file: Path) -> Iterator[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from (name.split(".")[1] for name in names if name.startswith("fcs.") and name != VERSION)
+        yield from (name.split(".")[1:] for name in names if name.startswith("fcs.") and name not in FREE)
+
+
+def allowed(own: list[str], other: list[str]) -> bool:
+    """Whether a file at the dotted name ``own`` may import ``other``."""
+    if own[0] != other[0]:
+        return FLOOR[other[0]] < FLOOR[own[0]]
+    floors = INNER.get(own[0])
+    return floors is None or floors.index(other[1]) <= floors.index(own[1])
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_imports_point_down(file: Path) -> None:
-    own = part_of(file)
-    assert own in LAYER, f"fcs/{file} has no layer: give it one here"
-    for other in set(imported(file)) - {own}:
-        assert LAYER[other] <= LAYER[own], f"fcs/{file} imports fcs.{other} from above"
-        packages = (ROOT / own).is_dir() or (ROOT / other).is_dir()
-        assert LAYER[other] < LAYER[own] or not packages, f"fcs/{file} imports its neighbour fcs.{other}"
+    own = list(file.with_suffix("").parts)
+    assert own[0] in FLOOR, f"fcs/{file} is in no room"
+    for other in imported(file):
+        assert allowed(own, other), f"fcs/{file} imports fcs.{'.'.join(other)}"
+
+
+def test_the_rule_can_be_broken() -> None:
+    assert not allowed(["core", "levels"], ["engine", "predict"])
+    assert not allowed(["models", "base"], ["samplers", "base"])
+    assert not allowed(["shards", "store", "local"], ["shards", "ledger", "parts"])
+    assert allowed(["engine", "predict"], ["core", "levels"])
+
+
+def test_fcs_holds_rooms_and_doors_only() -> None:
+    modules = {path.stem for path in ROOT.glob("*.py")}
+    assert modules <= {"__init__", "api", "lightning"}
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    assert folders <= set(FLOOR)
+
+
+def test_no_public_class_name_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in ast.parse((ROOT / file).read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(file))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

@@ -15,21 +15,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import samples
-from gaussian import Gaussian
+from helpers.gaussian import Gaussian
 from PIL import Image
 from torch import Tensor, nn
 
-from fcs.cli.predict import main
-from fcs.composition import Moments, blur, compose, composing
-from fcs.denoiser import Denoiser, Guided
-from fcs.errors import UsageError
+from fcs.core.compositing import PixelMoments, blur, compose, composing
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.errors import UsageError
+from fcs.core.images import to_uint8
+from fcs.core.records import Batch, Record, collate
+from fcs.engine.encode_results import ResultEncoder
 from fcs.models import Model, Schedule
-from fcs.outcome import Outcome
-from fcs.pictures import to_uint8
-from fcs.records import Batch, Record, collate
-from fcs.samplers import Newton, Sampler
-from fcs.solve import Solver
+from fcs.samplers import InexactNewton, Sampler
 from fcs.tasks import Layers
+from fcs.tasks.pipeline import Pipeline
+from fcs.tools.cli.predict import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 import build_layers
@@ -102,8 +102,8 @@ def batch(layers: object = ("rows", "columns"), masks: bool = True, seeds: Seque
     return collate("shard", 0, records, (1, SIDE, SIDE), 0)
 
 
-def solver(model: Model, task: Layers | None = None, sampler: Sampler | None = None) -> Solver:
-    return Solver(model, task or Layers(truth=True, prior=0.5, rounds=4), sampler or Newton(), STEPS)
+def solver(model: Model, task: Layers | None = None, sampler: Sampler | None = None) -> Pipeline:
+    return Pipeline(model, task or Layers(truth=True, prior=0.5, rounds=4), sampler or InexactNewton(), STEPS)
 
 
 def test_the_true_mask_is_found_between_two_exact_priors(stripes: Model) -> None:
@@ -159,7 +159,7 @@ def test_a_record_is_its_own_whatever_is_beside_it(stripes: Model) -> None:
 
 
 def test_calls_are_all_counted_and_each_is_watched(stripes: Model) -> None:
-    task, sampler, watched = Layers(rounds=2, samples=3), Newton(step_sizes=[0.5, 0.2], restarts=1), []
+    task, sampler, watched = Layers(rounds=2, samples=3), InexactNewton(step_sizes=[0.5, 0.2], restarts=1), []
     result = solver(stripes, task, sampler)(batch(), lambda: watched.append(1))
     assert result.calls == (len(watched),) * 3 == (task.calls(sampler, STEPS),) * 3
 
@@ -202,7 +202,7 @@ def test_other_prompts_fail_their_record_alone(stripes: Model, layers: object) -
     bad = replace(given.records[1], extra={"layers": layers})  # type: ignore[type-var]
     given = replace(given, records=(given.records[0], bad, given.records[2]))
     task = Layers(rounds=0)
-    rows = Outcome(task, "jpg", False, {}).rows(given, solver(stripes, task)(given))
+    rows = ResultEncoder(task, "jpg", False, {}).rows(given, solver(stripes, task)(given))
     assert [row.error is None for row in rows] == [True, False, True]
     assert rows[1].error.startswith("bad_layers: ")  # type: ignore[union-attr]
     names = [name for name, _ in rows[0].members]
@@ -302,7 +302,7 @@ def test_composed_shards_are_read_as_records(tmp_path: Path) -> None:
 
 
 def test_a_pixel_is_judged_by_the_samples_that_did_not_have_it() -> None:
-    moments = Moments()
+    moments = PixelMoments()
     for value, hidden in ((1.0, 1.0), (2.0, 1.0), (100.0, 0.0)):  # the third was given the pixel
         moments.add(torch.full((1, 1, 1, 1), value), torch.full((1, 1, 1, 1), hidden))
     # mean 1.5, variance .25, and .01 of the floor; x = 2.0
@@ -312,7 +312,7 @@ def test_a_pixel_is_judged_by_the_samples_that_did_not_have_it() -> None:
 
 
 def test_channels_add_their_evidence_and_no_sample_is_none() -> None:
-    moments, hidden = Moments(), torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    moments, hidden = PixelMoments(), torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
     moments.add(torch.zeros(1, 3, 1, 2), hidden)
     got = moments.log_likelihood(torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1), 0.5)
     expected = sum(-0.5 * (x**2 / 0.25 + math.log(0.25)) for x in (0.1, 0.2, 0.3))

@@ -16,18 +16,19 @@ from pathlib import Path
 
 import pytest
 
-from fcs.errors import StorageError
-from fcs.shards import parts
-from fcs.shards.claims import Claims, identity
-from fcs.shards.committed import committed
-from fcs.shards.ledger import Ledger, Work
-from fcs.shards.local import Local
-from fcs.shards.parts import Row
-from fcs.shards.reopen import retry_failed
-from fcs.shards.run import describe, pin
-from fcs.shards.sources import Source
-from fcs.shards.store import Store
-from fcs.shards.summary import failures, summarize
+from fcs.core.errors import StorageError
+from fcs.shards.input.sources import Source
+from fcs.shards.ledger import parts
+from fcs.shards.ledger.batch_task import BatchTask
+from fcs.shards.ledger.claims import Claims, identity
+from fcs.shards.ledger.commit_records import committed
+from fcs.shards.ledger.ledger import Ledger
+from fcs.shards.ledger.parts import Row
+from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.retry import retry_failed
+from fcs.shards.ledger.summary import failures, summarize
+from fcs.shards.store.base import Store
+from fcs.shards.store.local import LocalStore
 
 COUNTS = (7, 0, 21, 4)
 SOURCES = [Source(f"/in/{name}.tar", name, 1, 1.0) for name in ("a", "b/empty", "b/c", "d")]
@@ -43,8 +44,8 @@ def _fast() -> Iterator[None]:
 
 
 def ledger(out: Path, size: int = 2, counts: tuple[int, ...] = COUNTS, **options: object) -> Ledger:
-    pin(Local(out), describe({}, SOURCES, options.get("limit")))  # type: ignore[arg-type]
-    return Ledger(Local(out), SOURCES, size, lambda i: counts[i], scores=["psnr"], poll=0.02, **options)  # type: ignore[arg-type]
+    pin(LocalStore(out), describe({}, SOURCES, options.get("limit")))  # type: ignore[arg-type]
+    return Ledger(LocalStore(out), SOURCES, size, lambda i: counts[i], scores=["psnr"], poll=0.02, **options)  # type: ignore[arg-type]
 
 
 def row(source: int, index: int, fail: Callable[[int], bool] = lambda i: i % 5 == 4) -> Row:
@@ -54,7 +55,7 @@ def row(source: int, index: int, fail: Callable[[int], bool] = lambda i: i % 5 =
     return Row(index, key, None, index, 20, 0.5, 0.0, {"psnr": index / 7}, ((f"{key}.png", key.encode() * 99),))
 
 
-def do(book: Ledger, item: Work, **options: Callable[[int], bool]) -> None:
+def do(book: Ledger, item: BatchTask, **options: Callable[[int], bool]) -> None:
     book.finish(item.source, item.batch, [row(item.source, i, **options) for i in item.wanted])
 
 
@@ -66,7 +67,7 @@ def closing(book: Ledger) -> Iterator[Ledger]:
         book.close()
 
 
-def finish(out: Path, size: int = 2, **options: object) -> list[Work]:
+def finish(out: Path, size: int = 2, **options: object) -> list[BatchTask]:
     """Run to the end in one thread."""
     done = []
     with closing(ledger(out, size, **options)) as book:  # type: ignore[arg-type]
@@ -170,7 +171,7 @@ def test_a_writer_thread(expected: dict[str, bytes], tmp_path: Path) -> None:
     """work() waits for what its own process still has in hand, and ends when that is written."""
     import queue
 
-    todo: queue.Queue[Work | None] = queue.Queue()
+    todo: queue.Queue[BatchTask | None] = queue.Queue()
     with closing(ledger(tmp_path)) as book:
 
         def write() -> None:
@@ -216,7 +217,7 @@ def test_a_batch_of_another_batch_size_yields_what_is_missing(tmp_path: Path) ->
         do(book, next(items))
     with closing(ledger(tmp_path, 4)) as book:
         items = book.work()
-        assert [next(items) for _ in range(2)] == [Work(0, 0, (3,)), Work(0, 1, (4, 5, 6))]
+        assert [next(items) for _ in range(2)] == [BatchTask(0, 0, (3,)), BatchTask(0, 1, (4, 5, 6))]
 
 
 def test_a_shard_that_is_committed_meanwhile_is_left_alone(
@@ -240,16 +241,16 @@ def test_a_shard_that_is_committed_meanwhile_is_left_alone(
 def test_rows_around_a_part_are_written_in_pieces(tmp_path: Path) -> None:
     with closing(ledger(tmp_path, 8)) as book:
         item = next(iter(book.work()))
-        parts.write(Local(tmp_path), "a", parts.table([row(0, 3)], "a", ["psnr"]))
+        parts.write(LocalStore(tmp_path), "a", parts.table([row(0, 3)], "a", ["psnr"]))
         do(book, item)
-        assert committed(Local(tmp_path), "a")
+        assert committed(LocalStore(tmp_path), "a")
     with closing(ledger(tmp_path / "2", 8)) as book:
-        parts.write(Local(tmp_path / "2"), "a", parts.table([row(0, 3)], "a", ["psnr"]))
+        parts.write(LocalStore(tmp_path / "2"), "a", parts.table([row(0, 3)], "a", ["psnr"]))
         item = next(iter(book.work()))
         assert item.wanted == (0, 1, 2, 4, 5, 6)
         book.counts.known[0] = 8  # so that the parts stay to be looked at
         do(book, item)
-        assert parts.names(Local(tmp_path / "2"), "a") == [
+        assert parts.names(LocalStore(tmp_path / "2"), "a") == [
             "00000000-00000002",
             "00000003-00000003",
             "00000004-00000006",
@@ -298,7 +299,7 @@ def dead(out: Path) -> None:
 def small(out: Path | Store, fail: Callable[[int], bool]) -> int:
     """A run over three shards to its end; how many records were computed."""
     counts, computed = (1, 0, 4), 0
-    store = Local(out) if isinstance(out, Path) else out
+    store = LocalStore(out) if isinstance(out, Path) else out
     with closing(Ledger(store, SOURCES[:3], 2, lambda i: counts[i], scores=["psnr"])) as book:
         while not book.complete():
             for item in book.work(wait=False):
@@ -318,7 +319,7 @@ def none(index: int) -> bool:
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
-    pin(Local(tmp_path / "begun"), describe({}, SOURCES[:3], None))
+    pin(LocalStore(tmp_path / "begun"), describe({}, SOURCES[:3], None))
     return tmp_path / "begun"
 
 
@@ -361,17 +362,17 @@ def test_retry_cut_at_each_file_operation(begun: Path, tmp_path: Path, monkeypat
         shutil.copytree(begun, out)
         with monkeypatch.context() as patch, suppress(Cut):
             seen = cut_at(patch, number)
-            retry_failed(Local(out))
+            retry_failed(LocalStore(out))
             small(out, none)
         dead(out)
-        retry_failed(Local(out))
+        retry_failed(LocalStore(out))
         assert small(out, none) <= 3, number  # what was good is never computed again
         whole = whole or outputs(out)
         assert outputs(out) == whole, (number, seen[-1])
         nothing_left(out)
         if len(seen) < number:
             break
-    records = [committed(Local(out), source.stem) for source in SOURCES[:3]]
+    records = [committed(LocalStore(out), source.stem) for source in SOURCES[:3]]
     assert [r and r["counts"]["failed"] for r in records] == [0, 0, 0]
     assert [r and r["attempt"] for r in records] == [2, 1, 2]
     assert number > 40
@@ -428,15 +429,15 @@ def test_limit(tmp_path: Path, limit: int, held: list[int]) -> None:
             totals = book.totals()
             assert totals.ok + totals.failed == sum(held)
             assert totals.total == sum(held)
-    records = [committed(Local(tmp_path), source.stem) for source in SOURCES]
+    records = [committed(LocalStore(tmp_path), source.stem) for source in SOURCES]
     assert [record["counts"]["records"] for record in records if record] == held
     assert json.loads((tmp_path / "summary.json").read_text())["complete"]
 
 
 def test_limit_opens_no_shard_beyond(tmp_path: Path) -> None:
-    pin(Local(tmp_path), describe({}, SOURCES, 5))
+    pin(LocalStore(tmp_path), describe({}, SOURCES, 5))
     opened: list[int] = []
-    with closing(Ledger(Local(tmp_path), SOURCES, 2, lambda i: opened.append(i) or COUNTS[i], limit=5)) as book:  # type: ignore[func-returns-value]
+    with closing(Ledger(LocalStore(tmp_path), SOURCES, 2, lambda i: opened.append(i) or COUNTS[i], limit=5)) as book:  # type: ignore[func-returns-value]
         for item in book.work(wait=False):
             do(book, item)
     assert opened == [0]
@@ -461,7 +462,7 @@ def test_results_that_are_gone_are_computed_again(
 ) -> None:
     finish(tmp_path)
     (tmp_path / "shards/a.tar").write_bytes(b"")
-    monkeypatch.setattr("fcs.shards.progress.SETTLED", -1.0)
+    monkeypatch.setattr("fcs.shards.ledger.inspection.SETTLED", -1.0)
     with closing(ledger(tmp_path)) as book:
         for item in book.work(wait=False):
             assert item.source == 0
@@ -493,10 +494,10 @@ def test_rows_that_are_gone_are_storage(tmp_path: Path) -> None:
     path = tmp_path / "metrics" / "a.parquet"
     path.write_bytes(b"x")
     with pytest.raises(StorageError, match=r"a\.parquet"):
-        summarize(Local(tmp_path))
+        summarize(LocalStore(tmp_path))
     path.unlink()
     with pytest.raises(StorageError, match=r"a\.parquet"):
-        failures(Local(tmp_path), 5)
+        failures(LocalStore(tmp_path), 5)
 
 
 def test_failures_elsewhere(tmp_path: Path) -> None:
@@ -517,7 +518,7 @@ def claim(out: Path, **owner: object) -> Path:
 
 @contextmanager
 def claims(out: Path, **options: float) -> Iterator[Claims]:
-    mine = Claims(Local(out), **options)
+    mine = Claims(LocalStore(out), **options)
     try:
         yield mine
     finally:
@@ -589,7 +590,7 @@ def test_of_many_that_take_over_one_wins(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     claim(tmp_path, pid=gone.pid)
-    mine = [Claims(Local(tmp_path)) for _ in range(8)]
+    mine = [Claims(LocalStore(tmp_path)) for _ in range(8)]
     won = []
     start = threading.Barrier(8)
 
@@ -619,7 +620,7 @@ def test_work_is_taken_over_from_the_silent(expected: dict[str, bytes], tmp_path
             do(book, item)
     assert {item.source for item in done} == {0, 2, 3}
     assert outputs(tmp_path) == expected
-    do(first, Work(0, 0, (0, 1)))  # who comes second discards
+    do(first, BatchTask(0, 0, (0, 1)))  # who comes second discards
     first.close()
     assert outputs(tmp_path) == expected
     assert not (tmp_path / "parts").exists()

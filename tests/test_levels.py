@@ -3,7 +3,7 @@
 import pytest
 from torch import Tensor
 
-from fcs.levels import ddpm_levels, flow_levels, pairs
+from fcs.core.levels import ddpm_levels, flow_levels, pairs
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 20, 50, 1000])

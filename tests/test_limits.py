@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from fcs import config
-from fcs.limits import warn
+from fcs.engine.config import config
+from fcs.engine.setting_warnings import warn
 
 BROKEN = {
     "guidance=12": "guidance=12 to the last level",

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from fcs.loader import ReadAhead, Readers
-from fcs.shards.decode import Format
-from fcs.shards.ledger import Work
-from fcs.shards.sources import resolve
+from fcs.engine.read_ahead import ReadAhead, Readers
+from fcs.shards.input.decode import Format
+from fcs.shards.input.sources import resolve
+from fcs.shards.ledger.batch_task import BatchTask
 
 FORM = Format(1, 16, 16, needs_mask=True)
 
 
-def batches(shard: Path, work: list[Work], workers: int) -> ReadAhead:
+def batches(shard: Path, work: list[BatchTask], workers: int) -> ReadAhead:
     readers = Readers(resolve(str(shard)), FORM)
     return ReadAhead(iter(work), readers, batch_size=8, seed=0, prompt="", workers=workers)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_in_order_and_in_place(digits_shard: Path, workers: int) -> None:
-    work = [Work(0, 0, tuple(range(8))), Work(0, 2, (17, 20)), Work(0, 5, tuple(range(40, 48)))]
+    work = [BatchTask(0, 0, tuple(range(8))), BatchTask(0, 2, (17, 20)), BatchTask(0, 5, tuple(range(40, 48)))]
     ahead = batches(digits_shard, work, workers)
     found = list(ahead)
     ahead.readers.close()
@@ -35,10 +35,10 @@ def test_in_order_and_in_place(digits_shard: Path, workers: int) -> None:
 def test_work_is_taken_late(digits_shard: Path) -> None:
     taken = []
 
-    def work() -> Iterator[Work]:
+    def work() -> Iterator[BatchTask]:
         for number in range(6):
             taken.append(number)
-            yield Work(0, number, (number * 8,))
+            yield BatchTask(0, number, (number * 8,))
 
     ahead = ReadAhead(work(), Readers(resolve(str(digits_shard)), FORM), 8, 0, "", workers=2)
     reading = iter(ahead)
@@ -49,7 +49,7 @@ def test_work_is_taken_late(digits_shard: Path) -> None:
 
 
 def test_an_error_in_a_thread_is_raised(digits_shard: Path) -> None:
-    ahead = batches(digits_shard, [Work(0, 0, (0,)), Work(7, 0, (0,))], workers=2)
+    ahead = batches(digits_shard, [BatchTask(0, 0, (0,)), BatchTask(7, 0, (0,))], workers=2)
     with pytest.raises(IndexError):
         list(ahead)
     ahead.readers.close()

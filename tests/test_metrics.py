@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fcs.metrics.features import RandomFeatures
-from fcs.metrics.pictures import NAMES, scores
+from fcs.metrics.image_scores import NAMES, scores
 from fcs.metrics.seam import seam
 
 

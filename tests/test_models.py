@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 import fcs
-from fcs.errors import UsageError
-from fcs.levels import Level
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float
+from fcs.core.levels import Level
 from fcs.models import Model, embedded, find, load
-from fcs.pictures import to_float
 
 
 @pytest.fixture

@@ -6,23 +6,23 @@ from itertools import pairwise
 
 import pytest
 import torch
-from gaussian import Gaussian
+from helpers.gaussian import Gaussian
 from torch import Tensor, nn
 
-from fcs.constraint import Known, Measured
-from fcs.denoiser import Denoiser, Guided
-from fcs.directions import Direction, Exact, Gradient, Local
-from fcs.directions import Newton as NewtonDirection
-from fcs.levels import Level, ddpm_levels, flow_levels, pairs
-from fcs.rows import RowNoise
-from fcs.samplers import DDIM, Newton, Replacement, Sampler, ddim
+from fcs.core.constraints import Known, Measured
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.directions import Direction, Exact, Gradient, Local
+from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.levels import Level, ddpm_levels, flow_levels, pairs
+from fcs.core.per_sample import RecordNoise
+from fcs.samplers import DDIM, InexactNewton, Replacement, Sampler, ddim
 
 TIGHT = {"rtol": 0, "atol": 1e-10}
 SEEDS = [11, 12, 13, 14]
 
 
-def noise(seeds: list[int] = SEEDS, dtype: torch.dtype = torch.float64) -> RowNoise:
-    return RowNoise(seeds, dtype=dtype)
+def noise(seeds: list[int] = SEEDS, dtype: torch.dtype = torch.float64) -> RecordNoise:
+    return RecordNoise(seeds, dtype=dtype)
 
 
 def targets(n: int = 4, size: int = 8, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -51,7 +51,7 @@ def sampled(sampler: Sampler, network: nn.Module, abar: Tensor, rows: list[int],
 
 @pytest.mark.parametrize("direction", [NewtonDirection(), Gradient(), Local()])
 def test_a_batch_is_its_rows_alone(direction: Direction, small_network: nn.Module, abar: Tensor) -> None:
-    sample = partial(sampled, Newton(direction), small_network, abar, y=targets(), known=left())
+    sample = partial(sampled, InexactNewton(direction), small_network, abar, y=targets(), known=left())
     together = sample([0, 1, 2, 3])
     for i in range(4):
         torch.testing.assert_close(together[i : i + 1], sample([i]), rtol=0, atol=1e-9)
@@ -60,7 +60,7 @@ def test_a_batch_is_its_rows_alone(direction: Direction, small_network: nn.Modul
 def test_order_place_and_mates_change_nothing_at_all(small_network: nn.Module, abar: Tensor) -> None:
     # In float32 and to the last bit: a record's result must not depend on its place in a batch.
     y, known = targets(dtype=torch.float32), left(dtype=torch.float32)
-    sample = partial(sampled, Newton(), small_network.float(), abar, y=y, known=known)
+    sample = partial(sampled, InexactNewton(), small_network.float(), abar, y=y, known=known)
     straight, shuffled = sample([0, 1, 2, 3]), sample([2, 0, 3, 1])
     assert torch.equal(shuffled, straight[[2, 0, 3, 1]])
     assert torch.equal(sample([1, 1, 1, 3])[:3], straight[[1, 1, 1]])
@@ -70,9 +70,9 @@ def test_without_error_the_row_samples_freely(small_network: nn.Module, abar: Te
     # e = 0 must leave x unchanged, not make it nan: the row is then the plain DDIM sample, to the last bit.
     y, known = targets(), left()
     known[1] = 0
-    constrained = sampled(Newton(), small_network, abar, [0, 1, 2, 3], y, known)
+    constrained = sampled(InexactNewton(), small_network, abar, [0, 1, 2, 3], y, known)
     free = sampled(DDIM(), small_network, abar, [0, 1, 2, 3], y, known)
-    mates = sampled(Newton(), small_network, abar, [0, 1, 2, 3], y, left())
+    mates = sampled(InexactNewton(), small_network, abar, [0, 1, 2, 3], y, left())
     assert torch.isfinite(constrained).all()
     assert torch.equal(constrained[1], free[1])
     assert torch.equal(constrained[[0, 2, 3]], mates[[0, 2, 3]])
@@ -83,11 +83,15 @@ def test_a_met_constraint_leaves_x_unchanged(small_network: nn.Module, abar: Ten
     t, s = ddpm_levels(abar, 20)[10:12]
     denoise, x = Guided(Denoiser(small_network, "eps")), targets()
     met = Known(denoise(x, t), torch.ones_like(x))
-    assert torch.equal(Newton().step(x, t, s, denoise, met, noise()), DDIM().step(x, t, s, denoise, met, noise()))
+    assert torch.equal(
+        InexactNewton().step(x, t, s, denoise, met, noise()), DDIM().step(x, t, s, denoise, met, noise())
+    )
 
 
 def test_no_step_sizes_is_plain_sampling(small_network: nn.Module, abar: Tensor) -> None:
-    sample = [sampled(s, small_network, abar, [0, 1], targets(), left()) for s in (Newton(step_sizes=()), DDIM())]
+    sample = [
+        sampled(s, small_network, abar, [0, 1], targets(), left()) for s in (InexactNewton(step_sizes=()), DDIM())
+    ]
     assert torch.equal(*sample)
 
 
@@ -170,7 +174,7 @@ def test_one_known_pixel_is_overshot_by_one_step_at_most(gaussian: Gaussian, lev
         known[row].view(-1)[place] = 1
     constraint = Watched(targets(4, 4), known)
     x = noise()((1, 4, 4))
-    Newton(step_sizes=[size] * 30).step(x, level, CLEAN, denoiser(gaussian), constraint, noise())
+    InexactNewton(step_sizes=[size] * 30).step(x, level, CLEAN, denoiser(gaussian), constraint, noise())
     r = torch.stack([known.mul(constraint.target - x0).flatten(1).sum(1) for x0 in constraint.seen])
     bound = size * gaussian.jacobian(*level[1:3])[pixel].abs().sum(1)  # lambda sum_j |(A J)_j|
     assert (r[1:].abs() <= torch.maximum(r[:-1].abs(), bound) + 1e-12).all()
@@ -188,7 +192,7 @@ def test_each_move_is_one_step_size_long_in_every_row(small_network: nn.Module, 
         return model(x, level)
 
     t, s = ddpm_levels(abar, 20)[:2]
-    Newton(step_sizes=[size, size]).step(targets(), t, s, denoise, Known(targets(), left()), noise())
+    InexactNewton(step_sizes=[size, size]).step(targets(), t, s, denoise, Known(targets(), left()), noise())
     base, _, moved, _, last = asked  # the perturbed points lie between
     expected = torch.full((4,), size, dtype=torch.float64)
     torch.testing.assert_close((moved - base).abs().amax((1, 2, 3)), expected)
@@ -250,7 +254,7 @@ def test_samples_meet_the_constraint_on_either_kind_of_level(gaussian: Gaussian,
         network = Denoiser(gaussian.network("eps", lambda t: table[round(t)]), "eps")
     constraint, randn = Known(targets(4, 4), left(4, 4)), noise()
     x = levels[0].sigma * randn((1, 4, 4))
-    free, met = (s(x, levels, Guided(network), constraint, noise()) for s in (DDIM(), Newton()))
+    free, met = (s(x, levels, Guided(network), constraint, noise()) for s in (DDIM(), InexactNewton()))
     assert torch.isfinite(met).all()
     assert (constraint.residual(met) < 0.2 * constraint.residual(free)).all()
 
@@ -261,7 +265,7 @@ def test_the_residual_ends_at_the_noise_level(gaussian: Gaussian, abar: Tensor, 
     root = torch.linalg.cholesky(gaussian.covariance)
     truth = (gaussian.mean + randn((16,)) @ root.T).reshape(4, 1, 4, 4)
     y = truth + std * randn((1, 4, 4))
-    walk = Newton(step_sizes=[0.05, 0.04, 0.03, 0.02, 0.01])
+    walk = InexactNewton(step_sizes=[0.05, 0.04, 0.03, 0.02, 0.01])
     start = randn((1, 4, 4))
     ends = []
     for known in (0.0, std):
@@ -277,13 +281,13 @@ def test_the_residual_ends_at_the_noise_level(gaussian: Gaussian, abar: Tensor, 
 @pytest.mark.parametrize("inner", [0, 1, 2, 5])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_newton_calls(small_network: nn.Module, abar: Tensor, steps: int, inner: int) -> None:
-    guided, sampler = Guided(Denoiser(small_network, "eps")), Newton(step_sizes=[0.1] * inner)
+    guided, sampler = Guided(Denoiser(small_network, "eps")), InexactNewton(step_sizes=[0.1] * inner)
     sampler(targets(), ddpm_levels(abar, steps), guided, Known(targets(), left()), noise())
     assert guided.calls == sampler.calls(steps) == steps * (1 + 2 * inner)
 
 
 @pytest.mark.parametrize(
-    "sampler", [Newton(Gradient()), Newton(Local()), Newton(Exact(), [0.5]), DDIM(), Replacement()]
+    "sampler", [InexactNewton(Gradient()), InexactNewton(Local()), InexactNewton(Exact(), [0.5]), DDIM(), Replacement()]
 )
 def test_samplers_know_their_calls(sampler: Sampler, small_network: nn.Module, abar: Tensor) -> None:
     guided, y, known = Guided(Denoiser(small_network, "eps")), targets(4, 4), left(4, 4)
@@ -312,13 +316,13 @@ def test_a_restart_is_a_walk_from_the_noised_result(
     restarts: int, depth: float, small_network: nn.Module, abar: Tensor
 ) -> None:
     levels, y, known = ddpm_levels(abar, 8), targets(), left()
-    constraint, sampler = Known(y, known), Newton(step_sizes=[0.3], restarts=restarts, depth=depth)
+    constraint, sampler = Known(y, known), InexactNewton(step_sizes=[0.3], restarts=restarts, depth=depth)
     guided, randn = Guided(Denoiser(small_network, "eps")), noise()
     found = sampler(randn(y.shape[1:]), levels, guided, constraint, randn)
     assert guided.calls == sampler.calls(8)
 
     randn = noise()
-    plain = Newton(step_sizes=[0.3])
+    plain = InexactNewton(step_sizes=[0.3])
     expected = plain(randn(y.shape[1:]), levels, Guided(Denoiser(small_network, "eps")), constraint, randn)
     again = levels[-1 - max(1, round(8 * depth)) :]
     for _ in range(restarts):
@@ -330,4 +334,4 @@ def test_a_restart_is_a_walk_from_the_noised_result(
 @pytest.mark.parametrize("arguments", [{"restarts": -1}, {"depth": 0.0}, {"depth": 1.5}])
 def test_senseless_restarts_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        Newton(**arguments)  # type: ignore[arg-type]
+        InexactNewton(**arguments)  # type: ignore[arg-type]

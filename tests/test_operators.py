@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fcs.operators import Blur, Downsample, GaussianBlur, Grey, MotionBlur, Operator, Pixels
+from fcs.core.operators import Blur, Downsample, GaussianBlur, Grey, MotionBlur, Operator, Pixels
 
 
 def given() -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fcs.shards.order import LOOK, Step, walk, window
+from fcs.shards.ledger.scheduling import LOOK, Step, walk, window
 
 
 def test_alone_from_the_beginning() -> None:

@@ -22,15 +22,15 @@ import pytest
 from conftest import samples
 from PIL import Image
 
-from fcs.cli.pack import main
-from fcs.cli.predict import main as predict
-from fcs.errors import Interrupted
-from fcs.pack.masks import FRACTIONS, draw
-from fcs.pack.raw import Keys, Raw, valid
-from fcs.pack.write import pack
-from fcs.shards.decode import Format
-from fcs.shards.reader import ShardReader
-from fcs.shards.sources import resolve
+from fcs.core.errors import Interrupted
+from fcs.shards.input.decode import Format
+from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.sources import resolve
+from fcs.tools.cli.pack import main
+from fcs.tools.cli.predict import main as predict
+from fcs.tools.pack.masks import FRACTIONS, draw
+from fcs.tools.pack.raw import Keys, Raw, valid
+from fcs.tools.pack.write import pack
 
 WIDTH, HEIGHT = 20, 12
 FORM = Format(3, HEIGHT, WIDTH)
@@ -437,8 +437,8 @@ def test_a_full_disk(
 # The command with records that take their time, so that a signal finds it at work.
 SLOW = """
 import sys, time
-from fcs.cli.pack import main
-from fcs.pack import write
+from fcs.tools.cli.pack import main
+from fcs.tools.pack import write
 members = write.members
 def slow(*given):
     print(flush=True)
@@ -450,7 +450,8 @@ sys.exit(main())
 
 
 def test_a_signal(folder: Path, tmp_path: Path) -> None:
-    slow = "import sys, time; from fcs.pack import write; from fcs.cli.pack import main; made = write.members\n"
+    slow = "import sys, time; from fcs.tools.pack import write; from fcs.tools.cli.pack import main\n"
+    slow += "made = write.members\n"
     slow += "def members(*given):\n    print(flush=True); time.sleep(0.1); return made(*given)\n"
     command = [
         sys.executable,

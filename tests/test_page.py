@@ -15,24 +15,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from objects import Objects
+from helpers.objects import Objects
+from helpers.reports import HOSTILE, made, write_run
 from PIL import Image
-from reports import HOSTILE, made, write_run
 
-from fcs.cli.report import main
-from fcs.report.charts import change, histogram, number, rounds
-from fcs.report.choose import choose
-from fcs.report.given import task_of
-from fcs.report.pace import curve
-from fcs.report.page import page
-from fcs.report.pictures import look
-from fcs.report.read import read
-from fcs.report.scores import difference
-from fcs.shards.local import Local
-from fcs.shards.parts import Row
-from fcs.shards.remote import Remote
-from fcs.shards.store import Store
-from fcs.shards.workers import Worker
+from fcs.shards.ledger.parts import Row
+from fcs.shards.ledger.process_stats import ProcessStats
+from fcs.shards.store.base import Store
+from fcs.shards.store.local import LocalStore
+from fcs.shards.store.remote import RemoteStore
+from fcs.tools.cli.report import main
+from fcs.tools.report.charts import change, histogram, number, rounds
+from fcs.tools.report.choose import choose
+from fcs.tools.report.original_inputs import task_of
+from fcs.tools.report.pace import curve
+from fcs.tools.report.page import page
+from fcs.tools.report.pictures import look
+from fcs.tools.report.read import read
+from fcs.tools.report.scores import difference
 
 KEYS = [f"k{i:02d}" for i in range(16)]
 
@@ -67,7 +67,7 @@ class Found(HTMLParser):
 
 
 def render(*outs: Path | Store) -> Found:
-    stores = [Local(out) if isinstance(out, Path) else out for out in outs]
+    stores = [LocalStore(out) if isinstance(out, Path) else out for out in outs]
     runs = [read(store, f"run{i}") for i, store in enumerate(stores)]
     return Found(page(runs, [{"complete": True}] * len(runs)))
 
@@ -116,7 +116,7 @@ def test_the_sample_is_such_a_page() -> None:
 
 
 def test_pictures_are_those_of_the_records(run: Path) -> None:
-    store = read(Local(run), "run")
+    store = read(LocalStore(run), "run")
     seen = look(store, [("in", "k05"), ("in", "k02"), ("in", "nobody")])
     one = made(5)
     assert set(seen) == {("in", "k05"), ("in", "k02")}
@@ -137,7 +137,7 @@ def test_pictures_are_those_of_the_records(run: Path) -> None:
 
 def test_large_pictures_become_small_ones(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", ["a"], side=512)
-    seen = look(read(Local(tmp_path / "out"), "run"), [("in", "a")])["in", "a"]
+    seen = look(read(LocalStore(tmp_path / "out"), "run"), [("in", "a")])["in", "a"]
     assert seen.given is not None
     assert array(seen.made["result"].uri).shape == (256, 256, 3)
     assert (seen.given.width, seen.given.height) == (512, 512)
@@ -150,7 +150,7 @@ def test_what_data_says_is_only_text(tmp_path: Path) -> None:
     write_run(
         tmp_path / "out", tmp_path / "in.tar", keys, fails=lambda i: failing if i == 2 else None, settings=settings
     )
-    rows = read(Local(tmp_path / "out"), HOSTILE)
+    rows = read(LocalStore(tmp_path / "out"), HOSTILE)
     found = Found(page([rows, rows], [{"complete": True}] * 2))
     assert len(found.all("script")) == 1
     assert all(image.get("onerror") is None for image in found.all("img"))
@@ -173,7 +173,7 @@ def test_inputs_that_are_gone_or_changed_are_said_to_be(tmp_path: Path) -> None:
 def test_copies_stand_in_for_inputs(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", KEYS[:2], copies=True)
     (tmp_path / "in.tar").unlink()
-    seen = look(read(Local(tmp_path / "out"), "run"), [("in", "k01")])["in", "k01"]
+    seen = look(read(LocalStore(tmp_path / "out"), "run"), [("in", "k01")])["in", "k01"]
     assert seen.reference is not None
     assert (array(seen.reference.uri) == made(1).image).all()
     assert list(seen.made) == ["result"]
@@ -181,7 +181,7 @@ def test_copies_stand_in_for_inputs(tmp_path: Path) -> None:
 
 def test_only_committed_shards_are_read(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", KEYS, stop=2)
-    assert read(Local(tmp_path / "out"), "run").rows.num_rows == 0
+    assert read(LocalStore(tmp_path / "out"), "run").rows.num_rows == 0
     assert "No record has a score yet." in render(tmp_path / "out").words
     assert main([str(tmp_path / "out")]) == 0
 
@@ -196,7 +196,7 @@ def test_a_run_in_which_all_failed(tmp_path: Path) -> None:
 def test_best_median_and_worst(run: Path) -> None:
     found = {
         (reason.kind, reason.score, reason.rank): one.key[1]
-        for one in choose([read(Local(run), "run")], 40)
+        for one in choose([read(LocalStore(run), "run")], 40)
         for reason in one.reasons
     }
     good = [key for key in KEYS if key != "k02"]
@@ -205,8 +205,8 @@ def test_best_median_and_worst(run: Path) -> None:
         assert [found["worst", score, rank] for rank in range(3)] == order[:-4:-1]
         assert found["typical", score, 0] == good[7]
     assert sum(kind == "lot" for kind, _, _ in found) == 10
-    assert len(choose([read(Local(run), "run")], 5)) == 5
-    assert choose([read(Local(run), "run")], 0) == []
+    assert len(choose([read(LocalStore(run), "run")], 5)) == 5
+    assert choose([read(LocalStore(run), "run")], 0) == []
 
 
 def test_runs_are_compared_record_by_record(run: Path, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_runs_are_compared_record_by_record(run: Path, tmp_path: Path) -> None:
         return {"psnr": index + 1.5, "ssim": 0.5 + index / 100, "lpips": 0.1}
 
     write_run(tmp_path / "out", data, KEYS, scores=scores, settings={"sampler": "fcs.samplers.DPS", "steps": 50})
-    runs = [read(Local(run), "one"), read(Local(tmp_path / "out"), "two")]
+    runs = [read(LocalStore(run), "one"), read(LocalStore(tmp_path / "out"), "two")]
     found = difference(runs[1], runs[0], "psnr")
     assert found is not None
     assert (found.mean.mean, found.mean.low, found.mean.high, found.mean.n) == (1.5, 1.5, 1.5, 15)
@@ -238,7 +238,7 @@ def test_the_same_input_is_shown_once(run: Path, tmp_path: Path) -> None:
 
 
 def test_an_object_store_gives_the_same_page(tmp_path: Path) -> None:
-    store = Remote(Objects(), "bucket/run", "s3://bucket/run", True)
+    store = RemoteStore(Objects(), "bucket/run", "s3://bucket/run", True)
     write_run(store, tmp_path / "in.tar", KEYS)
     write_run(tmp_path / "out", tmp_path / "in.tar", KEYS)
     assert [i.get("src") for i in render(store).all("img")] == [
@@ -259,7 +259,7 @@ def test_no_code_is_imported_because_a_run_names_it(tmp_path: Path, monkeypatch:
 def test_the_measurement_is_the_input_of_a_restoration(tmp_path: Path) -> None:
     settings = {"task": "fcs.tasks.Superres", "task.scale": 2, "task.degrade": True, "task.filter": "average"}
     write_run(tmp_path / "out", tmp_path / "in.tar", ["a"], settings=settings)
-    seen = look(read(Local(tmp_path / "out"), "run"), [("in", "a")])["in", "a"]
+    seen = look(read(LocalStore(tmp_path / "out"), "run"), [("in", "a")])["in", "a"]
     assert seen.given is not None
     assert seen.mask is None
     assert array(seen.given.uri).shape == (8, 8, 3)
@@ -342,7 +342,7 @@ def test_many_records(count: int, tmp_path: Path, request: pytest.FixtureRequest
 
 def test_the_pace_adds_up_to_the_records(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", KEYS, batch=1)
-    run = read(Local(tmp_path / "out"), "run")
+    run = read(LocalStore(tmp_path / "out"), "run")
     (worker,) = run.workers
     assert [done for _, done in worker["history"]] == list(range(1, 17))
     worker = {**worker, "history": [[i + 1.0, i + 1] for i in range(16)], "started": 100.0, "updated": 116.0}
@@ -354,8 +354,8 @@ def test_the_pace_adds_up_to_the_records(tmp_path: Path) -> None:
 
 
 def test_a_process_forgets_evenly() -> None:
-    worker = Worker(
-        Remote(Objects(), "bucket", "s3://bucket", True),
+    worker = ProcessStats(
+        RemoteStore(Objects(), "bucket", "s3://bucket", True),
         {"id": "0" * 8, "host": "h", "pid": 1, "job": "", "task": "", "array": 0},
     )
     for _ in range(1000):
@@ -369,7 +369,7 @@ def test_what_is_said_of_sets_is_on_the_page(run: Path) -> None:
     features = {"n": 15, "reference_n": 14, "fid": 12.5, "fid_dimensions": 9, "kid": 0.25, "kid_error": 0.03}
     energy = {"runs": ["a", "b"], "feature": "clip", "mean": 0.5, "low": 0.4, "high": 0.6, "n": 15, "diversity": 0.3}
     summary = {"complete": True, "features": {"clip": {**features, "notes": ["too <few> for FID"]}}}
-    words = Found(page([read(Local(run), "run")], [summary], [energy])).words
+    words = Found(page([read(LocalStore(run), "run")], [summary], [energy])).words
     assert "clip run 12.5 0.25 ± 0.03 15 against 14" in words
     assert "clip, run: too <few> for FID" in words
     assert "clip a, b 0.5 (0.4 to 0.6) 0.3 15" in words

@@ -15,7 +15,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from gaussian import Gaussian
+from helpers.gaussian import Gaussian
 from torch import Tensor, nn
 
 
@@ -60,17 +60,17 @@ def published_inpainting(
 
 # Nothing above knows of fcs; below, the same through it.
 
-from fcs.constraint import Known  # noqa: E402
-from fcs.denoiser import Denoiser, Guided  # noqa: E402
-from fcs.directions import Newton as NewtonDirection  # noqa: E402
-from fcs.errors import UsageError  # noqa: E402
-from fcs.levels import ddpm_levels  # noqa: E402
-from fcs.metrics.distances import Moments, fid, kid  # noqa: E402
+from fcs.core.constraints import Known  # noqa: E402
+from fcs.core.denoiser import Denoiser, Guided  # noqa: E402
+from fcs.core.directions import Newton as NewtonDirection  # noqa: E402
+from fcs.core.errors import UsageError  # noqa: E402
+from fcs.core.images import to_float  # noqa: E402
+from fcs.core.levels import ddpm_levels  # noqa: E402
+from fcs.metrics.distances import FeatureMoments, fid, kid  # noqa: E402
 from fcs.metrics.extractors import Inception  # noqa: E402
+from fcs.metrics.image_scores import scores as picture_scores  # noqa: E402
 from fcs.metrics.lpips import HEADS, Lpips, alexnet, parameters  # noqa: E402
-from fcs.metrics.pictures import scores as picture_scores  # noqa: E402
-from fcs.pictures import to_float  # noqa: E402
-from fcs.samplers import Newton  # noqa: E402
+from fcs.samplers import InexactNewton  # noqa: E402
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 ABAR = torch.cumprod(1 - BETAS, 0)
@@ -105,7 +105,7 @@ def test_equals_the_published_loop(kind: str, rates: list[float], small_network:
 
     expected = published_inpainting(eps, BETAS, y, mask, iter(noise), rates)
     draws = iter(noise)
-    sampler = Newton(NewtonDirection(difference=0.005), rates)
+    sampler = InexactNewton(NewtonDirection(difference=0.005), rates)
     levels, denoise = ddpm_levels(ABAR, 20, "paper"), Guided(Denoiser(network, "eps"))
     x0 = sampler(next(draws), levels, denoise, Known(y, mask), lambda shape: next(draws))
     torch.testing.assert_close(x0, expected, rtol=0, atol=1e-8)
@@ -227,8 +227,8 @@ def test_fid_is_the_closed_form_of_gaussians() -> None:
     axes, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((8, 8)))
     first, second, apart = np.linspace(0.5, 2, 8), np.linspace(3, 1, 8), np.linspace(-1, 1, 8)
 
-    def exact(scales: np.ndarray, mean: np.ndarray) -> Moments:
-        return Moments(1000, mean, 999 * axes @ np.diag(scales**2) @ axes.T)
+    def exact(scales: np.ndarray, mean: np.ndarray) -> FeatureMoments:
+        return FeatureMoments(1000, mean, 999 * axes @ np.diag(scales**2) @ axes.T)
 
     value, dimensions = fid(exact(first, np.zeros(8)), exact(second, apart))
     assert dimensions == 8
@@ -236,7 +236,7 @@ def test_fid_is_the_closed_form_of_gaussians() -> None:
     # And of samples of them, as far as samples go.
     random = np.random.default_rng(1)
     samples = [random.standard_normal((40_000, 8)) * scales @ axes.T for scales in (first, second)]
-    value, _ = fid(Moments.of(samples[0]), Moments.of(samples[1] + apart))
+    value, _ = fid(FeatureMoments.of(samples[0]), FeatureMoments.of(samples[1] + apart))
     assert value == pytest.approx(np.square(apart).sum() + np.square(first - second).sum(), rel=0.02)
 
 
@@ -246,7 +246,7 @@ def test_fid_and_kid_are_those_of_torch_fidelity() -> None:
     theirs = imported("torch_fidelity", "torch_fidelity.metric_fid")
     statistics = [theirs.fid_features_to_statistics(torch.from_numpy(features)) for features in (made, reference)]
     expected = theirs.fid_statistics_to_metric(*statistics, False)[theirs.KEY_METRIC_FID]
-    assert fid(Moments.of(made), Moments.of(reference))[0] == pytest.approx(expected, rel=1e-9)
+    assert fid(FeatureMoments.of(made), FeatureMoments.of(reference))[0] == pytest.approx(expected, rel=1e-9)
     kernel = imported("torch_fidelity", "torch_fidelity.metric_kid")
     options = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None}
     expected = kernel.kernel_mmd(made, reference, **options, kid_kernel_poly_coef0=1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fcs.pictures import fill_holes, paste, to_float, to_uint8, without_seam
+from fcs.core.images import fill_holes, paste, to_float, to_uint8, without_seam
 
 SHAPES = [(16, 16), (8, 32), (32, 8), (15, 9), (1, 7), (7, 1)]
 

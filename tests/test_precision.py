@@ -17,25 +17,26 @@ from test_fitting import batch, solver
 from torch import Tensor, nn
 
 import fcs
-from fcs import config, predict
-from fcs.cli.predict import main
-from fcs.denoiser import Denoiser
-from fcs.directions import Newton as NewtonDirection
-from fcs.fitting import joined
-from fcs.levels import Level
-from fcs.machine import takes_tf32
+from fcs.core.denoiser import Denoiser
+from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.levels import Level
+from fcs.core.operators import Downsample
+from fcs.core.per_sample import RecordNoise
+from fcs.core.records import Result
+from fcs.core.tf32 import allow_tf32, tf32
+from fcs.engine import predict
+from fcs.engine.config import config
+from fcs.engine.oom_retry import joined
+from fcs.engine.process_info import ProcessInfo
+from fcs.engine.trainer import takes_tf32
 from fcs.models import Model, find, load
-from fcs.operators import Downsample
-from fcs.precision import float32, lengths, mended, rounds
-from fcs.ranks import Place
-from fcs.records import Result
-from fcs.rows import RowNoise
-from fcs.samplers import DDIM, Newton
-from fcs.shards.local import Local
-from fcs.solve import Solver
+from fcs.samplers import DDIM, InexactNewton
+from fcs.shards.store.local import LocalStore
 from fcs.tasks import Inpaint
+from fcs.tasks.half_precision import float32, lengths, mended, rounds
+from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import EncodedMeasured
-from fcs.tf32 import allow_tf32, tf32
+from fcs.tools.cli.predict import main
 
 
 class Overflowing(nn.Module):
@@ -114,10 +115,10 @@ def test_joined_parts_say_which_were_sampled_again(model: Model) -> None:
 
 
 def test_a_fixed_difference_is_not_measured(model: Model) -> None:
-    assert not Solver(model, Inpaint(), Newton(NewtonDirection(0.5))).unmeasured
-    auto = Solver(model, Inpaint(), Newton(NewtonDirection("auto")))
+    assert not Pipeline(model, Inpaint(), InexactNewton(NewtonDirection(0.5))).unmeasured
+    auto = Pipeline(model, Inpaint(), InexactNewton(NewtonDirection("auto")))
     assert auto.unmeasured
-    assert not Solver(model, Inpaint(), DDIM()).unmeasured
+    assert not Pipeline(model, Inpaint(), DDIM()).unmeasured
     with float32(model):
         assert not auto.unmeasured
     assert not auto.measured({999.0: 0.1}).unmeasured
@@ -132,7 +133,7 @@ def test_what_is_measured_stands_clear_of_rounding(model: Model) -> None:
     assert found == lengths(model, levels)
     direction, fixed = NewtonDirection("auto"), NewtonDirection(0.005)
     direction.lengths = found
-    randn = RowNoise([5, 6, 7, 8], model.device)
+    randn = RecordNoise([5, 6, 7, 8], model.device)
     known = torch.zeros(1, 16, 16)
     known[..., :8] = 1
     denoise = model.guided([""] * 4)
@@ -171,28 +172,28 @@ def test_lengths_are_measured_where_the_run_computes(
 ) -> None:
     seen: list[str] = []
 
-    def lengths(solver: Solver) -> dict[float, float]:
+    def lengths(solver: Pipeline) -> dict[float, float]:
         seen.append(solver.model.device.type)
         return {999.0: 0.125}
 
     monkeypatch.setattr(predict, "device", lambda place: torch.device("meta"))
-    monkeypatch.setattr(Solver, "lengths", lengths)
+    monkeypatch.setattr(Pipeline, "lengths", lengths)
     own = load(find("digits-16"), torch.bfloat16)
-    solver = Solver(own, Inpaint(), Newton(NewtonDirection("auto")))
-    measured = predict._measured(Local(tmp_path), solver, Place.here())
+    solver = Pipeline(own, Inpaint(), InexactNewton(NewtonDirection("auto")))
+    measured = predict._measured(LocalStore(tmp_path), solver, ProcessInfo.here())
     assert seen == ["meta"]
     assert measured.sampler.direction.lengths == {999.0: 0.125}
 
 
 def test_float32_takes_the_lengths_that_it_finds_and_measures_none(model: Model, tmp_path: Path) -> None:
-    solver, out = Solver(model, Inpaint(), Newton(NewtonDirection("auto"))), Local(tmp_path)
+    solver, out = Pipeline(model, Inpaint(), InexactNewton(NewtonDirection("auto"))), LocalStore(tmp_path)
     with float32(model):
-        assert predict._measured(out, solver, Place.here()).sampler.direction.lengths == {}
+        assert predict._measured(out, solver, ProcessInfo.here()).sampler.direction.lengths == {}
         assert list(tmp_path.iterdir()) == []
         (tmp_path / "difference.json").write_text(json.dumps({"999.0": 0.25}))
-        assert predict._measured(out, solver, Place.here()).sampler.direction.lengths == {999.0: 0.25}
-        fixed = Solver(model, Inpaint(), Newton(NewtonDirection(0.005)))
-        assert predict._measured(out, fixed, Place.here()) is fixed
+        assert predict._measured(out, solver, ProcessInfo.here()).sampler.direction.lengths == {999.0: 0.25}
+        fixed = Pipeline(model, Inpaint(), InexactNewton(NewtonDirection(0.005)))
+        assert predict._measured(out, fixed, ProcessInfo.here()) is fixed
 
 
 def test_float32_takes_a_sixteenth_and_a_sparse_error_is_not_thrown_far() -> None:
@@ -244,7 +245,7 @@ def test_lengths_are_measured_with_the_guidance_of_the_run(tiny_sd: Path, monkey
     monkeypatch.setattr(Denoiser, "forward", noting)
     for scale, seen in ((1.0, 4), (2.0, -8)):  # two branches, with a prompt and without
         rows.clear()
-        Solver(own, Inpaint(), Newton(NewtonDirection("auto")), 2, guidance=scale).lengths()
+        Pipeline(own, Inpaint(), InexactNewton(NewtonDirection("auto")), 2, guidance=scale).lengths()
         assert set(rows) == {seen}
 
 
@@ -324,7 +325,7 @@ def test_vae_newton_takes_its_difference_in_float32(tiny_sd: Path, monkeypatch: 
     own = load(find(str(tiny_sd)), torch.bfloat16)
     target = torch.linspace(-1, 1, 2 * 3 * 16 * 16).reshape(2, 3, 16, 16)
     constraint = EncodedMeasured(target, Downsample(4), own.decode, own.encode, 0.05)
-    x0 = RowNoise([1, 2], "cpu")(own.shape)
+    x0 = RecordNoise([1, 2], "cpu")(own.shape)
     seen = told(monkeypatch, type(own.vae), "encode")
     with torch.no_grad():
         sixteen = constraint.error(x0)
@@ -349,7 +350,7 @@ def off(model: Model, level: Level, x: Tensor) -> float:
 
 def test_what_is_kept_in_float32_rounds_less_and_stays_the_network(model: Model) -> None:
     kept, level = load(find("digits-16"), torch.bfloat16), model.schedule.levels(10)[4]
-    x = level.sigma * RowNoise([1, 2], "cpu")(model.shape)
+    x = level.sigma * RecordNoise([1, 2], "cpu")(model.shape)
     assert 0 < off(kept, level, x) < off(model, level, x) / 1.5
     with torch.no_grad(), float32(kept), float32(model):
         assert torch.equal(kept.guided([""] * 2)(x, level), model.guided([""] * 2)(x, level))
@@ -360,7 +361,7 @@ def test_what_is_kept_in_float32_rounds_less_and_stays_the_network(model: Model)
 
 def test_what_is_kept_in_float32_compiles_as_one_graph() -> None:
     denoiser = Denoiser(SmallNetwork(1, 0), "eps", torch.bfloat16).requires_grad_(False)
-    x, level = RowNoise([1], "cpu")((1, 8, 8)), Level(500.0, 0.6, 0.8)
+    x, level = RecordNoise([1], "cpu")((1, 8, 8)), Level(500.0, 0.6, 0.8)
     plain = denoiser(x, level)
     denoiser.network.compile(fullgraph=True, backend="eager")
     torch.testing.assert_close(denoiser(x, level), plain)

@@ -15,20 +15,20 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 import precision
-from judging.arithmetic import arithmetics
-from judging.cells import Series
-from judging.equality import verdict
-from judging.rounding import Gauge, Passing, Place
-from judging.roundings import by_level, summary, summary_table
-from judging.trial import Trial
 
-from fcs.constraint import Known
-from fcs.denoiser import Denoiser, Guided
-from fcs.directions import Newton as NewtonDirection
-from fcs.errors import UsageError
+from fcs.bench.analysis.arithmetic import arithmetics
+from fcs.bench.analysis.rounding import Gauge, Passing, Place
+from fcs.bench.analysis.roundings import by_level, summary, summary_table
+from fcs.bench.cells import Series
+from fcs.bench.equality import verdict
+from fcs.bench.trial import Trial
+from fcs.core.constraints import Known
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.errors import UsageError
+from fcs.core.per_sample import RecordNoise
 from fcs.models.base import Model, Schedule
-from fcs.rows import RowNoise
-from fcs.samplers import Newton
+from fcs.samplers import InexactNewton
 
 DELTAS = (0.005, 0.05, 0.5)
 JVP = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, at its first forward mode
@@ -70,7 +70,7 @@ def gauge(network: nn.Module, levers: Sequence[str], at: int = 2) -> Gauge:
     levels = model.schedule.levels(4)
     found = [one.measured(model, levels) for one in arithmetics(model, ["bf16"], levers)]
     made = Gauge(model, found, DELTAS, torch.float64)
-    randn, f = RowNoise([1, 2, 3], "cpu"), model.guided([""] * 3)
+    randn, f = RecordNoise([1, 2, 3], "cpu"), model.guided([""] * 3)
     x, e = randn(model.shape), randn(model.shape)
     e[2] = 0
     with torch.no_grad():
@@ -130,8 +130,8 @@ def test_a_path_that_is_shown_stays_the_path() -> None:
     known[..., :4] = 1
     ends = []
     for direction in (NewtonDirection(), Passing(NewtonDirection(), places.append)):
-        randn = RowNoise([4, 5], "cpu")
-        sampler = Newton(direction, [0.4, 0.2])
+        randn = RecordNoise([4, 5], "cpu")
+        sampler = InexactNewton(direction, [0.4, 0.2])
         with torch.no_grad():
             ends.append(sampler(randn(model.shape), levels, f, Known(torch.ones(2, 1, 8, 8), known), randn))
     assert torch.equal(*ends)

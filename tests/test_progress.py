@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from fcs.cli.predict import main
-from fcs.progress import Log, Progress
-from fcs.ranks import Place
+from fcs.engine.process_info import ProcessInfo
+from fcs.engine.progress import Log, Progress
+from fcs.tools.cli.predict import main
 
 RUN = ["--config", "digits_inpaint", "steps=1", "data.limit=6", "data.batch_size=2", "previews.max=0"]
 
@@ -60,7 +60,7 @@ def test_a_run_with_a_logger(tmp_path: Path) -> None:
 
 
 def test_only_the_first_process_of_a_launch_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Place, "here", lambda: Place(1, 2))
+    monkeypatch.setattr(ProcessInfo, "here", lambda: ProcessInfo(1, 2))
     logger = ["trainer.logger=csvlogger", f"trainer.logger.save_dir={tmp_path}/logs"]
     assert main([*RUN, f"out={tmp_path}/run", *logger]) == 0
     assert not (tmp_path / "logs").exists()

@@ -2,25 +2,25 @@
 
 import pytest
 import torch
-from gaussian import Gaussian
+from helpers.gaussian import Gaussian
 from torch import Tensor, nn
 
-from fcs.constraint import Constraint, Known, Measured, Projectable
-from fcs.denoiser import Denoiser, Guided
-from fcs.directions import Gradient
-from fcs.directions import Newton as NewtonDirection
-from fcs.levels import Level, ddpm_levels, flow_levels, pairs
-from fcs.rows import RowNoise
-from fcs.samplers import DDIM, Newton, ProjectedNewton
+from fcs.core.constraints import Constraint, Known, Measured, Projectable
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.directions import Gradient
+from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.levels import Level, ddpm_levels, flow_levels, pairs
+from fcs.core.per_sample import RecordNoise
+from fcs.samplers import DDIM, InexactNewton, ProjectedNewton
 from fcs.samplers.base import ddim, stochastic
-from fcs.samplers.newton import moved
-from fcs.samplers.projected import ahead, fitted
+from fcs.samplers.inexact_newton import moved
+from fcs.samplers.projected_newton import ahead, fitted
 
 SHAPE = (1, 8, 8)
 
 
-def noise() -> RowNoise:
-    return RowNoise([1, 2], dtype=torch.float64)
+def noise() -> RecordNoise:
+    return RecordNoise([1, 2], dtype=torch.float64)
 
 
 def left() -> Tensor:
@@ -72,7 +72,9 @@ def test_without_its_five_changes_it_is_newton(small_network: nn.Module, abar: T
     denoise, constraint = Guided(Denoiser(small_network, "eps")), Known(noise()(SHAPE), left())
     bare = ProjectedNewton(moves=[2], first=0.4, last=0.2, growth=(1, 1), fit=False, project=False, order=1, eta=0)
     with torch.no_grad():
-        found = [s(noise()(SHAPE), levels, denoise, constraint, noise()) for s in (bare, Newton(None, [0.4, 0.2]))]
+        found = [
+            s(noise()(SHAPE), levels, denoise, constraint, noise()) for s in (bare, InexactNewton(None, [0.4, 0.2]))
+        ]
     torch.testing.assert_close(*found, rtol=0, atol=1e-10)
 
 
@@ -147,7 +149,7 @@ def test_the_fit_remembers_the_latest_changes_of_earlier_levels(
         told.append(list(seen))
         return fitted(x0, constraint, seen)
 
-    monkeypatch.setattr("fcs.samplers.projected.fitted", watched)
+    monkeypatch.setattr("fcs.samplers.projected_newton.fitted", watched)
     denoise = Guided(Denoiser(small_network, "eps"))
     with torch.no_grad():
         ProjectedNewton(moves=[1, 2, 0, 1], memory=3)(
@@ -161,8 +163,8 @@ def test_the_fit_remembers_the_latest_changes_of_earlier_levels(
 
 
 def test_a_fit_leaves_less_of_the_error_and_nothing_else_where_nothing_was_seen() -> None:
-    x0, constraint = noise()(SHAPE), Known(RowNoise([3, 4], dtype=torch.float64)(SHAPE), left())
-    seen = [RowNoise([5 + i, 7 + i], dtype=torch.float64)(SHAPE) for i in range(3)]
+    x0, constraint = noise()(SHAPE), Known(RecordNoise([3, 4], dtype=torch.float64)(SHAPE), left())
+    seen = [RecordNoise([5 + i, 7 + i], dtype=torch.float64)(SHAPE) for i in range(3)]
     assert (constraint.loss(fitted(x0, constraint, seen)) < constraint.loss(x0)).all()
     assert fitted(x0, constraint, []) is x0
     met = Known(x0, left())
@@ -200,7 +202,7 @@ def test_without_projection_any_error_does(small_network: nn.Module, abar: Tenso
     bare = ProjectedNewton(moves=[1], first=0.4, growth=(1, 1), project=False, order=1, eta=0)
     assert (bare.needs, ProjectedNewton().needs) == (Constraint, Projectable)
     with torch.no_grad():
-        found = [s(noise()(SHAPE), levels, denoise, blurred, noise()) for s in (bare, Newton(None, [0.4]))]
+        found = [s(noise()(SHAPE), levels, denoise, blurred, noise()) for s in (bare, InexactNewton(None, [0.4]))]
     torch.testing.assert_close(*found, rtol=0, atol=1e-10)
 
 

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from fcs.errors import UsageError
-from fcs.machine import threads
-from fcs.ranks import Place, check
+from fcs.core.errors import UsageError
+from fcs.engine.process_info import ProcessInfo, check
+from fcs.engine.trainer import threads
 
 ARRAY = {"SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_ID": "7"}
 STEP = {"SLURM_STEP_NUM_TASKS": "5", "SLURM_STEP_TASKS_PER_NODE": "2(x2),1", "SLURM_NODEID": "1"}
@@ -17,32 +17,32 @@ STEP |= {"SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_NUM_NODES": "3"}
 LAUNCHED = {"FCS_RANK": "2", "FCS_WORLD": "4"}
 
 
-def place(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> Place:
+def place(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> ProcessInfo:
     monkeypatch.setattr(os, "environ", dict(variables))
-    return Place.here()
+    return ProcessInfo.here()
 
 
 def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(monkeypatch, {}) == Place(0, 1, 0, 1)
+    assert place(monkeypatch, {}) == ProcessInfo(0, 1, 0, 1)
     # In a batch script, outside a step, SLURM's numbers are those of the script itself.
     batch = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_TASKS_PER_NODE": "4", "SLURM_NODEID": "0"}
-    assert place(monkeypatch, batch) == Place(0, 1, 0, 1)
+    assert place(monkeypatch, batch) == ProcessInfo(0, 1, 0, 1)
 
 
 def test_started_by_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(monkeypatch, LAUNCHED) == Place(2, 4, 2, 4, started=True, speaks=False)
+    assert place(monkeypatch, LAUNCHED) == ProcessInfo(2, 4, 2, 4, started=True, speaks=False)
 
 
 def test_a_task_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(monkeypatch, ARRAY) == Place(2, 3, 0, 1)
-    assert place(monkeypatch, ARRAY | LAUNCHED) == Place(10, 12, 2, 4, started=True, speaks=False)
+    assert place(monkeypatch, ARRAY) == ProcessInfo(2, 3, 0, 1)
+    assert place(monkeypatch, ARRAY | LAUNCHED) == ProcessInfo(10, 12, 2, 4, started=True, speaks=False)
 
 
 def test_a_rank_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(monkeypatch, STEP) == Place(3, 5, 1, 2, speaks=False)
+    assert place(monkeypatch, STEP) == ProcessInfo(3, 5, 1, 2, speaks=False)
     assert place(monkeypatch, STEP | {"SLURM_NODEID": "2", "SLURM_PROCID": "4", "SLURM_LOCALID": "0"}).peers == 1
     assert place(monkeypatch, STEP | {"SLURM_PROCID": "0"}).speaks
-    assert place(monkeypatch, STEP | ARRAY) == Place(13, 15, 1, 2, speaks=False)
+    assert place(monkeypatch, STEP | ARRAY) == ProcessInfo(13, 15, 1, 2, speaks=False)
 
 
 def test_every_process_has_a_number_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +115,9 @@ def test_an_interactive_shell_of_several_tasks(monkeypatch: pytest.MonkeyPatch) 
 def test_threads_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(os, "environ", {})
-    assert threads(Place(peers=2), 8) == 4
-    assert threads(Place(peers=2), 1) == 1  # never more than alone
-    assert threads(Place(peers=16), 8) == 1
+    assert threads(ProcessInfo(peers=2), 8) == 4
+    assert threads(ProcessInfo(peers=2), 1) == 1  # never more than alone
+    assert threads(ProcessInfo(peers=16), 8) == 1
     monkeypatch.setattr(os, "environ", {"SLURM_CPUS_PER_TASK": "6"})
-    assert threads(Place(peers=2), 8) == 6
-    assert threads(Place(peers=2, started=True), 8) == 4
+    assert threads(ProcessInfo(peers=2), 8) == 6
+    assert threads(ProcessInfo(peers=2, started=True), 8) == 4

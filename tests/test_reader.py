@@ -17,12 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fcs.errors import StorageError, UsageError
-from fcs.records import Record
-from fcs.shards import tars
-from fcs.shards.decode import Format
-from fcs.shards.reader import ShardReader
-from fcs.shards.sources import Source, counts, resolve
+from fcs.core.errors import StorageError, UsageError
+from fcs.core.records import Record
+from fcs.shards.input import record_index
+from fcs.shards.input.decode import Format
+from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.sources import Source, counts, resolve
 
 Members = Iterable[tuple[str, bytes]]
 FORM = Format(1, 4, 4)
@@ -88,7 +88,7 @@ def test_truncation_at_every_byte_keeps_whole_records(tmp_path: Path) -> None:
     marker = -(-ends[-1] // 512) * 512 + 1024
     form = Format(1, 4, 4, needs_mask=True)
     for cut in range(marker + 2):
-        index = tars.index(io.BytesIO(data[:cut]), form.required)
+        index = record_index.index(io.BytesIO(data[:cut]), form.required)
         whole = sum(end <= cut for end in ends)
         assert [entry.key for entry in index.entries] == list("abc")[:whole], cut
         assert (index.truncated is not None) == (cut < marker), cut
@@ -102,17 +102,17 @@ def test_truncation_at_every_byte_keeps_whole_records(tmp_path: Path) -> None:
 
 def test_last_record_before_the_break_may_lack_optional_members() -> None:
     data = tar([("a.png", b"x"), ("a.txt", b"y" * 600)])
-    index = tars.index(io.BytesIO(data[:1700]))
+    index = record_index.index(io.BytesIO(data[:1700]))
     assert [sorted(entry.members) for entry in index.entries] == [["png"]]
     assert index.truncated
-    assert not tars.index(io.BytesIO(data[:1700]), ("image", "mask")).entries
+    assert not record_index.index(io.BytesIO(data[:1700]), ("image", "mask")).entries
 
 
 @pytest.mark.parametrize("position", range(0, 512, 7))
 def test_a_damaged_header_in_the_middle_is_a_named_break(position: int) -> None:
     data = bytearray(tar([("a.png", b"x"), ("b.png", b"y"), ("c.png", b"z")]))
     data[1024 + position] ^= 0x55
-    index = tars.index(io.BytesIO(bytes(data)))
+    index = record_index.index(io.BytesIO(bytes(data)))
     assert [entry.key for entry in index.entries] == ["a"]
     assert index.truncated == "damaged header at byte 1024"
 
@@ -121,13 +121,13 @@ def test_flipped_bytes_never_raise() -> None:
     long = "d" * 120 + "/" + "k" * 120
     for format in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         clean = tar([("a.png", b"x"), (long + ".png", b"y"), ("c.png", b"z")], format)
-        assert [entry.key for entry in tars.index(io.BytesIO(clean)).entries] == ["a", long, "c"]
+        assert [entry.key for entry in record_index.index(io.BytesIO(clean)).entries] == ["a", long, "c"]
         rng = np.random.default_rng(0)
         for _ in range(300):
             data = bytearray(clean)
             for place in rng.integers(0, 6000, 3):
                 data[place] = rng.integers(256)
-            assert len(tars.index(io.BytesIO(bytes(data)))) <= 4
+            assert len(record_index.index(io.BytesIO(bytes(data)))) <= 4
 
 
 def checked(header: bytearray) -> bytes:
@@ -142,7 +142,7 @@ def test_sizes_are_not_believed(size: bytes, kind: bytes) -> None:
     header = bytearray(tar([("b.png", b"y")])[:512])
     header[124:136], header[156:157] = size, kind
     data = tar([("a.png", b"x")])[:1024] + checked(header) + bytes(4096)
-    index = tars.index(io.BytesIO(data))
+    index = record_index.index(io.BytesIO(data))
     assert index.entries[0].error is None
     if kind == b"S":  # a sparse file has its size elsewhere
         assert index.truncated or str(index.entries[1].error).startswith("bad_member")
@@ -153,13 +153,13 @@ def test_sizes_are_not_believed(size: bytes, kind: bytes) -> None:
 
 def test_endings() -> None:
     data = tar([("a.png", b"x")])
-    assert tars.index(io.BytesIO(data)).truncated is None
-    assert tars.index(io.BytesIO(data[:2048])).truncated is None
-    assert "end marker" in str(tars.index(io.BytesIO(data[:1536])).truncated)
-    assert "after the end marker" in str(tars.index(io.BytesIO(data + tar([("b.png", b"y")]))).truncated)
-    assert tars.index(io.BytesIO(b"not a tar at all" * 100)).truncated
-    assert len(tars.index(io.BytesIO(b""))) == 1
-    assert len(tars.index(io.BytesIO(bytes(1024)))) == 0
+    assert record_index.index(io.BytesIO(data)).truncated is None
+    assert record_index.index(io.BytesIO(data[:2048])).truncated is None
+    assert "end marker" in str(record_index.index(io.BytesIO(data[:1536])).truncated)
+    assert "after the end marker" in str(record_index.index(io.BytesIO(data + tar([("b.png", b"y")]))).truncated)
+    assert record_index.index(io.BytesIO(b"not a tar at all" * 100)).truncated
+    assert len(record_index.index(io.BytesIO(b""))) == 1
+    assert len(record_index.index(io.BytesIO(bytes(1024)))) == 0
 
 
 def test_keys(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_bombs_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.M
         header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
         assert codes([one(tmp_path, {"png": bomb})]) == [("k", "too_large")]
-    monkeypatch.setattr("fcs.shards.decode.MAX_IMAGE_BYTES", 10)
+    monkeypatch.setattr("fcs.shards.input.decode.MAX_IMAGE_BYTES", 10)
     assert codes([one(tmp_path, {"png": picture()})]) == [("k", "too_large")]
 
 

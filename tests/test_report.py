@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fcs.cli.report import main
-from fcs.report import write as report_module
-from fcs.report.write import named, report, table
-from fcs.shards.local import Local
-from fcs.shards.summary import summarize
+from fcs.shards.ledger.summary import summarize
+from fcs.shards.store.local import LocalStore
+from fcs.tools.cli.report import main
+from fcs.tools.report import write as report_module
+from fcs.tools.report.write import named, report, table
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_runs_side_by_side(runs: list[Path], tmp_path: Path, capsys: pytest.Capt
     assert [{path: path.stat().st_mtime_ns for path in out.rglob("*")} for out in runs] == before
     assert {path.name for path in (tmp_path / "both").iterdir()} == {"summary.json", "report.html"}
     summaries = json.loads((tmp_path / "both" / "summary.json").read_text())["runs"]
-    assert summaries == {"done": summarize(Local(runs[0])), "part": summarize(Local(runs[1]))}
+    assert summaries == {"done": summarize(LocalStore(runs[0])), "part": summarize(LocalStore(runs[1]))}
     head, complete, ok, *_, last, page = capsys.readouterr().out.splitlines()
     assert head.split() == ["done", "part"]
     assert complete.split() == ["complete", "yes", "no"]
@@ -54,28 +54,32 @@ def test_runs_side_by_side(runs: list[Path], tmp_path: Path, capsys: pytest.Capt
 
 
 def test_an_unfinished_run_is_written_as_such(runs: list[Path]) -> None:
-    assert not report(list(map(Local, runs)))["part"]["complete"]
+    assert not report(list(map(LocalStore, runs)))["part"]["complete"]
     assert not json.loads((runs[1] / "summary.json").read_text())["complete"]
 
 
 def test_a_run_that_ends_meanwhile(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(out: Local, further: dict[str, object]) -> dict[str, object]:
+    def write(out: LocalStore, further: dict[str, object]) -> dict[str, object]:
         summary = write_summary(out, further)
         shutil.copy(runs[0] / "shards" / "mixed.json", out.root / "shards" / "mixed.json")
         return summary
 
     write_summary = report_module.write_summary
     monkeypatch.setattr(report_module, "write_summary", write)
-    assert report([Local(runs[1])])["part"]["complete"]
+    assert report([LocalStore(runs[1])])["part"]["complete"]
     assert json.loads((runs[1] / "summary.json").read_text())["complete"]
 
 
 def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert named([Local(Path("a/x")), Local(Path("b/y/")), Local(Path("."))]) == ["x", "y", tmp_path.name]
-    assert named([Local(Path("a/x")), Local(Path("b/x"))]) == ["a", "b"]
-    assert named([Local(Path("t/ding-20/seed-0")), Local(Path("t/dps/80/seed-0"))]) == ["ding-20", "dps/80"]
-    assert named([Local(Path("x")), Local(Path("x/x"))]) == ["x", "x/x"]
+    assert named([LocalStore(Path("a/x")), LocalStore(Path("b/y/")), LocalStore(Path("."))]) == [
+        "x",
+        "y",
+        tmp_path.name,
+    ]
+    assert named([LocalStore(Path("a/x")), LocalStore(Path("b/x"))]) == ["a", "b"]
+    assert named([LocalStore(Path("t/ding-20/seed-0")), LocalStore(Path("t/dps/80/seed-0"))]) == ["ding-20", "dps/80"]
+    assert named([LocalStore(Path("x")), LocalStore(Path("x/x"))]) == ["x", "x/x"]
 
 
 def test_metrics_that_one_run_lacks() -> None:

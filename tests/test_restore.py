@@ -10,14 +10,14 @@ import pytest
 import torch
 from test_tasks import Flat, batch, images
 
-from fcs import config
-from fcs.constraint import Measured
-from fcs.directions import jacobian
-from fcs.errors import UsageError
+from fcs.core.constraints import Measured
+from fcs.core.directions import jacobian
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float
+from fcs.core.operators import Downsample, GaussianBlur, Grey, Operator
+from fcs.core.per_sample import dot
+from fcs.engine.config import config
 from fcs.models import Model
-from fcs.operators import Downsample, GaussianBlur, Grey, Operator
-from fcs.pictures import to_float
-from fcs.rows import dot
 from fcs.tasks import Inpaint, KnownPixels, Restore, Superres
 from fcs.tasks.restore import EncodedMeasured, Error, Perturbed
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-import published
 import pytest
 import torch
-from rivals import (
+from helpers import published
+from helpers.rivals import (
     SEEDS,
     SIZE,
     Conditional,
@@ -21,9 +21,9 @@ from rivals import (
 )
 from torch import Tensor, nn
 
-from fcs.constraint import Constraint, Observed
-from fcs.levels import Level, ddpm_levels
-from fcs.rows import RowNoise
+from fcs.core.constraints import Constraint, Observed
+from fcs.core.levels import Level, ddpm_levels
+from fcs.core.per_sample import RecordNoise
 from fcs.samplers import DDIM, DING, DPS, LATINO, LDPS, MPGD, P2L, PSLD, FreeDoM, RePaint, Sampler
 
 TIGHT = {"rtol": 0, "atol": 1e-8}
@@ -42,7 +42,7 @@ class Case:
         self.network = network
         self.abar = [level.alpha**2 for level in levels]
         self.cond = rows(3)[[row]]
-        self.noise = RowNoise([SEEDS[row]], dtype=torch.float64)
+        self.noise = RecordNoise([SEEDS[row]], dtype=torch.float64)
         self.start = self.draw()
 
     def draw(self) -> Tensor:

@@ -5,17 +5,17 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from gaussian import Gaussian
-from rivals import Conditional, known, mask, measured, reduce, rows, sampled
+from helpers.gaussian import Gaussian
+from helpers.rivals import Conditional, known, mask, measured, reduce, rows, sampled
 from torch import Tensor, nn
 
-from fcs.constraint import Known, Measured, Observed, Sum
-from fcs.denoiser import Denoiser, Guided
-from fcs.directions import Direction, Gradient
-from fcs.directions import Newton as NewtonDirection
-from fcs.levels import Level, ddpm_levels, flow_levels
-from fcs.operators import Downsample, GaussianBlur, Operator, Pixels
-from fcs.rows import RowNoise
+from fcs.core.constraints import Known, Measured, Observed, Sum
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.directions import Direction, Gradient
+from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.levels import Level, ddpm_levels, flow_levels
+from fcs.core.operators import Downsample, GaussianBlur, Operator, Pixels
+from fcs.core.per_sample import RecordNoise
 from fcs.samplers import DING, LATINO, MMPS, Prior, RePaint, Replacement
 from fcs.samplers.base import renoise
 from fcs.samplers.mmps import krylov
@@ -100,7 +100,7 @@ def test_mmps_is_the_exact_posterior_mean_on_a_gaussian(
     x = rows(5, 4, 3)
     clean = Level(0, 1.0, 0.0)  # a step to it gives x_0 itself
     made = MMPS(16, noise, direction, 1e-12).step(
-        x, level, clean, lambda x, at: gaussian.x0(x, at.alpha, at.sigma), constraint, RowNoise([0, 1, 2])
+        x, level, clean, lambda x, at: gaussian.x0(x, at.alpha, at.sigma), constraint, RecordNoise([0, 1, 2])
     )
     # The precisions of prior, x_t and y add up.
     information = torch.linalg.inv(gaussian.covariance) @ gaussian.mean
@@ -131,7 +131,7 @@ def test_ding_on_a_scalar_gaussian() -> None:
     # Prior N(0, 1): x_0(x_t) = alpha x_t and eps = sigma x_t on a variance-preserving level.
     t, s = Level(0, 0.6, 0.8), Level(0, 0.8, 0.6)
     y, x, noise = 0.7, -1.3, 0.2
-    first, second = RowNoise([5], dtype=torch.float64), RowNoise([5], dtype=torch.float64)
+    first, second = RecordNoise([5], dtype=torch.float64), RecordNoise([5], dtype=torch.float64)
     n1, n2 = first((1,)).item(), first((1,)).item()
     eta = 0.6 * (1 - 0.8)
     mu = 0.8 * 0.6 * x + (0.36 - eta**2) ** 0.5 * 0.8 * x
@@ -143,7 +143,7 @@ def test_ding_on_a_scalar_gaussian() -> None:
     found = DING(noise).step(start, t, s, lambda x, level: level.alpha * x, given, second)
     assert found.item() == pytest.approx(expected, abs=1e-12)
     free = DING(noise).step(
-        start, t, s, lambda x, level: level.alpha * x, Known(given.target, 0 * given.known), RowNoise([5])
+        start, t, s, lambda x, level: level.alpha * x, Known(given.target, 0 * given.known), RecordNoise([5])
     )
     assert free.item() == pytest.approx(mu + eta * n2, abs=1e-12)
 
@@ -184,7 +184,7 @@ def test_latino_is_the_posterior_mean_under_a_white_gaussian(kind: str) -> None:
         constraint = Measured(y, lambda x: F.avg_pool2d(x, 2), lambda x: x)
         A, b = F.avg_pool2d(torch.eye(16, dtype=torch.float64).reshape(16, *size), 2).flatten(1).T, y.flatten(1)
     model = Prior(Guided(Denoiser(Half(), "eps")), lambda picture: picture, lambda z: z)
-    made = LATINO(noise, trust, 1.0).step(x, t, Level(0, 1.0, 0.0), model, constraint, RowNoise([0, 1, 2]))
+    made = LATINO(noise, trust, 1.0).step(x, t, Level(0, 1.0, 0.0), model, constraint, RecordNoise([0, 1, 2]))
     mean = (x - 0.8 * 0.5 * x).flatten(1) / 0.6
     variance = trust * 0.8**2
     gain = variance * A.T @ torch.linalg.inv(variance * A @ A.T + noise**2 * torch.eye(len(A), dtype=torch.float64))

@@ -8,17 +8,32 @@ from typing import cast
 
 import pytest
 import torch
-from rivals import RIVALS, SEEDS, SIZE, Conditional, decode, encode, known, mask, measured, named, prior, rows, sampled
+from helpers.rivals import (
+    RIVALS,
+    SEEDS,
+    SIZE,
+    Conditional,
+    decode,
+    encode,
+    known,
+    mask,
+    measured,
+    named,
+    prior,
+    rows,
+    sampled,
+)
 from torch import Tensor, nn
 
-from fcs.constraint import Constraint, Known, Measured
-from fcs.denoiser import Denoiser, Guided
-from fcs.directions import Exact, Gradient, Local
-from fcs.errors import UsageError
-from fcs.levels import Level, ddpm_levels, flow_levels
+from fcs.core.constraints import Constraint, Known, Measured
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.directions import Exact, Gradient, Local
+from fcs.core.errors import UsageError
+from fcs.core.levels import Level, ddpm_levels, flow_levels
+from fcs.core.operators import Downsample
+from fcs.core.per_sample import RecordNoise
+from fcs.engine.config.schema import shipped
 from fcs.models import Model
-from fcs.operators import Downsample
-from fcs.rows import RowNoise
 from fcs.samplers import (
     DDIM,
     DING,
@@ -30,15 +45,14 @@ from fcs.samplers import (
     P2L,
     PSLD,
     FreeDoM,
-    Newton,
+    InexactNewton,
     Prior,
     RePaint,
     Replacement,
     Sampler,
 )
-from fcs.schema import shipped
-from fcs.solve import Solver
 from fcs.tasks import Inpaint, Style
+from fcs.tasks.pipeline import Pipeline
 
 
 @pytest.fixture
@@ -67,7 +81,7 @@ def test_a_row_with_nothing_known_stays_finite_and_the_state_float32(
 ) -> None:
     m = mask().float()
     m[1] = 0
-    randn = RowNoise(SEEDS)
+    randn = RecordNoise(SEEDS)
     guided = Guided(Denoiser(network.float(), "eps"), rows(3).float())
     with torch.no_grad():
         x0 = sampler(
@@ -84,7 +98,7 @@ def test_a_row_with_nothing_known_stays_finite_and_the_state_float32(
 @pytest.mark.parametrize("sampler", RIVALS, ids=named)
 def test_a_flow_is_walked_too(sampler: Sampler, network: Conditional) -> None:
     # alpha is 0 at its first level.
-    randn = RowNoise(SEEDS, dtype=torch.float64)
+    randn = RecordNoise(SEEDS, dtype=torch.float64)
     guided = Guided(Denoiser(network, "flow"), rows(3))
     with torch.no_grad():
         x0 = sampler(randn((1, SIZE, SIZE)), flow_levels(4), Prior(guided, encode, decode), known([0, 1, 2, 3]), randn)
@@ -98,7 +112,15 @@ def test_a_flow_is_walked_too(sampler: Sampler, network: Conditional) -> None:
 @pytest.mark.parametrize("steps", [1, 7])
 @pytest.mark.parametrize(
     "sampler",
-    [*RIVALS, P2L(0), DDIM(), Replacement(), Newton(), Newton(Gradient(), [0.3, 0.2], restarts=1), Newton(Local())],
+    [
+        *RIVALS,
+        P2L(0),
+        DDIM(),
+        Replacement(),
+        InexactNewton(),
+        InexactNewton(Gradient(), [0.3, 0.2], restarts=1),
+        InexactNewton(Local()),
+    ],
     ids=named,
 )
 def test_samplers_know_their_calls_and_backwards(
@@ -106,7 +128,7 @@ def test_samplers_know_their_calls_and_backwards(
 ) -> None:
     watched: list[int] = []
     model = replace(prior(network, [0, 1]), watch=lambda: watched.append(1))
-    randn = RowNoise(SEEDS[:2], dtype=torch.float64)
+    randn = RecordNoise(SEEDS[:2], dtype=torch.float64)
     with torch.no_grad():
         sampler(rows(0)[:2], ddpm_levels(abar, steps), model, known([0, 1]), randn)
     assert model.guided.calls == len(watched) == sampler.calls(steps)
@@ -114,7 +136,7 @@ def test_samplers_know_their_calls_and_backwards(
 
 
 def test_the_exact_direction_counts_its_jacobian_as_one() -> None:
-    assert Newton(Exact(), [0.5]).backwards(7) == 7
+    assert InexactNewton(Exact(), [0.5]).backwards(7) == 7
 
 
 # Prompts
@@ -130,7 +152,7 @@ def test_p2l_gives_the_prompts_back_and_leaves_guidances_other_branch(network: C
 
     guided = Guided(Denoiser(Watched(), "eps"), rows(3), rows(4), 2.0)
     before = guided.cond
-    randn = RowNoise(SEEDS, dtype=torch.float64)
+    randn = RecordNoise(SEEDS, dtype=torch.float64)
     P2L(2, 0.1)(rows(0), ddpm_levels(abar, 3), Prior(guided, encode, decode), known([0, 1, 2, 3]), randn)
     assert guided.cond is before
     assert all(torch.equal(cond[4:], rows(4)) for cond in seen)
@@ -154,7 +176,7 @@ def test_stable_diffusions_codec_and_prompts_are_gone_through(sampler: Sampler, 
     made = []
     for encoder in (latent_model.encode, lambda picture: torch.zeros(shape)):
         model = Prior(latent_model.guided(prompts), encoder, latent_model.decode)
-        randn = RowNoise([1, 2])
+        randn = RecordNoise([1, 2])
         with torch.no_grad():
             made.append(sampler(randn(shape[1:]), latent_model.schedule.levels(3), model, constraint, randn))
         assert model.guided.calls == sampler.calls(3)
@@ -180,30 +202,30 @@ class Darkness(Constraint):
 @pytest.mark.parametrize("sampler", [s for s in RIVALS if s.needs is not Constraint], ids=named)
 def test_a_task_without_the_needed_constraint_is_refused(sampler: Sampler) -> None:
     with pytest.raises(UsageError, match=rf"sampler={named(sampler).lower()}: .* needs a constraint"):
-        Solver(PROMPTED, Style(), sampler)
+        Pipeline(PROMPTED, Style(), sampler)
     t, s = Level(0, 0.6, 0.8), Level(0, 0.8, 0.6)
     model = Prior(Guided(Denoiser(nn.Identity(), "eps"), rows(3)), encode, decode)
     with pytest.raises(TypeError, match=f"expected the constraint {sampler.needs.__name__}"):
-        sampler.step(rows(0), t, s, model, Darkness(), RowNoise(SEEDS))
+        sampler.step(rows(0), t, s, model, Darkness(), RecordNoise(SEEDS))
 
 
 @pytest.mark.parametrize("sampler", RIVALS, ids=named)
 def test_the_inpainting_task_suits_every_rival(sampler: Sampler) -> None:
-    assert Solver(PROMPTED, Inpaint(), sampler).sampler is sampler
+    assert Pipeline(PROMPTED, Inpaint(), sampler).sampler is sampler
 
 
 def test_p2l_needs_a_model_with_prompts(abar: Tensor, network: Conditional) -> None:
     with pytest.raises(UsageError, match="sampler=p2l: expected a sampler for a model without prompts"):
-        Solver(UNPROMPTED, Inpaint(), P2L())
+        Pipeline(UNPROMPTED, Inpaint(), P2L())
     unconditional = Prior(Guided(Denoiser(network, "eps")), encode, decode)
     with pytest.raises(UsageError, match="sampler=p2l"):
-        P2L()(rows(0), ddpm_levels(abar, 2), unconditional, known([0, 1, 2, 3]), RowNoise(SEEDS))
+        P2L()(rows(0), ddpm_levels(abar, 2), unconditional, known([0, 1, 2, 3]), RecordNoise(SEEDS))
 
 
 @pytest.mark.parametrize("sampler", [PSLD(), P2L(), MPGD(project=True), LATINO()], ids=named)
 def test_who_needs_the_codec_says_so(sampler: Sampler, abar: Tensor) -> None:
     with pytest.raises(UsageError, match=f"sampler={named(sampler).lower()}: expected a Prior"):
-        sampler(rows(0), ddpm_levels(abar, 2), lambda x, level: x, known([0, 1, 2, 3]), RowNoise(SEEDS))
+        sampler(rows(0), ddpm_levels(abar, 2), lambda x, level: x, known([0, 1, 2, 3]), RecordNoise(SEEDS))
 
 
 def wrong_arguments() -> Iterator[tuple[type[Sampler], dict[str, float]]]:

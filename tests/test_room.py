@@ -12,12 +12,13 @@ import pytest
 import torch
 from conftest import DIGITS_RUN, samples
 
-from fcs import memory, room
-from fcs.cli.predict import main
+from fcs.core import memory
+from fcs.engine import batch_size_finder
 from fcs.models import Model
 from fcs.samplers import DDIM
-from fcs.solve import Solver
 from fcs.tasks import Inpaint
+from fcs.tasks.pipeline import Pipeline
+from fcs.tools.cli.predict import main
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sizes that are tried where a record takes 100 bytes, beside 50 that all share, and 10,000 are free."""
     sizes: list[int] = []
 
-    def peak(solver: Device, shape: room.Shape, count: int) -> int:
+    def peak(solver: Device, shape: batch_size_finder.Shape, count: int) -> int:
         assert solver.steps == 1
         sizes.append(count)
         return 50 + 100 * count
 
-    monkeypatch.setattr(room, "peak", peak)
-    monkeypatch.setattr(room, "free", lambda device: 10_000)
+    monkeypatch.setattr(batch_size_finder, "peak", peak)
+    monkeypatch.setattr(batch_size_finder, "free", lambda device: 10_000)
     return sizes
 
 
@@ -54,31 +55,31 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ("cpu", 100, 1, [8]),
 ])  # fmt: skip
 def test_the_largest_that_fits(tried: list[int], kind: str, peers: int, size: int, sizes: list[int]) -> None:
-    found = room.largest(Device(kind), (1, 4, 4), peers)  # type: ignore[arg-type]
+    found = batch_size_finder.largest(Device(kind), (1, 4, 4), peers)  # type: ignore[arg-type]
     assert (found, tried) == (size, sizes)
-    assert room.SHARE[kind] * 10_000 / peers >= 50 + 100 * found or found == 1
+    assert batch_size_finder.SHARE[kind] * 10_000 / peers >= 50 + 100 * found or found == 1
 
 
 def test_no_more_than_pays(tried: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "free", lambda device: 10**9)
-    assert room.largest(Device("cpu"), (1, 4, 4)) == room.MOST["cpu"]  # type: ignore[arg-type]
-    assert room.largest(Device("cuda"), (1, 4, 4)) == room.MOST["cuda"]  # type: ignore[arg-type]
+    monkeypatch.setattr(batch_size_finder, "free", lambda device: 10**9)
+    assert batch_size_finder.largest(Device("cpu"), (1, 4, 4)) == batch_size_finder.MOST["cpu"]  # type: ignore[arg-type]
+    assert batch_size_finder.largest(Device("cuda"), (1, 4, 4)) == batch_size_finder.MOST["cuda"]  # type: ignore[arg-type]
 
 
 def test_half_of_what_did_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def peak(solver: Device, shape: room.Shape, count: int) -> int:
+    def peak(solver: Device, shape: batch_size_finder.Shape, count: int) -> int:
         if count > 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return 1  # as if something else took the rest
 
-    monkeypatch.setattr(room, "peak", peak)
-    monkeypatch.setattr(room, "free", lambda device: 10**9)
-    assert room.largest(Device("cuda"), (1, 4, 4)) == 4  # type: ignore[arg-type]
+    monkeypatch.setattr(batch_size_finder, "peak", peak)
+    monkeypatch.setattr(batch_size_finder, "free", lambda device: 10**9)
+    assert batch_size_finder.largest(Device("cuda"), (1, 4, 4)) == 4  # type: ignore[arg-type]
 
 
 def test_memory_grows_with_the_batch(digits: Model) -> None:
-    solver = Solver(digits, Inpaint(), DDIM(), 1)
-    few, many = (room.peak(solver, digits.picture_shape, count) for count in (8, 128))
+    solver = Pipeline(digits, Inpaint(), DDIM(), 1)
+    few, many = (batch_size_finder.peak(solver, digits.picture_shape, count) for count in (8, 128))
     assert few < many < 2**30
 
 
@@ -102,7 +103,7 @@ def test_control_groups_count(tmp_path: Path) -> None:
 def test_a_run_says_what_it_took(
     digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(room.MOST, "cpu", 8)
+    monkeypatch.setitem(batch_size_finder.MOST, "cpu", 8)
     settings = [setting for setting in DIGITS_RUN if "batch_size" not in setting]
     with caplog.at_level(logging.WARNING, "fcs"):
         assert main(["--config", "digits_inpaint", f"out={tmp_path}/o", *settings, "data.batch_size=auto"]) == 0

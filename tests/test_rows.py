@@ -2,7 +2,7 @@
 
 import torch
 
-from fcs.rows import RowNoise, column, dot, max_norm, rms, safe_divide
+from fcs.core.per_sample import RecordNoise, column, dot, max_norm, rms, safe_divide
 
 
 def test_norms_and_products_are_each_rows_own() -> None:
@@ -32,8 +32,8 @@ def test_safe_divide_has_a_finite_gradient_where_the_norm_is_zero() -> None:
 
 
 def test_noise_belongs_to_the_seed_alone() -> None:
-    alone = RowNoise([7])
-    among = RowNoise([1, 2, 7, 7])
+    alone = RecordNoise([7])
+    among = RecordNoise([1, 2, 7, 7])
     for shape in [(3,), (2, 5), (3,)]:
         own, rows = alone(shape), among(shape)
         assert torch.equal(rows[2], own[0])
@@ -42,20 +42,20 @@ def test_noise_belongs_to_the_seed_alone() -> None:
 
 
 def test_noise_goes_on_from_draw_to_draw() -> None:
-    randn = RowNoise([7])
+    randn = RecordNoise([7])
     assert not torch.equal(randn((8,)), randn((8,)))
 
 
 def test_noise_is_drawn_in_float32_whatever_it_is_cast_to() -> None:
-    assert torch.equal(RowNoise([5], dtype=torch.float64)((9,)), RowNoise([5])((9,)).double())
+    assert torch.equal(RecordNoise([5], dtype=torch.float64)((9,)), RecordNoise([5])((9,)).double())
 
 
 def test_noise_takes_every_seed_that_a_record_may_have() -> None:
-    assert torch.isfinite(RowNoise([0, 2**63 - 1])((4,))).all()
+    assert torch.isfinite(RecordNoise([0, 2**63 - 1])((4,))).all()
 
 
 def test_noise_is_standard_normal() -> None:
-    noise = RowNoise([0, 1])((50_000,))
+    noise = RecordNoise([0, 1])((50_000,))
     # Four standard errors of mean (1 / sqrt n) and of the second moment (sqrt(2 / n)).
     assert (noise.mean(1).abs() < 4 / 50_000**0.5).all()
     assert ((noise.square().mean(1) - 1).abs() < 4 * (2 / 50_000) ** 0.5).all()
@@ -63,6 +63,6 @@ def test_noise_is_standard_normal() -> None:
 
 
 def test_all_bits_of_a_seed_count() -> None:
-    low, high = RowNoise([7, 7 + 2**32])([4]), RowNoise([7, 7 + 2**62])([4])
+    low, high = RecordNoise([7, 7 + 2**32])([4]), RecordNoise([7, 7 + 2**62])([4])
     assert not torch.equal(low[0], low[1])
     assert not torch.equal(high[0], high[1])

@@ -9,11 +9,11 @@ from typing import get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fcs.metrics import pictures
+from fcs.engine.config.schema import shipped
+from fcs.engine.config.settings import Feature, Score
+from fcs.metrics import image_scores
 from fcs.metrics.weights import FILES
-from fcs.schema import shipped
-from fcs.settings import Feature, Score
-from fcs.shards.parts import rows_schema
+from fcs.shards.ledger.parts import rows_schema
 
 PAGE = (Path(__file__).parents[1] / "docs" / "rows.md").read_text()
 FIRST, _, REST = PAGE.partition("## features/")
@@ -28,7 +28,7 @@ def kind(field: pa.Field) -> str:
 
 def test_every_column_and_its_type() -> None:
     tasks = {name for task in shipped("task").values() for name in task.scored}
-    scores = {*pictures.NAMES, *get_args(Score), *tasks}
+    scores = {*image_scores.NAMES, *get_args(Score), *tasks}
     assert {field.name: kind(field) for field in rows_schema(scores)} == COLUMNS
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fcs.folders import SCRIPTS
+from fcs.core.package_files import SCRIPTS
 
 # What it was given and what matters of its environment; then CODE, or after a signal 75 (as fcs-predict ends).
 SRUN = """#!/bin/bash

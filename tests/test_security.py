@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from zoo import END, good, member, png_of, record, special, with_chunk
+from helpers.zoo import END, good, member, png_of, record, special, with_chunk
 
 import fcs
-from fcs.cli.predict import main
-from fcs.shards import tars
-from fcs.shards.sources import counts, resolve
+from fcs.shards.input import record_index
+from fcs.shards.input.sources import counts, resolve
+from fcs.tools.cli.predict import main
 
 STARTS = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pty.spawn"}
 WEIGHTS = Path(fcs.__file__).parent / "weights" / "digits-16"
@@ -150,8 +150,8 @@ def test_a_table_of_sizes_is_only_a_table(text: str, here: Path) -> None:
 
 
 def test_an_index_is_bounded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fcs.shards.members.MOST", 9)
-    index = tars.index(io.BytesIO(b"".join(good(key, 0) for key in "abc") + END))
+    monkeypatch.setattr("fcs.shards.input.members.MOST", 9)
+    index = record_index.index(io.BytesIO(b"".join(good(key, 0) for key in "abc") + END))
     assert [entry.key for entry in index.entries] == ["a", "b", "c"]
     assert index.truncated == "more than 9 members"
 

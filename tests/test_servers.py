@@ -15,12 +15,12 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from fcs.cli import report, status
-from fcs.cli.predict import main
-from fcs.errors import StorageError
-from fcs.shards.place import store_at
-from fcs.shards.remote import Remote
-from fcs.shards.store import Store
+from fcs.core.errors import StorageError
+from fcs.shards.store.base import Store
+from fcs.shards.store.open_store import open_store
+from fcs.shards.store.remote import RemoteStore
+from fcs.tools.cli import report, status
+from fcs.tools.cli.predict import main
 
 BUCKET = "bucket"
 FOLDERS = ("shards", "metrics", "previews")
@@ -54,7 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the run gives in a folder."""
     out = tmp_path_factory.mktemp("local") / "run"
     assert main([*RUN, f"out={out}"]) == 0
-    return pictures(store_at(str(out)))
+    return pictures(open_store(str(out)))
 
 
 def pictures(out: Store) -> dict[str, bytes]:
@@ -106,8 +106,8 @@ def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def test_files_in_s3(s3: str) -> None:
-    out = store_at(f"{s3}/files")
-    assert isinstance(out, Remote)
+    out = open_store(f"{s3}/files")
+    assert isinstance(out, RemoteStore)
     assert out.exclusive
     assert out.create("a/b", b"0123456789" * 1000)
     assert not out.create("a/b", b"other")
@@ -124,7 +124,7 @@ def test_files_in_s3(s3: str) -> None:
 
 
 def test_of_many_creators_in_s3_one_wins(s3: str) -> None:
-    out, won = store_at(f"{s3}/race"), []
+    out, won = open_store(f"{s3}/race"), []
     start = threading.Barrier(8)
 
     def create(number: int) -> None:
@@ -144,15 +144,15 @@ def test_a_run_in_s3_that_is_interrupted_gives_the_same_bytes(
     s3: str, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"{s3}/deep/run"
-    out, create = store_at(url), Remote.create
+    out, create = open_store(url), RemoteStore.create
 
-    def failing(self: Remote, name: str, data: bytes, durable: bool = True) -> bool:
+    def failing(self: RemoteStore, name: str, data: bytes, durable: bool = True) -> bool:
         if name.startswith("parts/") and len(self.tree("parts")) >= 3:
             raise StorageError(f"{self.where(name)}: link down")
         return create(self, name, data, durable)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Remote, "create", failing)
+        patch.setattr(RemoteStore, "create", failing)
         assert main([*RUN, f"out={url}"]) == 74
     assert capsys.readouterr().err.splitlines()[-1].endswith("link down")
     assert len(out.tree("parts")) == 3
@@ -201,7 +201,7 @@ def test_credentials_that_are_missing_are_one_line(
 
 
 def test_shards_in_s3(s3: str, whole: dict[str, bytes], digits_shard: Path, tmp_path: Path) -> None:
-    store_at(f"{s3}/in").replace("mixed.tar", digits_shard.read_bytes())
+    open_store(f"{s3}/in").replace("mixed.tar", digits_shard.read_bytes())
     assert main([*RUN, f"data.shards={s3}/in/*.tar", f"out={tmp_path}/o"]) == 0
     assert (tmp_path / "o" / "shards" / "mixed.tar").read_bytes() == whole["shards/mixed.tar"]
 
@@ -225,7 +225,7 @@ def test_shards_from_a_web_server(whole: dict[str, bytes], digits_shard: Path, t
 def test_results_in_memory(whole: dict[str, bytes]) -> None:
     """A store that fsspec can write and that cannot tell who was first."""
     assert main([*RUN, "out=memory://bucket/run"]) == 0
-    out = store_at("memory://bucket/run")
+    out = open_store("memory://bucket/run")
     assert not out.exclusive
     assert pictures(out) == whole
     out.delete(*out.tree(""))

@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
-from fcs import signals
-from fcs.errors import Interrupted
-from fcs.signals import SIGNALS, Stop
+from fcs.core.errors import Interrupted
+from fcs.engine import signals
+from fcs.engine.signals import SIGNALS, Stop
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
 from conftest import samples
-from slurm_cluster import Cluster, lacking, until
+from helpers.slurm_cluster import Cluster, lacking, until
 
-from fcs.cli.predict import main
-from fcs.shards.local import Local
-from fcs.status.read import status
-from fcs.status.state import Process
+from fcs.shards.store.local import LocalStore
+from fcs.tools.cli.predict import main
+from fcs.tools.status.read import status
+from fcs.tools.status.state import ProcessState
 
 pytestmark = pytest.mark.slurm
 TESTS = Path(__file__).parent
@@ -88,10 +88,10 @@ class Trial:
         command = ["sbatch", "--parsable", *options, str(SCRIPTS / script), *self.command]
         return self.cluster.run(*command, cwd=self.out.parent, **self.environment, **environment)
 
-    def processes(self) -> list[Process]:
-        return list(status(Local(self.out)).processes) if (self.out / "run.json").exists() else []
+    def processes(self) -> list[ProcessState]:
+        return list(status(LocalStore(self.out)).processes) if (self.out / "run.json").exists() else []
 
-    def working(self) -> list[Process]:
+    def working(self) -> list[ProcessState]:
         """Those that have a slice in hand."""
         return [process for process in self.processes() if process.state == "working"]
 
@@ -120,7 +120,7 @@ class Trial:
 
 
 def arguments(inputs: Path, steps: int, out: Path) -> list[str]:
-    return [f"data.shards={inputs}/*.tar", f"out={out}", f"steps={steps}", "task=slurm_paced.Paced", *SETTINGS]
+    return [f"data.shards={inputs}/*.tar", f"out={out}", f"steps={steps}", "task=helpers.slurm_paced.Paced", *SETTINGS]
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -261,7 +261,8 @@ def test_a_task_is_told_that_its_time_is_over_more_often_than_it_may_come_again(
 
 
 def test_ranks_are_where_slurm_says(cluster: Cluster) -> None:
-    ask = "from fcs.ranks import Place; p = Place.here(); print(p.rank, p.world, p.local, p.peers, p.speaks)"
+    ask = "from fcs.engine.process_info import ProcessInfo; p = ProcessInfo.here(); "
+    ask += "print(p.rank, p.world, p.local, p.peers, p.speaks)"
     command = [sys.executable, "-c", ask]
     for options, places in (
         (("-N1", "--ntasks=2"), ["0 2 0 2 True", "1 2 1 2 False"]),
@@ -286,7 +287,7 @@ def test_ranks_are_where_slurm_says(cluster: Cluster) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(cluster: Cluster, options: tuple[str, ...], asked: str, said: str) -> None:
-    ask = f"from fcs.ranks import Place, check; check(Place.here(), {asked}, 0)"
+    ask = f"from fcs.engine.process_info import ProcessInfo, check; check(ProcessInfo.here(), {asked}, 0)"
     done = cluster.popen(*options, sys.executable, "-c", ask, **PYTHON)
     text, _ = done.communicate(timeout=120)
     assert said in text

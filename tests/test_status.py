@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from fcs.cli.status import lines, main
-from fcs.shards.ledger import Ledger
-from fcs.shards.local import Local
-from fcs.shards.parts import Row
-from fcs.shards.reopen import retry_failed
-from fcs.shards.run import describe, pin
-from fcs.shards.sources import Source
-from fcs.status.read import status
-from fcs.status.state import Shard
+from fcs.shards.input.sources import Source
+from fcs.shards.ledger.ledger import Ledger
+from fcs.shards.ledger.parts import Row
+from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.retry import retry_failed
+from fcs.shards.store.local import LocalStore
+from fcs.tools.cli.status import lines, main
+from fcs.tools.status.read import status
+from fcs.tools.status.state import Shard
 
 BATCH = 2
 COUNTS = (40, 3, 20)
@@ -47,8 +47,8 @@ def sources(folder: Path, sizes: bool = True) -> list[Source]:
 def work(out: Path, batches: int, limit: int | None = None, sizes: bool = True) -> Ledger:
     """A process of a run that has done so many batches; every fifth record fails."""
     found = sources(out.parent / "in", sizes)
-    pin(Local(out), describe({}, found, limit))
-    book = Ledger(Local(out), found, BATCH, lambda number: COUNTS[number], limit=limit, poll=0.02)
+    pin(LocalStore(out), describe({}, found, limit))
+    book = Ledger(LocalStore(out), found, BATCH, lambda number: COUNTS[number], limit=limit, poll=0.02)
     walk = book.work(wait=False)
     book.walk = walk  # type: ignore[attr-defined]  # one that is dropped gives its slice back
     for item in islice(walk, batches):
@@ -92,11 +92,11 @@ def test_a_run_that_goes_on(out: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert found["rate"] == process["rate"] > 0
         assert found["seconds_left"] == pytest.approx(45 / found["rate"])
         assert not process["straggler"]
-        text = "\n".join(lines(status(Local(out))))
+        text = "\n".join(lines(status(LocalStore(out))))
         assert "18 of 63 done, 45 missing" in text
         assert process["id"] in text
     assert asked(out, capsys)["processes"][0]["state"] == "idle"
-    assert status(Local(out), time.time() + 1000).processes[0].state == "ended"
+    assert status(LocalStore(out), time.time() + 1000).processes[0].state == "ended"
 
 
 def test_shards_that_are_committed(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,14 +138,14 @@ def test_unknown_sizes(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         found = asked(out, capsys)
         assert found["records"]["total"] is None
         assert found["seconds_left"] is None
-        assert "2 of ? done" in "\n".join(lines(status(Local(out))))
+        assert "2 of ? done" in "\n".join(lines(status(LocalStore(out))))
     assert main([str(out), "--array"]) == 0
     assert capsys.readouterr().out == "0-2\n"
 
 
 def test_a_reopened_run(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finish(out)
-    retry_failed(Local(out))
+    retry_failed(LocalStore(out))
     with closing(work(out, 0)):  # its first look turns the good results into parts
         assert asked(out, capsys)["records"]["missing"] == 63 - 3
     with closing(work(out, 1)):
@@ -169,14 +169,14 @@ def test_array(
     work(out, batches).close()
     assert main([str(out), "--array"]) == 0
     assert capsys.readouterr().out == f"{expected}\n"
-    assert status(Local(out)).processes[0].task == ("7" if tasks else "")
+    assert status(LocalStore(out)).processes[0].task == ("7" if tasks else "")
 
 
 def test_the_last_array_counts(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for tasks in (5, 2):
         monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", str(tasks))
         work(out, 1).close()
-    assert status(Local(out)).array == "0-1"
+    assert status(LocalStore(out)).array == "0-1"
 
 
 def test_slices() -> None:
@@ -219,7 +219,7 @@ def test_states_and_stragglers(out: Path) -> None:
         "ended000": (8.0, 130, None),
     }.items():
         write_process(out, name, *values, now=now)
-    found = {process.id[7:]: process for process in status(Local(out), now).processes}
+    found = {process.id[7:]: process for process in status(LocalStore(out), now).processes}
     assert {name: process.state for name, process in found.items()} == {
         **dict.fromkeys(("steady00", "steady01", "slow0000", "stuck000"), "working"),
         "idle0000": "idle",
@@ -227,17 +227,17 @@ def test_states_and_stragglers(out: Path) -> None:
         "ended000": "ended",
     }
     assert {name for name, process in found.items() if process.straggler} == {"slow0000", "stuck000"}
-    assert status(Local(out), now).rate == 8 + 8 + 3 + 8
+    assert status(LocalStore(out), now).rate == 8 + 8 + 3 + 8
 
 
 def test_a_process_before_its_first_batch(out: Path) -> None:
     book = work(out, 0)
     with closing(book):
         next(book.work())
-        (process,) = status(Local(out)).processes
+        (process,) = status(LocalStore(out)).processes
         assert (process.state, process.done, process.rate) == ("working", 0, None)
         assert process.id == book.worker.name
-        assert any("-" in line for line in lines(status(Local(out))))
+        assert any("-" in line for line in lines(status(LocalStore(out))))
 
 
 def test_a_process_that_was_killed_on_this_machine(out: Path) -> None:
@@ -247,9 +247,9 @@ def test_a_process_that_was_killed_on_this_machine(out: Path) -> None:
         with subprocess.Popen(["true"]) as dead:
             pass
         claim.write_text(json.dumps({**book.claims.me, "pid": dead.pid}))
-        assert status(Local(out)).processes[0].state == "lost"
+        assert status(LocalStore(out)).processes[0].state == "lost"
         claim.write_text(json.dumps({**book.claims.me, "pid": dead.pid, "host": "elsewhere"}))
-        assert status(Local(out)).processes[0].state == "working"
+        assert status(LocalStore(out)).processes[0].state == "working"
 
 
 def damage(out: Path) -> Iterator[tuple[str, str]]:
@@ -315,7 +315,7 @@ def test_it_starts_without_torch_and_is_quick_on_many_shards(out: Path) -> None:
         (out / "shards" / f"{number}.json").write_text(json.dumps(record))
     shards = [{"url": f"/in/{number}.tar", "stem": str(number)} for number in range(2000)]
     (out / "run.json").write_text(json.dumps({"shards": shards, "limit": None}))
-    code = "import sys; from fcs.cli.status import main; main(); print([m for m in LARGE if m in sys.modules])"
+    code = "import sys; from fcs.tools.cli.status import main; main(); print([m for m in LARGE if m in sys.modules])"
     code = code.replace("LARGE", "('torch', 'numpy', 'pyarrow', 'fsspec', 'PIL')")
     started = time.monotonic()
     said = subprocess.run([sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True).stdout

@@ -11,25 +11,26 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from objects import Cut, Objects
+from helpers.objects import Cut, Objects
 from test_ledger import COUNTS, SOURCES, none, outputs, row, small, some
 from test_ledger import finish as finish_locally
 
-from fcs.errors import StorageError, UsageError
-from fcs.shards import parts
-from fcs.shards.claims import Claims, identity
-from fcs.shards.commit import clean
-from fcs.shards.committed import committed
-from fcs.shards.layout import commit_file, parts_folder
-from fcs.shards.ledger import Ledger, Work
-from fcs.shards.local import Local
-from fcs.shards.place import store_at
-from fcs.shards.remote import Remote
-from fcs.shards.reopen import reopen, retry_failed
-from fcs.shards.run import describe, pin
-from fcs.shards.store import Store
-from fcs.status.read import status
-from fcs.status.verify import verify
+from fcs.core.errors import StorageError, UsageError
+from fcs.shards.ledger import parts
+from fcs.shards.ledger.batch_task import BatchTask
+from fcs.shards.ledger.claims import Claims, identity
+from fcs.shards.ledger.commit import clean
+from fcs.shards.ledger.commit_records import committed
+from fcs.shards.ledger.layout import commit_file, parts_folder
+from fcs.shards.ledger.ledger import Ledger
+from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.retry import reopen, retry_failed
+from fcs.shards.store.base import Store
+from fcs.shards.store.local import LocalStore
+from fcs.shards.store.open_store import open_store
+from fcs.shards.store.remote import RemoteStore
+from fcs.tools.status.read import status
+from fcs.tools.status.verify import verify
 
 ROOT = "bucket/run"
 # A generator that is cut cannot clean up behind itself, and Python says so.
@@ -42,7 +43,7 @@ def exclusive(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def out(exclusive: bool) -> Remote:
+def out(exclusive: bool) -> RemoteStore:
     return remote(Objects(), exclusive)
 
 
@@ -54,8 +55,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return outputs(folder)
 
 
-def remote(fs: object, exclusive: bool = True) -> Remote:
-    return Remote(fs, ROOT, f"s3://{ROOT}", exclusive)
+def remote(fs: object, exclusive: bool = True) -> RemoteStore:
+    return RemoteStore(fs, ROOT, f"s3://{ROOT}", exclusive)
 
 
 def made(out: Store) -> dict[str, bytes]:
@@ -75,11 +76,11 @@ def ledger(out: Store, size: int = 2, **options: object) -> Ledger:
     return Ledger(out, SOURCES, size, lambda i: COUNTS[i], scores=["psnr"], poll=0.02, **options)  # type: ignore[arg-type]
 
 
-def do(book: Ledger, item: Work) -> None:
+def do(book: Ledger, item: BatchTask) -> None:
     book.finish(item.source, item.batch, [row(item.source, i) for i in item.wanted])
 
 
-def finish(out: Store, **options: object) -> list[Work]:
+def finish(out: Store, **options: object) -> list[BatchTask]:
     done = []
     with closing(ledger(out, **options)) as book:  # type: ignore[arg-type]
         while not book.complete():
@@ -102,7 +103,7 @@ def leave_claims_of_the_dead(out: Store) -> None:
 # A store
 
 
-def test_files(out: Remote, exclusive: bool) -> None:
+def test_files(out: RemoteStore, exclusive: bool) -> None:
     assert out.create("a/b", b"0123456789")
     assert not out.create("a/b", b"other")
     assert out.create("a/b", b"0123456789") is exclusive  # ours: the client had lost the answer and asked again
@@ -127,7 +128,7 @@ def test_files(out: Remote, exclusive: bool) -> None:
         out.read("a/b")
 
 
-def test_a_copy_that_was_read_before_will_do_until_the_listing_differs(out: Remote) -> None:
+def test_a_copy_that_was_read_before_will_do_until_the_listing_differs(out: RemoteStore) -> None:
     out.create("a", b"1")
     listed = out.stat("a")
     out.fs.asked.clear()
@@ -154,7 +155,7 @@ def test_of_many_creators_one_wins() -> None:
     assert won == [out.read("a")]
 
 
-def test_errors_are_storage_and_name_the_object(out: Remote) -> None:
+def test_errors_are_storage_and_name_the_object(out: RemoteStore) -> None:
     def lost(name: str) -> None:
         raise ConnectionError("no route")
 
@@ -181,13 +182,13 @@ def test_errors_are_storage_and_name_the_object(out: Remote) -> None:
 )
 def test_what_cannot_be_written_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="expected a folder, or a prefix in a store"):
-        store_at(url)
+        open_store(url)
 
 
 def test_a_path_is_a_folder(tmp_path: Path) -> None:
     for spelled in (str(tmp_path), f"file://{tmp_path}"):
-        found = store_at(spelled)
-        assert isinstance(found, Local)
+        found = open_store(spelled)
+        assert isinstance(found, LocalStore)
         assert found.root == tmp_path
 
 
@@ -219,7 +220,7 @@ def test_a_store_without_conditions_is_found_out(error: Exception | None, expect
 # A run
 
 
-def test_a_run(out: Remote, expected: dict[str, bytes]) -> None:
+def test_a_run(out: RemoteStore, expected: dict[str, bytes]) -> None:
     assert len(finish(out)) == 4 + 11 + 2
     assert made(out) == expected
     assert nothing_left(out)
@@ -231,7 +232,7 @@ def test_a_run(out: Remote, expected: dict[str, bytes]) -> None:
     assert out.fs.held == before
 
 
-def test_two_that_share_a_run(out: Remote, exclusive: bool, expected: dict[str, bytes]) -> None:
+def test_two_that_share_a_run(out: RemoteStore, exclusive: bool, expected: dict[str, bytes]) -> None:
     books = [ledger(out, rank=rank, world=2) for rank in range(2)]
     done = []
     streams = [book.work(wait=False) for book in books]
@@ -252,7 +253,7 @@ def test_two_that_share_a_run(out: Remote, exclusive: bool, expected: dict[str, 
     assert nothing_left(out)
 
 
-def test_two_that_both_got_a_slice(out: Remote, expected: dict[str, bytes]) -> None:
+def test_two_that_both_got_a_slice(out: RemoteStore, expected: dict[str, bytes]) -> None:
     """Where creation is not exclusive two may look at the same moment: who comes second discards."""
     one, two = ledger(out), ledger(out)
     one.prepare()
@@ -275,19 +276,19 @@ def test_slices_that_a_process_begins_with() -> None:
     assert {item.source for item in items} == {0, 2, 3}  # what is its own first, then all the rest
 
 
-def test_work_is_taken_over_from_the_silent(out: Remote, expected: dict[str, bytes]) -> None:
+def test_work_is_taken_over_from_the_silent(out: RemoteStore, expected: dict[str, bytes]) -> None:
     first = ledger(out, heartbeat=1000.0)
     next(first.work())  # and then nothing more is heard of it
     with closing(ledger(out, stale=0.3)) as book:
         for item in book.work():
             do(book, item)
-    do(first, Work(0, 0, (0, 1)))  # who comes second discards
+    do(first, BatchTask(0, 0, (0, 1)))  # who comes second discards
     first.close()
     assert made(out) == expected
     assert nothing_left(out)
 
 
-def test_claims(out: Remote) -> None:
+def test_claims(out: RemoteStore) -> None:
     one, two = Claims(out, heartbeat=0.01), Claims(out)
     with closing(one), closing(two):
         assert one.take("s", "0")
@@ -363,7 +364,7 @@ def run(out: Store, fail: object) -> int:
     return small(out, fail)  # type: ignore[arg-type]
 
 
-def test_a_shard_that_is_being_reopened_is_not_cleaned_up(out: Remote) -> None:
+def test_a_shard_that_is_being_reopened_is_not_cleaned_up(out: RemoteStore) -> None:
     """Between the copy of its commit record and the record's end whoever comes by completes the step."""
     finish(out)
     out.create(f"{parts_folder('a')}/{parts.REOPENED}", out.read(commit_file("a")))

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from test_tasks import Flat, batch, images
 
-from fcs.clip import ImageTower, gram
-from fcs.errors import UsageError
-from fcs.pictures import to_float
-from fcs.records import Record
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float
+from fcs.core.records import Record
+from fcs.models.clip import ImageTower, gram
 from fcs.tasks import Style
 from fcs.tasks.style import SameGram
 

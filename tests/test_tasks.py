@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fcs.denoiser import Denoiser, Guided
-from fcs.errors import UsageError
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float, to_uint8
+from fcs.core.records import Batch
 from fcs.models import Model, Schedule
-from fcs.pictures import to_float, to_uint8
-from fcs.records import Batch
 from fcs.tasks import Inpaint, Superres
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from conftest import DIGITS_RUN
 
-from fcs import schema
-from fcs.cli.predict import main
-from fcs.folders import KEYS
-from fcs.solve import Solver
+from fcs.core.package_files import KEYS
+from fcs.engine.config import schema
+from fcs.tasks.pipeline import Pipeline
+from fcs.tools.cli.predict import main
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ MISTAKES = {
     "task.paste=maybe": ["task.paste=maybe", "true or false"],
     "task.pste=true": ["task.pste=true", "did you mean task.paste?"],
     "sampler=newtn": ["sampler=newtn", "did you mean newton?"],
-    "sampler=fcs.samplers.Newtn": ["sampler=fcs.samplers.Newtn", "did you mean fcs.samplers.Newton?"],
+    "sampler=fcs.samplers.Newtn": ["sampler=fcs.samplers.Newtn", "did you mean fcs.samplers.InexactNewton?"],
     "sampler=fcs.tasks.Inpaint": ["sampler=fcs.tasks.Inpaint", "a sampler"],
     "sampler.direction=gradiant": ["sampler.direction=gradiant", "did you mean gradient?"],
     "sampler.step_sizes=abc": ["sampler.step_sizes=abc", "a list, each a number"],
@@ -209,12 +209,15 @@ def test_help_lists_every_contract_key(here: Path, capsys: pytest.CaptureFixture
 
 
 def test_help_is_of_this_schema() -> None:
-    write = "python -c 'from fcs import folders, schema; folders.KEYS.write_text(schema.describe() + chr(10))'"
+    write = (
+        "python -c 'from fcs.core import package_files as f; from fcs.engine.config import schema; "
+        "f.KEYS.write_text(schema.describe() + chr(10))'"
+    )
     assert KEYS.read_text() == schema.describe() + "\n", write
 
 
 def test_help_imports_no_torch() -> None:
-    code = "import sys; from fcs.cli.predict import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    code = "import sys; from fcs.tools.cli.predict import main; main(['--help']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
@@ -234,7 +237,7 @@ def test_prepare_pins_and_indexes(here: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_the_command_itself(here: Path) -> None:
-    command = [sys.executable, "-m", "fcs.cli.predict", "--config", "digits_inpaint", "fomat=png"]
+    command = [sys.executable, "-m", "fcs.tools.cli.predict", "--config", "digits_inpaint", "fomat=png"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 2
     assert ended.stdout == ""
@@ -328,6 +331,6 @@ def test_a_dead_device_is_no_defect_of_ours(
     def dead(*_: object) -> None:
         raise torch.AcceleratorError("CUDA error: unspecified launch failure")
 
-    monkeypatch.setattr(Solver, "__call__", dead)
+    monkeypatch.setattr(Pipeline, "__call__", dead)
     assert main(["--config", "digits_inpaint", "data.limit=2"]) == 74
     assert "the device failed: CUDA error" in capsys.readouterr().err

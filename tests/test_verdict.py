@@ -11,11 +11,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
-import equal
-from judging.figures import aligned
-from judging.verdict import closes
-
-from fcs.errors import UsageError
+from fcs.bench import equal
+from fcs.bench.figures import aligned
+from fcs.bench.verdict import closes
+from fcs.core.errors import UsageError
 
 GROUPS = torch.arange(40)
 NOISE = torch.randn(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

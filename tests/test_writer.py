@@ -16,18 +16,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fcs.errors import StorageError, UsageError
-from fcs.shards import parts
-from fcs.shards.commit import clean, commit
-from fcs.shards.committed import committed, intact
-from fcs.shards.files import replacing, write_exclusive, write_replace
-from fcs.shards.local import Local
-from fcs.shards.merge import merge
-from fcs.shards.parts import Row, rows_schema
-from fcs.shards.reopen import expand, launched, reopen, retry_failed
-from fcs.shards.run import describe, fingerprint, pin
-from fcs.shards.sources import Source
-from fcs.shards.summary import summarize
+from fcs.core.errors import StorageError, UsageError
+from fcs.shards.input.sources import Source
+from fcs.shards.ledger import parts
+from fcs.shards.ledger.commit import clean, commit
+from fcs.shards.ledger.commit_records import committed, intact
+from fcs.shards.ledger.merge import merge
+from fcs.shards.ledger.parts import Row, rows_schema
+from fcs.shards.ledger.pinned_run import describe, fingerprint, pin
+from fcs.shards.ledger.retry import expand, launched, reopen, retry_failed
+from fcs.shards.ledger.summary import summarize
+from fcs.shards.store.files import replacing, write_exclusive, write_replace
+from fcs.shards.store.local import LocalStore
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -48,7 +48,7 @@ def row(index: int, error: str | None = None, text: str = "") -> Row:
 
 
 def write(out: Path, stem: str, *rows: Row) -> bool:
-    return parts.write(Local(out), stem, parts.table(rows, stem, ["ssim", "psnr"], ["clip"], "host", 1))
+    return parts.write(LocalStore(out), stem, parts.table(rows, stem, ["ssim", "psnr"], ["clip"], "host", 1))
 
 
 # Files
@@ -116,12 +116,12 @@ def run(
 
 
 def test_pin_and_compare(tmp_path: Path) -> None:
-    pin(Local(tmp_path), run(tmp_path))
+    pin(LocalStore(tmp_path), run(tmp_path))
     before = tree(tmp_path)
-    pin(Local(tmp_path), run(tmp_path))
+    pin(LocalStore(tmp_path), run(tmp_path))
     moved = run(tmp_path)
     moved["shards"][0]["url"] = "/elsewhere/a.tar"  # type: ignore[index]
-    pin(Local(tmp_path), moved)
+    pin(LocalStore(tmp_path), moved)
     for other, expected in [
         (run(tmp_path, steps=30), r"^steps=30: expected 20, as .*run\.json"),
         (
@@ -136,7 +136,7 @@ def test_pin_and_compare(tmp_path: Path) -> None:
         (run(tmp_path, names="a"), r"^data.shards: b is missing"),
     ]:
         with pytest.raises(UsageError, match=expected):
-            pin(Local(tmp_path), other)
+            pin(LocalStore(tmp_path), other)
     assert tree(tmp_path) == before
 
 
@@ -145,12 +145,12 @@ def test_two_that_pin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     def late(source: object, target: object) -> None:
         monkeypatch.setattr(os, "link", link)
-        pin(Local(tmp_path), run(tmp_path, steps=30))
+        pin(LocalStore(tmp_path), run(tmp_path, steps=30))
         link(source, target)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "link", late)
     with pytest.raises(UsageError, match="steps=20: expected 30"):
-        pin(Local(tmp_path), run(tmp_path))
+        pin(LocalStore(tmp_path), run(tmp_path))
 
 
 def test_fingerprint() -> None:
@@ -168,9 +168,9 @@ def test_a_part_is_created_once_and_covers_a_run(tmp_path: Path) -> None:
     assert not write(tmp_path, "d/s", row(4), row(5, "other: x"))
     assert write(tmp_path, "d/s", row(0), row(1))
     assert write(tmp_path, "d/s", row(1), row(2))
-    assert parts.names(Local(tmp_path), "d/s") == ["00000000-00000001", "00000001-00000002", "00000004-00000005"]
-    assert parts.covered(Local(tmp_path), "d/s") == [(0, 2), (4, 5)]
-    assert parts.missing(parts.covered(Local(tmp_path), "d/s"), 1, 8) == [3, 6, 7]
+    assert parts.names(LocalStore(tmp_path), "d/s") == ["00000000-00000001", "00000001-00000002", "00000004-00000005"]
+    assert parts.covered(LocalStore(tmp_path), "d/s") == [(0, 2), (4, 5)]
+    assert parts.missing(parts.covered(LocalStore(tmp_path), "d/s"), 1, 8) == [3, 6, 7]
     with pytest.raises(ValueError, match="contiguous"):
         write(tmp_path, "d/s", row(7), row(9))
     assert [[r.index for r in run] for run in parts.contiguous([row(i) for i in (5, 0, 1, 4, 7)])] == [
@@ -186,7 +186,7 @@ def test_columns(tmp_path: Path) -> None:
         *("a", "b", "course", "redone", "memory", "host", "attempt"),
     ]
     write(tmp_path, "s", row(0), row(1, "bad_image: x"), row(2), row(3))
-    assert commit(Local(tmp_path), "s", 4)
+    assert commit(LocalStore(tmp_path), "s", 4)
     table = pq.read_table(tmp_path / "metrics/s.parquet").to_pydict()
     assert table["status"] == ["ok", "failed", "ok", "ok"]
     assert table["error"] == [None, "bad_image: x", None, None]
@@ -206,7 +206,7 @@ def test_columns(tmp_path: Path) -> None:
 
 def test_commit_needs_all_records(tmp_path: Path) -> None:
     write(tmp_path, "s", row(0), row(1))
-    assert not commit(Local(tmp_path), "s", 3)
+    assert not commit(LocalStore(tmp_path), "s", 3)
     assert "shards" not in os.listdir(tmp_path)
 
 
@@ -217,7 +217,7 @@ def test_a_committed_shard(tmp_path: Path) -> None:
     (tmp_path / "claims/d/s/000000").write_text("{}")
     (tmp_path / "shards/d").mkdir(parents=True)
     (tmp_path / "shards/d/.s.tar.0.tmp").write_text("left by a killed process")
-    assert commit(Local(tmp_path), "d/s", 4, "print", {"card": "none"})
+    assert commit(LocalStore(tmp_path), "d/s", 4, "print", {"card": "none"})
     files = tree(tmp_path)
     assert set(files) == {
         "features/clip/d/s.parquet",
@@ -226,9 +226,9 @@ def test_a_committed_shard(tmp_path: Path) -> None:
         "shards/d/s.tar",
     }
     assert sorted(os.listdir(tmp_path)) == ["features", "metrics", "shards"]
-    record = committed(Local(tmp_path), "d/s")
+    record = committed(LocalStore(tmp_path), "d/s")
     assert record is not None
-    assert intact(Local(tmp_path), record)
+    assert intact(LocalStore(tmp_path), record)
     for name, file in record["files"].items():
         assert file == {"bytes": len(files[name]), "sha256": hashlib.sha256(files[name]).hexdigest()}
     assert len(record["files"]) == 3
@@ -252,7 +252,7 @@ def test_bytes_depend_on_the_rows_only(tmp_path: Path) -> None:
     ):
         for first, stop in cuts:
             write(tmp_path / name, "s", *(row(i) for i in range(first, stop)))
-        assert commit(Local(tmp_path / name), "s", 6)
+        assert commit(LocalStore(tmp_path / name), "s", 6)
         trees.append({k: v for k, v in tree(tmp_path / name).items() if not k.endswith("json")})
     assert trees[0] == trees[1] == trees[2]
 
@@ -260,7 +260,7 @@ def test_bytes_depend_on_the_rows_only(tmp_path: Path) -> None:
 def test_where_parts_overlap_the_first_by_name_counts(tmp_path: Path) -> None:
     write(tmp_path, "s", row(1, text="late"), row(2, text="late"))
     write(tmp_path, "s", row(0, text="early"), row(1, text="early"))
-    assert commit(Local(tmp_path), "s", 3)
+    assert commit(LocalStore(tmp_path), "s", 3)
     with tarfile.open(tmp_path / "shards/s.tar") as tar:
         texts = [tar.extractfile(f"k{i}.png").read() for i in range(3)]  # type: ignore[union-attr]
     assert texts == [b"", b"early1", b"late2late2"]
@@ -274,14 +274,14 @@ def test_a_part_that_comes_during_the_merge_changes_nothing(tmp_path: Path, monk
     def other(source: object, target: object) -> None:
         monkeypatch.setattr(os, "replace", replace)
         write(tmp_path, "s", row(0, text="other"), row(1, text="other"))
-        monkeypatch.setattr("fcs.shards.commit.clean", lambda out, stem, *_: out.exists(f"shards/{stem}.json"))
-        assert commit(Local(tmp_path), "s", 3)
+        monkeypatch.setattr("fcs.shards.ledger.commit.clean", lambda out, stem, *_: out.exists(f"shards/{stem}.json"))
+        assert commit(LocalStore(tmp_path), "s", 3)
         monkeypatch.undo()
         replace(source, target)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "replace", other)
-    assert commit(Local(tmp_path), "s", 3)
-    record = committed(Local(tmp_path), "s")
+    assert commit(LocalStore(tmp_path), "s", 3)
+    record = committed(LocalStore(tmp_path), "s")
     assert record is not None
     tar = (tmp_path / "shards/s.tar").read_bytes()
     assert hashlib.sha256(tar).hexdigest() == record["files"]["shards/s.tar"]["sha256"]
@@ -291,22 +291,22 @@ def test_a_part_that_comes_during_the_merge_changes_nothing(tmp_path: Path, monk
 
 def test_a_late_merger_replaces_nothing(tmp_path: Path) -> None:
     write(tmp_path, "s", row(0), row(1))
-    commit(Local(tmp_path), "s", 2)
+    commit(LocalStore(tmp_path), "s", 2)
     before = tree(tmp_path)
     write(tmp_path, "s", row(0, text="other"), row(1, text="other"))
     with pytest.raises(FileNotFoundError, match="committed by another"):
-        merge(Local(tmp_path), "s", parts.names(Local(tmp_path), "s"), 2, "", {}, (), ())
-    clean(Local(tmp_path), "s")
+        merge(LocalStore(tmp_path), "s", parts.names(LocalStore(tmp_path), "s"), 2, "", {}, (), ())
+    clean(LocalStore(tmp_path), "s")
     assert tree(tmp_path) == before
 
 
 def test_an_empty_shard_is_committed_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert commit(Local(tmp_path), "s", 0, scores=["psnr"], features=["clip"])
+    assert commit(LocalStore(tmp_path), "s", 0, scores=["psnr"], features=["clip"])
     assert "no records" in caplog.text
     assert pq.read_table(tmp_path / "metrics/s.parquet").schema.names == rows_schema(["psnr"]).names
     with tarfile.open(tmp_path / "shards/s.tar") as tar:
         assert tar.getmembers() == []
-    record = committed(Local(tmp_path), "s")
+    record = committed(LocalStore(tmp_path), "s")
     assert record is not None
     assert record["counts"] == {"records": 0, "ok": 0, "failed": 0}
 
@@ -315,7 +315,7 @@ def test_an_empty_shard_is_committed_with_a_warning(tmp_path: Path, caplog: pyte
 def test_results_are_readable_by_webdataset(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     write(tmp_path, "s", *(row(i) for i in range(5)))
-    commit(Local(tmp_path), "s", 5)
+    commit(LocalStore(tmp_path), "s", 5)
     found = list(webdataset.WebDataset(str(tmp_path / "shards/s.tar"), shardshuffle=False))
     assert [sample["__key__"] for sample in found] == [f"k{i}" for i in range(5)]
     assert json.loads(found[3]["json"]) == {"n": 3}
@@ -325,30 +325,30 @@ def test_results_are_readable_by_webdataset(tmp_path: Path) -> None:
 
 
 def test_reopened_shard_keeps_good_results(tmp_path: Path) -> None:
-    pin(Local(tmp_path), run(tmp_path, names="s"))
+    pin(LocalStore(tmp_path), run(tmp_path, names="s"))
     write(tmp_path, "s", row(0), row(1), row(2, "x: y"), row(3))
-    commit(Local(tmp_path), "s", 4)
-    assert retry_failed(Local(tmp_path), before=0.0) == []
-    assert retry_failed(Local(tmp_path)) == ["s"]
-    assert retry_failed(Local(tmp_path)) == []
-    assert parts.attempt(Local(tmp_path), "s") == 2
-    expand(Local(tmp_path), "s")
-    assert parts.covered(Local(tmp_path), "s") == [(0, 1), (3, 3)]
-    assert parts.attempt(Local(tmp_path), "s") == 2
+    commit(LocalStore(tmp_path), "s", 4)
+    assert retry_failed(LocalStore(tmp_path), before=0.0) == []
+    assert retry_failed(LocalStore(tmp_path)) == ["s"]
+    assert retry_failed(LocalStore(tmp_path)) == []
+    assert parts.attempt(LocalStore(tmp_path), "s") == 2
+    expand(LocalStore(tmp_path), "s")
+    assert parts.covered(LocalStore(tmp_path), "s") == [(0, 1), (3, 3)]
+    assert parts.attempt(LocalStore(tmp_path), "s") == 2
     write(tmp_path, "s", row(2))
-    assert commit(Local(tmp_path), "s", 4)
-    assert (committed(Local(tmp_path), "s") or {})["attempt"] == 2
+    assert commit(LocalStore(tmp_path), "s", 4)
+    assert (committed(LocalStore(tmp_path), "s") or {})["attempt"] == 2
     write(tmp_path / "clean", "s", *(row(i) for i in range(4)))
-    commit(Local(tmp_path / "clean"), "s", 4)
+    commit(LocalStore(tmp_path / "clean"), "s", 4)
     for name in ("shards/s.tar", "metrics/s.parquet", "features/clip/s.parquet"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "clean" / name).read_bytes(), name
-    assert retry_failed(Local(tmp_path)) == []
+    assert retry_failed(LocalStore(tmp_path)) == []
 
 
 def test_tasks_of_one_job_retry_a_shard_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_STEP_ID"):
         monkeypatch.delenv(name, raising=False)
-    out = Local(tmp_path)
+    out = LocalStore(tmp_path)
     pin(out, run(tmp_path, names="s"))
     assert launched(out) is None
     write(tmp_path, "s", row(0, "x: y"))
@@ -367,24 +367,24 @@ def test_tasks_of_one_job_retry_a_shard_once(tmp_path: Path, monkeypatch: pytest
 
 def test_long_reopened_shards_are_cut_into_parts(tmp_path: Path) -> None:
     write(tmp_path, "s", *(row(i) if i != 100 else row(i, "x: y") for i in range(200)))
-    commit(Local(tmp_path), "s", 200)
+    commit(LocalStore(tmp_path), "s", 200)
     before = (tmp_path / "shards/s.tar").read_bytes()
-    reopen(Local(tmp_path), "s")
-    expand(Local(tmp_path), "s")
-    assert parts.covered(Local(tmp_path), "s") == [(0, 99), (101, 199)]
-    assert len(parts.names(Local(tmp_path), "s")) == 4
+    reopen(LocalStore(tmp_path), "s")
+    expand(LocalStore(tmp_path), "s")
+    assert parts.covered(LocalStore(tmp_path), "s") == [(0, 99), (101, 199)]
+    assert len(parts.names(LocalStore(tmp_path), "s")) == 4
     write(tmp_path, "s", row(100, "x: y"))
-    commit(Local(tmp_path), "s", 200)
+    commit(LocalStore(tmp_path), "s", 200)
     assert (tmp_path / "shards/s.tar").read_bytes() == before
 
 
 def test_summary(tmp_path: Path) -> None:
-    pin(Local(tmp_path), run(tmp_path, names="ab"))
+    pin(LocalStore(tmp_path), run(tmp_path, names="ab"))
     write(tmp_path, "a", row(1), row(2), row(3, "x: y"))
     parts_rows = [row(0), row(1), row(2), row(3, "x: y")]
     write(tmp_path, "b", *parts_rows)
-    commit(Local(tmp_path), "b", 4)
-    assert summarize(Local(tmp_path)) == {
+    commit(LocalStore(tmp_path), "b", 4)
+    assert summarize(LocalStore(tmp_path)) == {
         "complete": False,
         "records": {"ok": 3, "failed": 1},
         "metrics": {
@@ -394,6 +394,6 @@ def test_summary(tmp_path: Path) -> None:
         },
     }
     write(tmp_path, "a", row(0, "x: y"))
-    commit(Local(tmp_path), "a", 4)
-    assert summarize(Local(tmp_path))["complete"]
-    assert summarize(Local(tmp_path))["metrics"]["psnr"]["mean"] == pytest.approx(6 / 5)
+    commit(LocalStore(tmp_path), "a", 4)
+    assert summarize(LocalStore(tmp_path))["complete"]
+    assert summarize(LocalStore(tmp_path))["metrics"]["psnr"]["mean"] == pytest.approx(6 / 5)

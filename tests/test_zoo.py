@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from zoo import CLEAN, END, KINDS, SIDE, TORN, Rows, around, good
+from helpers.zoo import CLEAN, END, KINDS, SIDE, TORN, Rows, around, good
 
-from fcs.cli.predict import main
-from fcs.records import Record
-from fcs.shards.decode import Format
-from fcs.shards.reader import ShardReader
-from fcs.shards.sources import resolve
+from fcs.core.records import Record
+from fcs.shards.input.decode import Format
+from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.sources import resolve
+from fcs.tools.cli.predict import main
 
 FORM = Format(1, SIDE, SIDE, needs_mask=True)
 EVERY = 4  # kinds between two good records of the one run

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fcs.api.inputs import Inputs, Picture, as_list
-from fcs.levels import Spacing
-from fcs.metrics.pictures import scores
+from fcs.api.inputs import Picture, PythonInputs, as_list
+from fcs.core.images import to_pil
+from fcs.core.levels import Spacing
+from fcs.core.tf32 import tf32
+from fcs.metrics.image_scores import scores
 from fcs.models import Model, find
 from fcs.models import load as load_found
-from fcs.pictures import to_pil
-from fcs.samplers import DDIM, Newton, Sampler
-from fcs.solve import Solver
+from fcs.samplers import DDIM, InexactNewton, Sampler
 from fcs.tasks import Inpaint, Task
-from fcs.tf32 import tf32
+from fcs.tasks.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def apply(
         UsageError: what the task or the model cannot do (a ValueError too).
     """
     images = [_black(task.input_shape(model))] if image is None else as_list(image)
-    inputs = Inputs(images, None if mask is None else as_list(mask), prompt, seed)
-    solver = Solver(model, task, sampler or Newton(), steps, levels, guidance, negative_prompt, guidance_stop)
+    inputs = PythonInputs(images, None if mask is None else as_list(mask), prompt, seed)
+    solver = Pipeline(model, task, sampler or InexactNewton(), steps, levels, guidance, negative_prompt, guidance_stop)
     return solve(solver, inputs)
 
 
@@ -107,12 +107,12 @@ def sample(
 ) -> Pictures:
     """Plain sampling without a constraint: ``count`` pictures, 1 or more, by DDIM. The rest as in ``apply``."""
     _, height, width = model.picture_shape
-    solver = Solver(model, Inpaint(), DDIM(), steps, "even", guidance, negative_prompt)
+    solver = Pipeline(model, Inpaint(), DDIM(), steps, "even", guidance, negative_prompt)
     images: list[Picture] = [_black(model.picture_shape)] * count
-    return solve(solver, Inputs(images, [np.full((height, width), 255, np.uint8)], prompt, seed), scored=False)
+    return solve(solver, PythonInputs(images, [np.full((height, width), 255, np.uint8)], prompt, seed), scored=False)
 
 
-def solve(solver: Solver, inputs: Inputs, scored: bool = True) -> Pictures:
+def solve(solver: Pipeline, inputs: PythonInputs, scored: bool = True) -> Pictures:
     """The pictures of one batch; ``scored`` against the task's reference or not."""
     task, model = solver.task, solver.model
     if task.needs_mask and inputs.masks is None:

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fcs.records import Batch, Record, collate
-from fcs.shards.decode import eight_bit
+from fcs.core.records import Batch, Record, collate
+from fcs.shards.input.decode import eight_bit
 
 Picture: TypeAlias = Image.Image | np.ndarray
 
 
 @dataclass(frozen=True)
-class Inputs:
+class PythonInputs:
     """What a call is given, one entry a picture.
 
     Attributes:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fcs.api.call import Pictures, apply, solve
-from fcs.api.inputs import Inputs, Picture, as_list
-from fcs.directions import Newton as NewtonDirection
-from fcs.levels import Spacing
+from fcs.api.inputs import Picture, PythonInputs, as_list
+from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.levels import Spacing
+from fcs.core.operators import Operator
 from fcs.models import Model
-from fcs.operators import Operator
-from fcs.samplers import Newton, Sampler
-from fcs.solve import Solver
+from fcs.samplers import InexactNewton, Sampler
 from fcs.tasks import Inpaint, Layers, Restore, Style, Superres
 from fcs.tasks.layers import FIELD
+from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import Error
 
 
@@ -94,7 +94,7 @@ def restore(
 
     Args:
         image: what was measured; with ``degrade`` the truth, which is measured first and scored against.
-        operator: one of ``fcs.operators``, or an object with the same methods.
+        operator: one of ``fcs.core.operators``, or an object with the same methods.
         sampler: the paper's for such a task (ten moves of 0.1 a level) if left out.
         error: how the error comes to a latent model's space: ``decoder_gradient`` or ``vae_newton``.
 
@@ -165,14 +165,14 @@ def layers(
     extra = None if prompts is None else [{FIELD: list(pair)} for pair in _pairs(prompts, len(images))]
     if extra and not model.prompted:
         raise ValueError(f"prompts={prompts}: expected none for a model without prompts")
-    solver = Solver(
-        model, task or Layers(), sampler or Newton(), steps, levels, guidance, negative_prompt, guidance_stop
+    solver = Pipeline(
+        model, task or Layers(), sampler or InexactNewton(), steps, levels, guidance, negative_prompt, guidance_stop
     )
-    return solve(solver, Inputs(images, None if mask is None else as_list(mask), "", seed, extra))
+    return solve(solver, PythonInputs(images, None if mask is None else as_list(mask), "", seed, extra))
 
 
-def _ten_moves() -> Newton:
-    return Newton(NewtonDirection(), [0.1] * 10)
+def _ten_moves() -> InexactNewton:
+    return InexactNewton(NewtonDirection(), [0.1] * 10)
 
 
 def _pairs(prompts: tuple[str, str] | Sequence[tuple[str, str]], count: int) -> list[tuple[str, str]]:

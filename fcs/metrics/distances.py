@@ -16,7 +16,7 @@ BLOCK = 1024  # rows of a kernel matrix that are in memory at once
 
 
 @dataclass(frozen=True)
-class Moments:
+class FeatureMoments:
     """What FID needs of a set of features; those of two sets add up to those of both.
 
     Attributes:
@@ -30,7 +30,7 @@ class Moments:
     scatter: Array
 
     @classmethod
-    def of(cls, features: Array) -> Moments:
+    def of(cls, features: Array) -> FeatureMoments:
         """Of features ``(N, F)``."""
         features = np.asarray(features, np.float64)
         if not len(features):
@@ -38,22 +38,22 @@ class Moments:
         mean = features.mean(0)
         return cls(len(features), mean, (features - mean).T @ (features - mean))
 
-    def __add__(self, other: Moments) -> Moments:
+    def __add__(self, other: FeatureMoments) -> FeatureMoments:
         """Of both sets, by the pairwise update of Chan, Golub and LeVeque 1979."""
         if not self.n or not other.n:
             return self if self.n else other
         n, apart = self.n + other.n, other.mean - self.mean
         scatter = self.scatter + other.scatter + np.outer(apart, apart) * (self.n * other.n / n)
-        return Moments(n, self.mean + apart * (other.n / n), scatter)
+        return FeatureMoments(n, self.mean + apart * (other.n / n), scatter)
 
     @property
     def covariance(self) -> Array:
         """``(F, F)``, unbiased."""
         return self.scatter / (self.n - 1)
 
-    def along(self, directions: Array) -> Moments:
+    def along(self, directions: Array) -> FeatureMoments:
         """Of the features' components along orthonormal directions ``(F, D)``."""
-        return Moments(self.n, self.mean @ directions, directions.T @ self.scatter @ directions)
+        return FeatureMoments(self.n, self.mean @ directions, directions.T @ self.scatter @ directions)
 
 
 def kid(made: Array, reference: Array) -> tuple[float, float]:
@@ -103,7 +103,7 @@ def _sums(first: Array, second: Array) -> tuple[Array, Array]:
     return rows, columns
 
 
-def fid(made: Moments, reference: Moments) -> tuple[float, int]:
+def fid(made: FeatureMoments, reference: FeatureMoments) -> tuple[float, int]:
     """Frechet distance of the Gaussians fitted to two sets of features (Heusel et al. 2017), and its dimensions.
 
     With fewer than 20 pictures a dimension both are projected on the reference's first 64 principal components, or as
@@ -122,12 +122,12 @@ def fid(made: Moments, reference: Moments) -> tuple[float, int]:
     return frechet(made.mean, made.covariance, reference.mean, reference.covariance), len(made.mean)
 
 
-def enough(made: Moments, reference: Moments) -> bool:
+def enough(made: FeatureMoments, reference: FeatureMoments) -> bool:
     """Whether both sets have 20 pictures for each dimension of their features."""
     return min(made.n, reference.n) >= PER_DIMENSION * len(made.mean)
 
 
-def told(made: Moments, reference: Moments) -> Iterator[str]:
+def told(made: FeatureMoments, reference: FeatureMoments) -> Iterator[str]:
     """What is to be known of an FID of sets that are small for it."""
     least, size = min(made.n, reference.n), len(made.mean)
     if not enough(made, reference) and size > MOST:

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcs.clip import ImageTower
-from fcs.errors import UsageError, first_line
+from fcs.core.errors import UsageError, first_line
+from fcs.core.images import to_float
 from fcs.metrics.features import DigitsClassifier, RandomFeatures
-from fcs.pictures import to_float
+from fcs.models.clip import ImageTower
 
 
 class Clip(nn.Module):

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fcs.clip import ImageTower, TextTower, gram
-from fcs.errors import UsageError
-from fcs.memory import is_out_of_memory
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float
+from fcs.core.memory import is_out_of_memory
 from fcs.metrics.extractors import colour, extractor
+from fcs.metrics.image_scores import finite
 from fcs.metrics.lpips import LEAST, Lpips
-from fcs.metrics.pictures import finite
-from fcs.pictures import to_float
+from fcs.models.clip import ImageTower, TextTower, gram
 
 STYLE_BLOCK = 3  # after which the style is compared, as published
 REFERENCE = "_reference"  # what the features of a record's reference picture are called besides
@@ -31,7 +31,7 @@ log = logging.getLogger("fcs")
 
 
 @dataclass(frozen=True)
-class Seen:
+class JudgedPictures:
     """What the networks look at, slot by slot.
 
     Attributes:
@@ -48,11 +48,11 @@ class Seen:
     styles: Sequence[Tensor]
     masks: Tensor
 
-    def to(self, device: torch.device) -> Seen:
+    def to(self, device: torch.device) -> JudgedPictures:
         """The same on a device."""
         reference = None if self.reference is None else self.reference.to(device)
         styles = [style.to(device) for style in self.styles]
-        return Seen(self.pictures.to(device), reference, self.prompts, styles, self.masks.to(device))
+        return JudgedPictures(self.pictures.to(device), reference, self.prompts, styles, self.masks.to(device))
 
 
 class Judge:
@@ -97,7 +97,7 @@ class Judge:
         """Of the features that records get, where they have a reference and where they have none."""
         return self.features + tuple(name + REFERENCE for name in self.features if reference)
 
-    def __call__(self, seen: Seen) -> tuple[list[Scores], list[Features]]:
+    def __call__(self, seen: JudgedPictures) -> tuple[list[Scores], list[Features]]:
         """A dictionary of each kind a slot; a score that does not exist is None."""
         with self._lock, torch.no_grad():
             try:
@@ -108,7 +108,7 @@ class Judge:
             log.warning("no memory for metrics beside the model on %s: they are made on the CPU", self.device)
             return self.to(torch.device("cpu"))._judge(seen.to(self.device))
 
-    def _judge(self, seen: Seen) -> tuple[list[Scores], list[Features]]:
+    def _judge(self, seen: JudgedPictures) -> tuple[list[Scores], list[Features]]:
         makers = {"lpips": self._lpips, "clip": self._clip, "style": self._style}
         columns = {name: makers[name](seen).tolist() for name in self.scores}
         scores = [{name: finite(values[i]) for name, values in columns.items()} for i in range(len(seen.pictures))]
@@ -120,20 +120,20 @@ class Judge:
                 vectors[name + REFERENCE] = network(seen.reference).float().cpu().numpy()
         return scores, [{name: rows[i] for name, rows in vectors.items()} for i in range(len(seen.pictures))]
 
-    def _lpips(self, seen: Seen) -> Tensor:
+    def _lpips(self, seen: JudgedPictures) -> Tensor:
         """Distance to the reference, ``(N,)``."""
         if seen.reference is None or min(seen.pictures.shape[-2:]) < LEAST:
             return nothing(seen)
         return self._networks["lpips"](colour(to_float(seen.pictures)), colour(to_float(seen.reference)))
 
-    def _clip(self, seen: Seen) -> Tensor:
+    def _clip(self, seen: JudgedPictures) -> Tensor:
         """``100 max(cos, 0)`` between picture and prompt (Hessel et al. 2021, scaled as usual), ``(N,)``."""
         images = self._networks["image"].embed(colour(to_float(seen.pictures)))  # type: ignore[operator]
         texts = self._networks["text"].embed(list(seen.prompts))  # type: ignore[operator]
         told = torch.tensor([bool(prompt.strip()) for prompt in seen.prompts], device=images.device)
         return torch.where(told, 100 * (images * texts).sum(1).clamp(min=0), math.nan)
 
-    def _style(self, seen: Seen) -> Tensor:
+    def _style(self, seen: JudgedPictures) -> Tensor:
         """``|G_ref - G(x)|_F`` of patch tokens, the mean over the styles, ``(N,)``."""
         if not seen.styles:
             return nothing(seen)
@@ -145,6 +145,6 @@ class Judge:
         return torch.stack([torch.linalg.matrix_norm(target - made) for target in wanted]).mean(0)
 
 
-def nothing(seen: Seen) -> Tensor:
+def nothing(seen: JudgedPictures) -> Tensor:
     """A score that none of the pictures has."""
     return torch.full((len(seen.pictures),), math.nan)

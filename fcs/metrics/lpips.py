@@ -10,7 +10,7 @@ import torchmetrics
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fcs.errors import UsageError, first_line
+from fcs.core.errors import UsageError, first_line
 
 LEAST = 64  # pixels; below, the last layers see nothing of a picture
 TAPS = (1, 4, 7, 9, 11)  # the rectified outputs of the five convolutions

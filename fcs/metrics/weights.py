@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from fcs.errors import UsageError, first_line
+from fcs.core.errors import UsageError, first_line
 from fcs.models.loading import EMBEDDED, HASHED, HUB_NAME
 
 FOLDER_FILES = ["*.json", "*.txt", "*.safetensors"]

@@ -9,9 +9,9 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from fcs.denoiser import Denoiser, Guided
-from fcs.errors import UsageError
-from fcs.levels import Level, Spacing, ddpm_levels, flow_levels
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.errors import UsageError
+from fcs.core.levels import Level, Spacing, ddpm_levels, flow_levels
 
 
 class Schedule:

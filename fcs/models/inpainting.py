@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fcs.denoiser import Guided
-from fcs.models.sd import StableDiffusion
+from fcs.core.denoiser import Guided
+from fcs.models.stable_diffusion import StableDiffusion
 
 
 class StableDiffusionInpaint(StableDiffusion):

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from fcs.errors import UsageError, first_line
+from fcs.core.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    from fcs.denoiser import Predicts
+    from fcs.core.denoiser import Predicts
     from fcs.models.base import Model, Schedule
-    from fcs.models.sd import StableDiffusion
+    from fcs.models.stable_diffusion import StableDiffusion
 
 EMBEDDED = Path(__file__).parent.parent / "weights"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -189,11 +189,11 @@ def _schedule(config: dict[str, Any], name: str) -> tuple[Predicts, Schedule]:
 def _load_pixels(found: Found, autocast: torch.dtype | None) -> Model:
     from diffusers import UNet2DModel
 
-    from fcs.models.pixels import Pixels
+    from fcs.models.pixels import PixelModel
 
     predicts, schedule = _schedule(_json(found, "scheduler/scheduler_config.json"), found.name)
     unet = UNet2DModel.from_pretrained(found.path / "unet", torch_dtype=torch.float32, use_safetensors=True)
-    return Pixels(unet, predicts, schedule, autocast)
+    return PixelModel(unet, predicts, schedule, autocast)
 
 
 def _load_sd(found: Found, autocast: torch.dtype | None) -> Model:
@@ -218,7 +218,7 @@ def _load_sd(found: Found, autocast: torch.dtype | None) -> Model:
 def _latent(unet: UNet2DConditionModel, vae: AutoencoderKL) -> type[StableDiffusion]:
     """Which of the latent models a UNet makes, by the channels that it sees."""
     from fcs.models.inpainting import StableDiffusionInpaint
-    from fcs.models.sd import StableDiffusion
+    from fcs.models.stable_diffusion import StableDiffusion
 
     tuned = unet.config.in_channels == StableDiffusionInpaint.inputs(vae.config.latent_channels)
     return StableDiffusionInpaint if tuned else StableDiffusion

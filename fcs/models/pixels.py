@@ -8,7 +8,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from fcs.denoiser import Denoiser, Guided, Predicts
+from fcs.core.denoiser import Denoiser, Guided, Predicts
 from fcs.models.base import Model, Schedule
 
 
@@ -25,7 +25,7 @@ class PixelNetwork(nn.Module):
         return out
 
 
-class Pixels(Model):
+class PixelModel(Model):
     """A model whose x_0 is the picture itself.
 
     Args:

@@ -5,13 +5,13 @@ from fcs.samplers.baselines import DDIM, Replacement
 from fcs.samplers.ding import DING
 from fcs.samplers.dps import DPS, LDPS
 from fcs.samplers.freedom import FreeDoM
+from fcs.samplers.inexact_newton import InexactNewton
 from fcs.samplers.latino import LATINO
 from fcs.samplers.mmps import MMPS
 from fcs.samplers.mpgd import MPGD
-from fcs.samplers.newton import Newton
 from fcs.samplers.p2l import P2L
 from fcs.samplers.prior import Prior
-from fcs.samplers.projected import ProjectedNewton
+from fcs.samplers.projected_newton import ProjectedNewton
 from fcs.samplers.psld import PSLD
 from fcs.samplers.repaint import RePaint
 
@@ -26,7 +26,7 @@ __all__ = [
     "P2L",
     "PSLD",
     "FreeDoM",
-    "Newton",
+    "InexactNewton",
     "Prior",
     "ProjectedNewton",
     "RePaint",

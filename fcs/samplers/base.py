@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from fcs.constraint import Constraint
-from fcs.levels import Level, pairs
+from fcs.core.constraints import Constraint
+from fcs.core.levels import Level, pairs
 
 Denoise = Callable[[Tensor, Level], Tensor]
 Noise = Callable[[Sequence[int]], Tensor]

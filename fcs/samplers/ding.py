@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fcs.constraint import Constraint, Known
-from fcs.levels import Level
+from fcs.core.constraints import Constraint, Known
+from fcs.core.levels import Level
 from fcs.samplers.base import Denoise, Noise, Sampler, arrive, require
 
 

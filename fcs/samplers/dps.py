@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fcs.constraint import Constraint
-from fcs.directions import Gradient
-from fcs.levels import Level
+from fcs.core.constraints import Constraint
+from fcs.core.directions import Gradient
+from fcs.core.levels import Level
 from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim, stochastic
 
 

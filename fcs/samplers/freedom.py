@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from fcs.constraint import Constraint
-from fcs.levels import Level, pairs
+from fcs.core.constraints import Constraint
+from fcs.core.levels import Level, pairs
 from fcs.samplers.base import Denoise, Noise, Sampler, ddim, renoise, stochastic
 from fcs.samplers.dps import DPS
 

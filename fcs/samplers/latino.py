@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fcs.constraint import Constraint, Observed
-from fcs.levels import Level
+from fcs.core.constraints import Constraint, Observed
+from fcs.core.levels import Level
 from fcs.samplers.base import Denoise, Noise, Sampler, require
 from fcs.samplers.prior import prior_of
 from fcs.samplers.proximal import proximal

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fcs.constraint import Constraint, Observed
-from fcs.directions import Direction, Gradient, LinearMap
-from fcs.directions import Newton as NewtonDirection
-from fcs.levels import Level
-from fcs.rows import column, dot, safe_divide
+from fcs.core.constraints import Constraint, Observed
+from fcs.core.directions import Direction, Gradient, LinearMap
+from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.levels import Level
+from fcs.core.per_sample import column, dot, safe_divide
 from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim, require
 
 LEAST_ALPHA = 0.01  # at a flow's first level alpha is 0, and so is J: V = sigma^2 / alpha J would be 0 / 0
@@ -30,7 +30,7 @@ class MMPS(Sampler):
         iterations: dimensions of the Krylov space, 1 or more; a product with J each. The authors' library takes 1,
             their benchmark 1 and 5 at 10, 100 and 1000 levels.
         noise: standard deviation of the measurement's noise, sigma_y, above 0.
-        direction: how products with J are made; ``fcs.directions.Newton`` if left out.
+        direction: how products with J are made; ``fcs.core.directions.Newton`` if left out.
         cutoff: singular values of the small system below this part of the largest are dropped, 0 up to 1.
 
     Raises:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fcs.constraint import Constraint, Observed
-from fcs.directions import Gradient
-from fcs.errors import UsageError
-from fcs.levels import Level, pairs
+from fcs.core.constraints import Constraint, Observed
+from fcs.core.directions import Gradient
+from fcs.core.errors import UsageError
+from fcs.core.levels import Level, pairs
 from fcs.samplers.base import Denoise, Noise, Sampler, arrive, at, require, stochastic
 from fcs.samplers.prior import Prior, prior_of
 from fcs.samplers.proximal import proximal

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fcs.denoiser import Guided
-from fcs.errors import UsageError
-from fcs.levels import Level
+from fcs.core.denoiser import Guided
+from fcs.core.errors import UsageError
+from fcs.core.levels import Level
 from fcs.samplers.base import Denoise
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fcs.constraint import Known, Measured, Observed
-from fcs.rows import column, dot, safe_divide
+from fcs.core.constraints import Known, Measured, Observed
+from fcs.core.per_sample import column, dot, safe_divide
 from fcs.samplers.base import require
 from fcs.samplers.prior import Prior
 

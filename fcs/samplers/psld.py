@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fcs.constraint import Constraint, Known, Measured, Observed
-from fcs.directions import Gradient
-from fcs.levels import Level
-from fcs.rows import column, dot, safe_divide
+from fcs.core.constraints import Constraint, Known, Measured, Observed
+from fcs.core.directions import Gradient
+from fcs.core.levels import Level
+from fcs.core.per_sample import column, dot, safe_divide
 from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim, require, stochastic
 from fcs.samplers.prior import Prior, prior_of
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from fcs.constraint import Constraint, Known
-from fcs.levels import Level
+from fcs.core.constraints import Constraint, Known
+from fcs.core.levels import Level
 from fcs.samplers.base import Denoise, Noise, Sampler, ddim, renoise, require, stochastic
 
 

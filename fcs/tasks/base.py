@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from fcs.constraint import Constraint
+from fcs.core.constraints import Constraint
+from fcs.core.images import to_float, to_uint8
+from fcs.core.records import Batch, Result
 from fcs.models.base import Model
-from fcs.pictures import to_float, to_uint8
-from fcs.records import Batch, Result
 from fcs.samplers.base import Sampler
-from fcs.walk import Course, Walk
+from fcs.tasks.sampling_loop import ResidualTrace, SamplingLoop
 
 
 class Task(ABC):
@@ -43,11 +43,11 @@ class Task(ABC):
     def constraint(self, batch: Batch, model: Model) -> Constraint:
         """The constraint that the batch's x_0 must satisfy, in the model's space."""
 
-    def solve(self, batch: Batch, walk: Walk) -> Result:
+    def solve(self, batch: Batch, walk: SamplingLoop) -> Result:
         """Sample a batch: once, under its constraint. A task that samples more often says so here."""
         denoise = walk.denoiser(batch.prompts, self.shown(batch, walk.model))
         constraint = self.constraint(batch, walk.model)
-        course = Course(constraint)
+        course = ResidualTrace(constraint)
         if constraint.light:
             denoise.seen = course
         x0 = walk.sample(denoise, constraint)

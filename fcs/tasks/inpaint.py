@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fcs.constraint import Known
-from fcs.errors import UsageError
+from fcs.core.constraints import Known
+from fcs.core.errors import UsageError
+from fcs.core.images import fill_holes, paste, to_float, to_uint8, without_seam
+from fcs.core.records import Batch
 from fcs.models.base import Model
-from fcs.pictures import fill_holes, paste, to_float, to_uint8, without_seam
-from fcs.records import Batch
 from fcs.tasks.base import Task
 
 

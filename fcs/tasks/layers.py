@@ -10,17 +10,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fcs.composition import Moments, blur, compose, composing
-from fcs.constraint import Known
-from fcs.errors import UsageError
+from fcs.core.compositing import PixelMoments, blur, compose, composing
+from fcs.core.constraints import Known
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float, to_uint8
+from fcs.core.per_sample import rms
+from fcs.core.records import Batch, Result
 from fcs.models.base import Model
-from fcs.pictures import to_float, to_uint8
-from fcs.records import Batch, Result
-from fcs.rows import rms
 from fcs.samplers.base import Denoise, Sampler
 from fcs.tasks.base import Task, finite_rows
 from fcs.tasks.inpaint import Inpaint
-from fcs.walk import Walk
+from fcs.tasks.sampling_loop import SamplingLoop
 
 FIELD = "layers"  # of a record's JSON: its two prompts
 
@@ -108,7 +108,7 @@ class Layers(Task):
         """What a layer must keep: the black pixels of the batch's masks."""
         return self.inpaint.constraint(batch, model)
 
-    def solve(self, batch: Batch, walk: Walk) -> Result:
+    def solve(self, batch: Batch, walk: SamplingLoop) -> Result:
         """The mask by rounds of guesses, then both layers."""
         picture = to_float(batch.images)
         prompts, errors = self._prompts(batch)
@@ -155,10 +155,12 @@ class Layers(Task):
         own = [record is not None and record.mask is not None and not self.truth for record in batch.records]
         return torch.where(torch.tensor(own, device=mask.device).view(-1, 1, 1, 1), mask, 0.5)
 
-    def _update(self, mask: Tensor, picture: Tensor, batch: Batch, walk: Walk, denoise: Sequence[Denoise]) -> Tensor:
+    def _update(
+        self, mask: Tensor, picture: Tensor, batch: Batch, walk: SamplingLoop, denoise: Sequence[Denoise]
+    ) -> Tensor:
         """``m = p N(x; mu_1, v_1) / (p N(x; mu_1, v_1) + (1 - p) N(x; mu_2, v_2))``, ``(N, 1, H, W)``."""
         fold = (self._uniform(mask, walk) * self.samples).floor().clamp(max=self.samples - 1)
-        layers = Moments(), Moments()
+        layers = PixelMoments(), PixelMoments()
         for number in range(self.samples):
             first = self._uniform(mask, walk) < mask
             for layer, given in enumerate((first, ~first)):
@@ -173,7 +175,7 @@ class Layers(Task):
     def _known(self, batch: Batch, hidden: Tensor, model: Model) -> Known:
         return self.constraint(replace(batch, masks=255 * hidden.byte()), model)
 
-    def _uniform(self, mask: Tensor, walk: Walk) -> Tensor:
+    def _uniform(self, mask: Tensor, walk: SamplingLoop) -> Tensor:
         """Uniform random numbers ``(N, 1, H, W)``, one a cell."""
         side = self.cell * walk.model.factor
         height, width = mask.shape[2:]

@@ -8,16 +8,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fcs.constraint import Constraint, Measured, Projectable
-from fcs.directions import Newton
-from fcs.errors import UsageError
+from fcs.core.constraints import Constraint, Measured, Projectable
+from fcs.core.directions import Newton
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float, to_uint8
+from fcs.core.operators import Operator, Pixels
+from fcs.core.per_sample import RecordNoise, column, rms
+from fcs.core.records import Batch
+from fcs.core.tf32 import tf32
 from fcs.models.base import Model
-from fcs.operators import Operator, Pixels
-from fcs.pictures import to_float, to_uint8
-from fcs.records import Batch
-from fcs.rows import RowNoise, column, rms
 from fcs.tasks.base import Task
-from fcs.tf32 import tf32
 
 Error = Literal["decoder_gradient", "vae_newton"]
 NOISE_STREAM = 0x6E6F697365  # keeps a record's measurement noise apart from the noise it is sampled from
@@ -77,7 +77,7 @@ class Perturbed(Constraint):
         randn: its noise, by row.
     """
 
-    def __init__(self, constraint: Constraint, std: float, randn: RowNoise) -> None:
+    def __init__(self, constraint: Constraint, std: float, randn: RecordNoise) -> None:
         self.constraint = constraint
         self.std = std
         self.randn = randn
@@ -178,10 +178,10 @@ class Restore(Task):
                 picture = picture + operator.A_dagger(target - operator.A(picture))
         return to_uint8(picture)
 
-    def _noise(self, batch: Batch) -> RowNoise:
-        return RowNoise([seed ^ NOISE_STREAM for seed in batch.seeds], batch.images.device)
+    def _noise(self, batch: Batch) -> RecordNoise:
+        return RecordNoise([seed ^ NOISE_STREAM for seed in batch.seeds], batch.images.device)
 
-    def _target(self, batch: Batch, operator: Operator, noise: RowNoise) -> Tensor:
+    def _target(self, batch: Batch, operator: Operator, noise: RecordNoise) -> Tensor:
         """y: the given picture or the measured truth."""
         if not self.degrade:
             return to_float(batch.images)

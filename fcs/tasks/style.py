@@ -11,13 +11,13 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from fcs.clip import ImageTower, gram
-from fcs.constraint import Constraint, Sum
-from fcs.errors import UsageError
+from fcs.core.constraints import Constraint, Sum
+from fcs.core.errors import UsageError
+from fcs.core.images import to_float
+from fcs.core.records import Batch
 from fcs.models.base import Model
+from fcs.models.clip import ImageTower, gram
 from fcs.models.loading import EMBEDDED
-from fcs.pictures import to_float
-from fcs.records import Batch
 from fcs.tasks.base import Task
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fcs.errors import UsageError
+from fcs.core.errors import UsageError
+from fcs.core.operators import Downsample
 from fcs.models.base import Model
-from fcs.operators import Downsample
 from fcs.tasks.restore import Error, Restore
 
 

@@ -22,7 +22,7 @@ from emoji.loop import Losses
 from emoji.render import SIZE, Renderer
 from emoji.unet import new_scheduler
 from fcs.models.inpainting import StableDiffusionInpaint
-from fcs.pack.masks import draw
+from fcs.tools.pack.masks import draw
 
 BATCH = 16
 KINDS = ("half", "box", "freeform", "outpaint")

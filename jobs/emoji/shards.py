@@ -15,7 +15,7 @@ from PIL import Image
 
 from emoji.dataset import Dataset, Entry
 from emoji.render import SIZE
-from fcs.pack.masks import FRACTIONS, draw
+from fcs.tools.pack.masks import FRACTIONS, draw
 
 Mask = Literal["half", "box", "freeform", "outpaint", "random", "plain"]
 

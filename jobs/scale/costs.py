@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcs.shards.claims import SLICE
-from fcs.shards.ledger import Ledger
-from fcs.shards.local import Local
-from fcs.shards.parts import Row
-from fcs.shards.run import describe, pin
-from fcs.shards.sources import Source
+from fcs.shards.input.sources import Source
+from fcs.shards.ledger.claims import SLICE
+from fcs.shards.ledger.ledger import Ledger
+from fcs.shards.ledger.parts import Row
+from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.store.local import LocalStore
 
 EVENTS = {"open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir", "os.utime"}
 
@@ -82,8 +82,8 @@ class Operations:
 def book(out: Path, shards: int, records: int, batch: int, first: int = 0) -> Ledger:
     """The ledger of a run without pictures to sample; shards count from ``first``."""
     sources = [Source(f"/in/{number}.tar", f"{number:05d}", 1, 1.0) for number in range(first, first + shards)]
-    pin(Local(out), describe({}, sources, None))
-    return Ledger(Local(out), sources, batch, lambda number: records)
+    pin(LocalStore(out), describe({}, sources, None))
+    return Ledger(LocalStore(out), sources, batch, lambda number: records)
 
 
 def rows(wanted: tuple[int, ...], size: int) -> list[Row]:

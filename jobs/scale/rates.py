@@ -18,15 +18,15 @@ SETTINGS = ["steps=5", "data.batch_size=8", "previews.max=0"]
 CHILD = """
 import os, sys, time
 log = sys.argv.pop(1)
-from fcs import solve
-from fcs.cli import predict
-compute = solve.Solver.__call__
+from fcs.tasks import pipeline
+from fcs.tools.cli import predict
+compute = pipeline.Pipeline.__call__
 def timed(self, *given):
     result = compute(self, *given)
     with open(log, "a") as file:
         file.write(f"{os.getpid()} {time.process_time()}\\n")
     return result
-solve.Solver.__call__ = timed
+pipeline.Pipeline.__call__ = timed
 sys.exit(predict.main())
 """
 

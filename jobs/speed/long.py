@@ -23,8 +23,8 @@ ON_THE_WAY = (100, 300, 1000, 2000, 3000, 5000, 7000, 10000)  # records whose me
 START = """
 import json, sys, time
 began = time.perf_counter()
-import fcs.predict, fcs.cli.predict
-from fcs import config
+import fcs.engine.predict, fcs.tools.cli.predict
+from fcs.engine.config import config
 imported = time.perf_counter()
 import torch
 import fcs
@@ -48,7 +48,7 @@ def flat(work: Path, records: int, shard: int = 1000) -> dict[str, Any]:
     out = work / "long"
     shutil.rmtree(out, ignore_errors=True)
     arguments = ["--config", "digits_inpaint", f"data.shards={work}/many/*.tar", "steps=1", "previews.max=0"]
-    command = [sys.executable, "-m", "fcs.cli.predict", *arguments, f"out={out}"]
+    command = [sys.executable, "-m", "fcs.tools.cli.predict", *arguments, f"out={out}"]
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     columns = ["shard", "index", "memory"]
@@ -92,7 +92,7 @@ def _start(model: str, batch: int, how: str, places: dict[str, str]) -> dict[str
 
 def _help() -> float:
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "fcs.cli.predict", "--help"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "fcs.tools.cli.predict", "--help"], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 

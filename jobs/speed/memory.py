@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import fcs
-from fcs.directions import Gradient
-from fcs.directions import Newton as NewtonDirection
-from fcs.room import peak
-from fcs.samplers import DDIM, Newton, Sampler
-from fcs.solve import Solver
+from fcs.core.directions import Gradient
+from fcs.core.directions import Newton as NewtonDirection
+from fcs.engine.batch_size_finder import peak
+from fcs.samplers import DDIM, InexactNewton, Sampler
 from fcs.tasks import Inpaint, Superres, Task
+from fcs.tasks.pipeline import Pipeline
 
 METHODS = {
     "plain sampling": "no constraint",
@@ -33,9 +33,9 @@ def method(name: str) -> tuple[Task, Sampler]:
     """Task and sampler of one of the ``METHODS``; one move a level, since memory does not depend on their number."""
     if name.startswith("superres"):
         error = "vae_newton" if name.endswith("VAE Newton") else "decoder_gradient"
-        return Superres(4, degrade=True, error=error), Newton(step_sizes=[0.1])
+        return Superres(4, degrade=True, error=error), InexactNewton(step_sizes=[0.1])
     if name.startswith("inpainting"):
-        return Inpaint(), Newton(Gradient() if name.endswith("gradient") else NewtonDirection(), [0.5])
+        return Inpaint(), InexactNewton(Gradient() if name.endswith("gradient") else NewtonDirection(), [0.5])
     return Inpaint(), DDIM()
 
 
@@ -43,7 +43,7 @@ def measure(name: str, model_name: str, count: int) -> int:
     """Bytes above the loaded model at the highest, for one batch through two levels."""
     model = fcs.load(model_name)
     model.spare(slicing=name.endswith("slicing"), tiling=False)
-    return peak(Solver(model, *method(name), steps=2), model.picture_shape, count)
+    return peak(Pipeline(model, *method(name), steps=2), model.picture_shape, count)
 
 
 def memory(model: str, count: int) -> list[dict[str, Any]]:

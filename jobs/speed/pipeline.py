@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 from webdataset import TarWriter
 
-from fcs.cli.predict import main
+from fcs.core.tf32 import tf32
+from fcs.engine.predict_module import PredictModule
 from fcs.models import find
-from fcs.predictor import Predictor
-from fcs.tf32 import tf32
+from fcs.tools.cli.predict import main
 from speed.timing import Spent
 
 # Levels and step sizes of so many calls: levels x (1 + 2 K).
@@ -107,13 +107,13 @@ def png(picture: Image.Image) -> bytes:
 @contextmanager
 def noted(into: list[Spent]) -> Iterator[None]:
     """Notes the clocks at the start of each batch."""
-    step: Callable[..., Any] = Predictor.predict_step
+    step: Callable[..., Any] = PredictModule.predict_step
 
-    def noting(self: Predictor, *given: Any) -> Any:
+    def noting(self: PredictModule, *given: Any) -> Any:
         into.append(Spent(time.perf_counter(), time.process_time()))
         return step(self, *given)
 
-    with patch.object(Predictor, "predict_step", noting):
+    with patch.object(PredictModule, "predict_step", noting):
         yield
 
 

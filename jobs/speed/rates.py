@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from fcs.core.tf32 import tf32
+from fcs.engine.preflight import AUTOCAST
 from fcs.models import find
-from fcs.plan import AUTOCAST
-from fcs.tf32 import tf32
 from speed import bare
 from speed.pipeline import WALKS, Setting, picture_shape, steady, write_inputs
 from speed.timing import Spent, in_turn, median, ratio, spent

@@ -13,24 +13,24 @@ from unittest.mock import patch
 
 import torch
 
-from fcs import outcome
-from fcs.denoiser import Denoiser
-from fcs.models.sd import StableDiffusion
-from fcs.rows import RowNoise
-from fcs.shards.ledger import Ledger
-from fcs.solve import Solver
+from fcs.core.denoiser import Denoiser
+from fcs.core.per_sample import RecordNoise
+from fcs.engine import encode_results
+from fcs.models.stable_diffusion import StableDiffusion
+from fcs.shards.ledger.ledger import Ledger
+from fcs.tasks.pipeline import Pipeline
 from speed.bare import ended
 from speed.pipeline import Setting, steady
 
 # What is timed, and under which name. Threads behind the network do the last three while the next batch is sampled.
 TIMED: list[tuple[Any, str, str]] = [
-    (Solver, "__call__", "batch"),
+    (Pipeline, "__call__", "batch"),
     (Denoiser, "forward", "network"),
-    (RowNoise, "__call__", "noise"),
+    (RecordNoise, "__call__", "noise"),
     (StableDiffusion, "encode", "encode, decode"),
     (StableDiffusion, "decode", "encode, decode"),
-    (outcome.Outcome, "_judged", "metrics"),
-    (outcome.Outcome, "_encode", "PNG"),
+    (encode_results.ResultEncoder, "_judged", "metrics"),
+    (encode_results.ResultEncoder, "_encode", "PNG"),
     (Ledger, "finish", "disk"),
 ]
 BEHIND = ("metrics", "PNG", "disk")

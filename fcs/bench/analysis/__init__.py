@@ -1,0 +1,1 @@
+"""The Jacobian of a denoiser, and how arithmetic rounds it."""

@@ -1,0 +1,53 @@
+"""Peak memory of a run's sampling above the loaded model, in a process of its own.
+
+    PYTHONPATH=jobs python -m judging.memory CONFIG [key=value ...]
+
+Measured as ``benchmark.py --parts memory`` does: one batch of noise of the run's size, two levels. Prints
+``{"bytes": ...}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from speed.memory import MALLOC
+
+from fcs.engine.batch_size_finder import peak
+from fcs.engine.config import config
+from fcs.engine.preflight import plan, solver_for
+from fcs.engine.process_info import ProcessInfo
+from fcs.engine.trainer import batch_size
+
+JOBS = Path(__file__).parents[1]
+
+
+def memory(name: str, overrides: Sequence[str]) -> int:
+    """Bytes, measured in a fresh process.
+
+    Raises:
+        RuntimeError: the process failed, with the last line that it said.
+    """
+    command = [sys.executable, "-m", "judging.memory", name, *overrides]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **MALLOC, "PYTHONPATH": str(JOBS)}
+    )
+    if ended.returncode:
+        raise RuntimeError(f"memory of {name}: {(ended.stderr.splitlines() or ['no word'])[-1]}")
+    return int(json.loads(ended.stdout.splitlines()[-1])["bytes"])
+
+
+def measure(name: str, overrides: Sequence[str]) -> int:
+    """Bytes above the loaded model at the highest, in this process."""
+    run, settings = config.load([name], [*overrides, "steps=2"])
+    solver = solver_for(plan(run, settings))
+    shape = run.task.input_shape(solver.model)
+    return peak(solver, shape, batch_size(run, solver, shape, ProcessInfo.here()))
+
+
+if __name__ == "__main__":
+    print(json.dumps({"bytes": measure(sys.argv[1], sys.argv[2:])}))

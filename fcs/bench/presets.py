@@ -1,0 +1,54 @@
+"""The settings of a comparison's rows as configs that fcs-predict takes, with what they scored."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fcs.bench.comparison import Contest, Entrant
+from fcs.bench.rows import Row
+from fcs.core.package_files import CONFIGS
+
+WIDTH = 118  # of the header's lines, without their mark
+
+
+def write_config(contest: Contest, entrant: Entrant, row: Row, report: Mapping[str, Any], folder: Path) -> None:
+    """The task's config with the method's sampler and levels, its scores in the header.
+
+    Args:
+        contest: what it ran on.
+        entrant: a method with levels and a tuned setting.
+        row: its cost and scores.
+        report: its evaluation, which says when and on what that was.
+        folder: for ``CONFIG_METHOD.yaml``.
+    """
+    base = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{contest.setup.config}.yaml"), resolve=False)
+    assert isinstance(base, dict)
+    method = entrant.method
+    chosen = {
+        **base,
+        "model": {**base["model"], "name": contest.setup.model},  # models share a family's configs
+        "sampler": method.section(entrant.setting, contest.latent),
+        "steps": entrant.levels,
+    }
+    name = f"{contest.setup.config}_{method.name.replace('-', '_')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.yaml").write_text(header(contest, row, report) + OmegaConf.to_yaml(OmegaConf.create(chosen)))
+
+
+def header(contest: Contest, row: Row, report: Mapping[str, Any]) -> str:
+    """What it is, how it was tuned, what it scored, as comments."""
+    setup, tried = contest.setup, len(contest.trials[row["method"]])
+    cost = f"{row['calls']} calls" + (f" and {row['backwards']} backwards" if row["backwards"] else "")
+    energy = "{energy:.3g} ({energy_low:.3g} to {energy_high:.3g})".format(**row)
+    told = (
+        f"The best of {tried} trials on training data, fcs/bench/tune.py. Scored on {row['records']} records of "
+        f"{setup.shards.name} x {len(contest.seeds)} seeds, prompts {'given' if contest.captions else 'empty'}: energy "
+        f"score {energy} ({report['date']}, {report['hardware']}, fcs/bench/compare.py)."
+    )
+    first = f"{row['method']} on {setup.model}, {setup.task}: {cost} a record."
+    return "".join(f"# {line}".rstrip() + "\n" for line in (first, "", *textwrap.wrap(told, WIDTH)))

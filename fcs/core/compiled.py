@@ -1,0 +1,60 @@
+"""A network as one compiled graph, and as it is where it does not compile."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
+
+from fcs.core.errors import first_line
+from fcs.core.memory import is_out_of_memory
+
+BACKEND = "inductor"
+# Warnings of the compiler's own doings: it looks at .grad of an x that has a history, and into functions with a cache.
+SAID_IN_PASSING = ("The .grad attribute of a Tensor that is not a leaf", "Dynamo detected a call to a `functools")
+log = logging.getLogger("fcs")
+
+
+class Compiled:
+    """A network, compiled as a whole at the first call with each shape.
+
+    Shapes are static: a run has one of them (its last batch is padded), two where guidance stops on the way. Its
+    parameters stay its own, under their own names. Where it does not compile, for want of a C++ compiler for
+    instance, one warning says so and it runs as it is from there on.
+
+    Args:
+        network: ``(x (N, *), t (N,), cond) -> output (N, *)``.
+        cuda_graphs: replay it on a GPU as one CUDA graph. An output is then overwritten by the next call.
+    """
+
+    def __init__(self, network: nn.Module, cuda_graphs: bool = False) -> None:
+        self.network = network
+        self.works = True
+        self.cuda_graphs = cuda_graphs
+        for message in SAID_IN_PASSING:
+            warnings.filterwarnings("ignore", message=message)
+        options: dict[str, Any] | None = {"triton.cudagraphs": True} if cuda_graphs else None
+        self._graph = torch.compile(network, backend=BACKEND, fullgraph=True, dynamic=False, options=options)
+
+    def __call__(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        """The network's output."""
+        if self.works:
+            try:
+                if self.cuda_graphs and x.is_cuda:
+                    # Nothing of the last output is needed any more.
+                    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+                out: Tensor = self._graph(x, t, cond)
+                return out
+            except TorchDynamoException as error:  # raised while compiling only
+                if is_out_of_memory(error):
+                    raise
+                self.works = False
+                cause = getattr(error, "inner_exception", error)  # a backend's own
+                reason = f"{type(cause).__name__}: {first_line(cause)}"
+            log.warning("the network does not compile and runs as it is; bytes may differ (%s)", reason)
+        eager: Tensor = self.network(x, t, cond)
+        return eager

@@ -1,0 +1,158 @@
+"""Directions F(J, e): how an error on x_0 becomes a step on x_t, with J = d x_0 / d x_t.
+
+Each pays exactly its own price, since value and linear map are made together (like ``jax.linearize``):
+
+    Newton    J e      one forward an application         the paper
+    Gradient  J^T e    one backward                       DPS, LDPS, PSLD, FreeDoM
+    Local     e        nothing                            MPGD
+    Exact     J^-1 e   J itself; for tiny models only     the paper's analysis
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fcs.core.levels import Level
+from fcs.core.per_sample import column, max_norm, rms, safe_divide
+
+Denoise = Callable[[Tensor], Tensor]
+LinearMap = Callable[[Tensor], Tensor]
+FLOAT32 = 2.0**-4  # delta of ``auto`` in float32: far above its rounding, so that other batch shapes give the same
+LARGEST = 0.5  # largest entry of a perturbation in 16 bits; beyond it x_0 bends (cosine to J e .98 on digits, .93 at 1)
+
+
+class Direction(ABC):
+    """A linear map from errors on ``f(x)`` to steps on ``x``.
+
+    Attributes:
+        forwards: denoiser calls that one application of the map costs.
+        backwards: backward passes through the denoiser that it costs.
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+
+    @abstractmethod
+    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+        """The value ``f(x)`` and the map ``e -> F(J, e)``, both ``(N, *)`` like ``x``; ``level`` is where f is."""
+
+
+class Newton(Direction):
+    """The inexact Newton direction ``J e`` by one difference, a forward one as published (Graikos et al. 2025).
+
+    The perturbation is ``h e`` with ``h = difference / |e|_inf`` for each row, so it stays ``difference`` large
+    however large the error is. Rows whose error is zero give a zero direction.
+
+    Args:
+        difference: largest entry of the perturbation, the paper's delta (0.005), in units of x_t; below the spacing
+            of bf16 near 1. ``auto``: as long as the arithmetic asks for: measured for 16 bits, by model and level
+            (``fcs.tasks.half_precision``), 1/16 in float32.
+        central: from both sides, ``[f(x + h e) - f(x - h e)] / 2 h``, for one call more: half the rounding, and what
+            bends drops out to second order.
+
+    Raises:
+        ValueError: a difference that is not positive.
+
+    Attributes:
+        lengths: for ``auto``, rms of the perturbation by the level's t; none where float32 needs none.
+    """
+
+    def __init__(self, difference: float | Literal["auto"] = 0.005, central: bool = False) -> None:
+        if difference != "auto" and not difference > 0:
+            raise ValueError(f"difference={difference}: expected a number above 0, or auto")
+        self.difference = difference
+        self.central = central
+        self.forwards = 2 if central else 1
+        self.lengths: Mapping[float, float] = {}
+
+    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+        fx = f(x)
+
+        def apply(e: Tensor) -> Tensor:
+            met = max_norm(e) == 0
+            h = self.scale(torch.where(met, torch.ones_like(e), e), level)
+            risen = (f(x + h * e) - f(x - h * e)) / 2 if self.central else f(x + h * e) - fx
+            return safe_divide(risen / h, (~met).to(x.dtype))
+
+        return fx, apply
+
+    def scale(self, e: Tensor, level: Level | None) -> Tensor:
+        """The factor h of each row ``(N, 1, ...)`` for errors ``(N, *)`` that are not zero."""
+        if self.difference != "auto":
+            return self.difference / max_norm(e)
+        length = None if level is None else self.lengths.get(level.t)
+        if length is None:
+            return FLOAT32 / max_norm(e)
+        # What drowns in rounding is the whole response, which the rms tells; what bends is its largest entry.
+        return torch.minimum(length / column(rms(e), e), LARGEST / max_norm(e))
+
+
+class Gradient(Direction):
+    """The gradient direction ``J^T e`` by one backward pass through the denoiser."""
+
+    backwards = 1
+
+    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            fx = f(leaf)
+
+        def apply(e: Tensor) -> Tensor:
+            return torch.autograd.grad(fx, leaf, e, retain_graph=True)[0]
+
+        return fx.detach(), apply
+
+
+class Local(Direction):
+    """The error itself, as if the Jacobian were the identity."""
+
+    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+        return f(x), lambda e: e
+
+
+class Exact(Direction):
+    """The exact Newton direction: the least-squares solution of ``J d = e``, singular values cut off.
+
+    Forms J by one backward per output entry, so it is for tiny models (256 entries: seconds).
+
+    Args:
+        cutoff: singular values below this part of the largest are dropped (the authors use 0.5), 0 to 1.
+
+    Raises:
+        ValueError: a cutoff outside [0, 1).
+    """
+
+    forwards = 1  # the one that the backwards go through
+    backwards = 1  # J as a whole; it takes one an entry, and no cost table is about tiny models
+
+    def __init__(self, cutoff: float = 0.5) -> None:
+        if not 0 <= cutoff < 1:
+            raise ValueError(f"cutoff={cutoff}: expected 0 or more and below 1")
+        self.cutoff = cutoff
+
+    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+        fx = f(x)
+
+        def apply(e: Tensor) -> Tensor:
+            inverse = torch.linalg.pinv(jacobian(f, x), rtol=self.cutoff)
+            return (inverse @ e.flatten(1).unsqueeze(2)).reshape(x.shape)
+
+        return fx, apply
+
+
+@torch.enable_grad()
+def jacobian(f: Denoise, x: Tensor) -> Tensor:
+    """The Jacobian of each row, ``(N, D, D)`` for rows of D entries, one backward per entry."""
+    leaf = x.detach().requires_grad_()
+    fx = f(leaf).flatten(1)
+    rows = []
+    for i in range(fx.shape[1]):
+        # Rows of a batch do not see each other, so one backward gives row i of every sample's J.
+        (row,) = torch.autograd.grad(fx[:, i].sum(), leaf, retain_graph=True)
+        rows.append(row.flatten(1))
+    return torch.stack(rows, 1)

@@ -1,0 +1,46 @@
+"""The ways a run can end early; each has its exit code in ``fcs.tools.cli``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """A configuration or an input that can be known to be wrong before any shard is opened (exit 2)."""
+
+    @classmethod
+    def of(cls, key: str, value: object, expected: str, names: Iterable[str] = ()) -> UsageError:
+        """One line: the key, its value, what was expected and the nearest of the valid ``names``."""
+        line = f"{key}={_short(value)}: expected {expected}"
+        near = nearest(str(value), names)
+        return cls(f"{line}; did you mean {near}?" if near else line)
+
+
+class TooManyFailures(RuntimeError):
+    """More records failed than ``data.max_failed`` allows (exit 4)."""
+
+
+class StorageError(OSError):
+    """Reading or writing storage failed for a reason outside the run: disk full, permission, link down (exit 74)."""
+
+
+class Interrupted(RuntimeError):
+    """A signal asked the run to stop; the same command continues it (exit 75)."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The valid name most like ``name``, or None where nothing comes near."""
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line; its class where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__
+
+
+def _short(value: object) -> str:
+    text = str(value).replace("\n", "\\n")
+    return text if len(text) <= 80 else text[:77] + "..."

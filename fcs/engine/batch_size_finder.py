@@ -1,0 +1,87 @@
+"""How many records fit in memory at once: tried with the run's own model, task and sampler."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+
+import torch
+
+from fcs.core.memory import free, held, is_out_of_memory
+from fcs.core.records import Batch, Record, collate
+from fcs.tasks.pipeline import Pipeline
+
+Shape = tuple[int, int, int]
+
+# Room is left for what is behind the network, and for what another record's prompt or mask may need.
+SHARE = {"cuda": 0.85, "cpu": 0.5}
+# On a CPU a record costs hardly less from 16 on (docs/speed.md), and a batch that is lost costs more.
+MOST = {"cuda": 256, "cpu": 64}
+PROBE = 8  # records on a CPU, which says nothing when memory is short but ends the process
+
+
+def noise_batch(shape: Shape, count: int) -> Batch:
+    """``count`` pictures of noise, ``(C, H, W)`` each, the right half to be made."""
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.zeros(1, *shape[1:], dtype=torch.uint8)
+    masks[..., shape[2] // 2 :] = 255
+    pictures = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+    records = [Record(i, str(i), picture, masks, seed=i) for i, picture in enumerate(pictures)]
+    return collate("", 0, records, shape, 0)
+
+
+def peak(solver: Pipeline, shape: Shape, count: int) -> int:
+    """Bytes above what is held before, at the highest, for one batch of noise.
+
+    Raises:
+        OSError: a CPU of a machine without Linux's /proc.
+    """
+    device = solver.model.device
+    batch = noise_batch(shape, count).to(device)
+    solver(noise_batch(shape, 1).to(device))  # whatever is loaded at the first use
+    before = held(device, peak=False)
+    solver(batch)
+    return held(device, peak=True) - before
+
+
+def largest(solver: Pipeline, shape: Shape, peers: int = 1) -> int:
+    """The largest power of two of records that fits, at one level, which needs what all of them do.
+
+    On a GPU sizes are doubled until twice the memory of the last would not fit. On a CPU one size is tried, and memory
+    taken to grow with the number.
+
+    Args:
+        solver: of the run, on its device.
+        shape: ``(C, H, W)`` of a record's picture.
+        peers: processes that share the memory.
+
+    Raises:
+        OSError: a CPU of a machine without Linux's /proc.
+    """
+    kind, short = solver.model.device.type, replace(solver, steps=1)
+    size = 1 if kind == "cuda" else PROBE
+    needed = _needed(short, shape, size)
+    room = SHARE[kind] * free(solver.model.device) / peers
+    while kind == "cuda" and needed is not None and size < MOST[kind] and 2 * needed <= room:
+        size *= 2
+        needed = _needed(short, shape, size)
+    if needed is None:
+        return max(size // 2, 1)
+    if kind == "cuda":
+        return size
+    fits = int(min(MOST[kind], size * room / max(needed, 1)))
+    return 1 << max(fits.bit_length() - 1, 0)
+
+
+def _needed(solver: Pipeline, shape: Shape, size: int) -> int | None:
+    """Bytes at the highest; None where it did not fit."""
+    try:
+        return peak(solver, shape, size)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    finally:
+        gc.collect()
+        if solver.model.device.type == "cuda":
+            torch.cuda.empty_cache()

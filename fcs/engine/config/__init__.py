@@ -1,0 +1,1 @@
+"""Configuration: files and overrides to one checked ``Run``."""

@@ -1,0 +1,132 @@
+"""What becomes of a result: it is scored as it will be read, encoded, and laid out as rows."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import ChainMap
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fcs.core.images import to_pil
+from fcs.core.records import Batch, Record, Result
+from fcs.metrics import image_scores as metrics
+from fcs.metrics.judge import Features, Judge, JudgedPictures, Scores
+from fcs.shards.ledger.parts import Row
+from fcs.tasks.base import Task
+
+QUALITY = 95  # of jpg and webp
+
+
+@dataclass(frozen=True)
+class ResultEncoder:
+    """What the written pictures look like and say of themselves.
+
+    Attributes:
+        task: says what a result is scored against.
+        format: ``png``, ``jpg`` or ``webp``.
+        copy_inputs: whether input members are written too.
+        facts: written into every KEY.json beside the record's own: model, fingerprint.
+        judge: makes the scores and features that take networks; None where none was asked for.
+    """
+
+    task: Task
+    format: str
+    copy_inputs: bool
+    facts: dict[str, Any]
+    judge: Judge | None = None
+
+    def rows(self, batch: Batch, result: Result | None) -> list[Row]:
+        """One row for each record of the batch, failed ones too; ``result`` is None if all failed."""
+        records = [(slot, record) for slot, record in enumerate(batch.records) if record is not None]
+        if result is None:
+            return [Row(record.index, record.key, record.error) for _, record in records]
+        encoded = self._encode(batch, result)
+        written = result.images if self.format == "png" else _decoded(result.images, encoded)
+        scores, features = self._judged(batch, result, written)
+        rows = []
+        for slot, record in records:
+            if record.error is not None:
+                rows.append(Row(record.index, record.key, record.error))
+            elif slot in result.errors:
+                rows.append(Row(record.index, record.key, result.errors[slot]))
+            elif not result.finite[slot]:
+                rows.append(Row(record.index, record.key, "not_finite: the model gave NaN or infinity"))
+            else:
+                row = self._row(batch, result, slot, record, encoded[slot], scores[slot])
+                rows.append(replace(row, features=features[slot]))
+        return rows
+
+    def _judged(self, batch: Batch, result: Result, written: Tensor) -> tuple[list[Scores], list[Features]]:
+        """Scores and features of each slot."""
+        reference = self.task.reference(batch)
+        masks = batch.masks.cpu() if self.task.needs_mask else None
+        kinds = [metrics.scores(written, None if reference is None else reference.cpu(), masks)]
+        features: list[Features] = [{} for _ in kinds[0]]
+        if self.judge is not None:
+            styles = self.task.styles(batch)
+            further, features = self.judge(JudgedPictures(written, reference, batch.prompts, styles, batch.masks))
+            kinds.append(further)
+        kinds += [list(result.scores)] if result.scores else []
+        scores = [dict(ChainMap(*reversed(slot))) for slot in zip(*kinds, strict=True)]
+        return scores, features
+
+    def _encode(self, batch: Batch, result: Result) -> dict[int, bytes]:
+        return {slot: encode(result.images[slot], self.format) for slot, valid in enumerate(batch.valid) if valid}
+
+    def _row(
+        self,
+        batch: Batch,
+        result: Result,
+        slot: int,
+        record: Record,
+        picture: bytes,
+        scores: dict[str, float | None],
+    ) -> Row:
+        own = {"seed": batch.seeds[slot], "nfe": result.calls[slot], "residual": result.residuals[slot]}
+        facts = {"fcs": {**own, "scores": scores, **self.facts}, "input": record.extra}
+        # A lone surrogate in the record's own JSON goes out as it came in: that is its escape in JSON too.
+        text = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(errors="backslashreplace")
+        members = [(f"{record.key}.{self.format}", picture), (f"{record.key}.json", text)]
+        members += [(f"{record.key}.{name}.png", encode(made[slot], "png")) for name, made in result.further.items()]
+        if self.copy_inputs:
+            members += [(f"{record.key}.input.{suffix}", data) for suffix, data in sorted(record.members.items())]
+        return Row(
+            record.index,
+            record.key,
+            seed=batch.seeds[slot],
+            nfe=result.calls[slot],
+            seconds=result.seconds,
+            residual=result.residuals[slot],
+            memory=result.memory,
+            course=result.courses[slot] if result.courses else (),
+            redone=slot in result.redone,
+            scores=scores,
+            members=tuple(members),
+        )
+
+
+def encode(picture: Tensor, form: str) -> bytes:
+    """A file of one ``(C, H, W)`` uint8 picture."""
+    image = to_pil(picture)
+    buffer = io.BytesIO()
+    if form == "png":
+        image.save(buffer, "png")
+    else:
+        image.save(buffer, "jpeg" if form == "jpg" else form, quality=QUALITY)
+    return buffer.getvalue()
+
+
+def _decoded(images: Tensor, encoded: dict[int, bytes]) -> Tensor:
+    """The pictures as a reader will see them after a lossy format."""
+    seen = images.clone()
+    for slot, data in encoded.items():
+        mode = "L" if images.shape[1] == 1 else "RGB"
+        array = np.array(Image.open(io.BytesIO(data)).convert(mode))
+        seen[slot] = torch.from_numpy(array).reshape(*images.shape[2:], -1).permute(2, 0, 1)
+    return seen

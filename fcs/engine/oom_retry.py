@@ -1,0 +1,85 @@
+"""A batch that does not fit in memory: halved until it does."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from fcs.core.errors import first_line
+from fcs.core.memory import is_out_of_memory
+from fcs.core.records import Batch, Result
+from fcs.tasks.pipeline import Pipeline
+
+log = logging.getLogger("fcs")
+
+
+class OomRetry:
+    """Solves a batch whole, or in pieces of the largest size that has fitted so far.
+
+    Pieces have another shape than the batch, so kernels may round otherwise: results are no longer byte for byte those
+    of a run in which it fitted. A record that does not fit even alone becomes an ``out_of_memory`` failure.
+    """
+
+    def __init__(self, solver: Pipeline) -> None:
+        self.solver = solver
+        self.most: int | None = None
+
+    def __call__(self, batch: Batch, watch: Callable[[], None] = lambda: None) -> Result:
+        """What the solver makes of the batch. ``watch`` as in ``Solver``."""
+        size = len(batch.records)
+        if not any(batch.valid):
+            return self._nothing(batch)
+        if self.most is None or size <= self.most:
+            try:
+                return self.solver(batch, watch)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = first_line(error)
+            # Only here, with the error gone, are its frames gone too, and the tensors that they held.
+            _free()
+            if size == 1:
+                return replace(self._nothing(batch), errors={0: f"out_of_memory: {reason}"})
+            self.most = size // 2
+            log.warning("a batch of %d does not fit in memory: going on with %d; bytes may differ", size, self.most)
+        middle = size // 2
+        return joined(self(batch.part(0, middle), watch), self(batch.part(middle, size), watch))
+
+    def _nothing(self, batch: Batch) -> Result:
+        count = len(batch.records)
+        images = torch.zeros(count, *self.solver.model.picture_shape, dtype=torch.uint8)
+        return Result(images, (0.0,) * count, (0,) * count, (True,) * count)
+
+
+def joined(first: Result, second: Result) -> Result:
+    """The results of two parts of a batch, one behind the other."""
+    count, more = len(first.images), len(second.images)
+    names = {**first.further, **second.further}
+    blank = torch.zeros_like
+    further = {
+        name: torch.cat([first.further.get(name, blank(first.images)), second.further.get(name, blank(second.images))])
+        for name in names
+    }
+    scored = bool(first.scores or second.scores)
+    return Result(
+        torch.cat([first.images, second.images]),
+        first.residuals + second.residuals,
+        first.calls + second.calls,
+        first.finite + second.finite,
+        (count * first.seconds + more * second.seconds) / (count + more),
+        further,
+        ((first.scores or ({},) * count) + (second.scores or ({},) * more)) if scored else (),
+        first.errors | {count + slot: text for slot, text in second.errors.items()},
+        (first.courses or ((),) * count) + (second.courses or ((),) * more),
+        redone=first.redone + tuple(count + slot for slot in second.redone),
+    )
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

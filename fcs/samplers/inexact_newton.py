@@ -1,0 +1,111 @@
+"""The algorithm: constrained sampling by inexact Newton steps (Graikos, Jojic and Samaras 2025)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from fcs.core.constraints import Constraint
+from fcs.core.directions import Direction
+from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.levels import Level
+from fcs.core.per_sample import max_norm, safe_divide
+from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim
+
+PAPER_STEP_SIZES = (0.5, 0.4, 0.3, 0.2, 0.1)
+
+
+class InexactNewton(Sampler):
+    """Moves x_t until its x_0 meets the constraint, then takes a DDIM step (Graikos et al. 2025, Alg. 1).
+
+    At each level, K times: the error on x_0 becomes a direction on x_t, and x_t moves along it by a step whose
+    largest entry is the step size, for each sample by itself (the published code takes the norm over the whole
+    batch, which is right for a batch of one only). A sample whose error is zero stays where it is.
+
+    Args:
+        direction: the map from errors to steps; the paper's ``fcs.core.directions.Newton`` if left out.
+        step_sizes: the K step sizes lambda, in units of x_t; the paper's for inpainting are .5, .4, .3, .2, .1.
+            An empty list is plain DDIM sampling.
+        restarts: how often the result is noised again and walked down once more (the ICLR 2025 submission's warm
+            restarts; their number is not published).
+        depth: share of the levels that a restart goes back, above 0 and up to 1.
+
+    Raises:
+        ValueError: a negative number of restarts, a depth outside (0, 1].
+    """
+
+    known_as = "Newton"
+
+    def __init__(
+        self,
+        direction: Direction | None = None,
+        step_sizes: Sequence[float] = PAPER_STEP_SIZES,
+        restarts: int = 0,
+        depth: float = 0.5,
+    ) -> None:
+        if restarts < 0:
+            raise ValueError(f"restarts={restarts}: expected 0 or more")
+        if not 0 < depth <= 1:
+            raise ValueError(f"depth={depth}: expected above 0 and up to 1")
+        self.direction = NewtonDirection() if direction is None else direction
+        self.step_sizes = tuple(step_sizes)
+        self.restarts = restarts
+        self.depth = depth
+
+    def __call__(
+        self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
+    ) -> Tensor:
+        x0 = super().__call__(x, levels, denoise, constraint, randn)
+        for _ in range(self.restarts):
+            again = levels[len(levels) - 1 - self._levels_again(len(levels) - 1) :]
+            x = again[0].alpha * x0 + again[0].sigma * randn(x.shape[1:])
+            x0 = super().__call__(x, again, denoise, constraint, randn)
+        return x0
+
+    def _levels_again(self, steps: int) -> int:
+        return max(1, round(self.depth * steps))
+
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
+        x, x0 = moved(x, t, denoise, constraint, self.direction, self.step_sizes)
+        return ddim(x, x0, t, s, randn)
+
+    def calls(self, steps: int) -> int:
+        levels = steps + self.restarts * self._levels_again(steps)
+        return levels * (1 + len(self.step_sizes) * (1 + self.direction.forwards))
+
+    def backwards(self, steps: int) -> int:
+        levels = steps + self.restarts * self._levels_again(steps)
+        return levels * len(self.step_sizes) * self.direction.backwards
+
+
+def moved(
+    x: Tensor,
+    t: Level,
+    denoise: Denoise,
+    constraint: Constraint,
+    direction: Direction,
+    step_sizes: Sequence[float],
+    seen: list[Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The inner loop: x_t ``(N, *)`` moved towards the constraint, and its x_0.
+
+    Args:
+        seen: is given what J was seen to make on the way, ``J e`` where that is the direction and the change of x_0
+            by each move, ``(N, *)`` each.
+    """
+    f = at(denoise, t)
+    x0, F = direction.linearize(f, x, t)
+    for size in step_sizes:
+        d = F(constraint.error(x0))
+        x = x + size * safe_divide(d, max_norm(d))
+        before = x0
+        x0, F = direction.linearize(f, x, t)
+        if seen is not None:
+            seen += [d, x0 - before] if isinstance(direction, NewtonDirection) else [x0 - before]
+    return x, x0
+
+
+def falling(first: float, last: float, count: int) -> list[float]:
+    """Step sizes of ``count`` moves that fall linearly; one move has the first."""
+    return [first + (last - first) * k / max(count - 1, 1) for k in range(count)]

@@ -1,0 +1,173 @@
+"""Which shards a run reads: patterns to a sorted list, known without opening one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import fsspec
+from braceexpand import braceexpand
+from fsspec.implementations.local import LocalFileSystem
+
+from fcs.core.errors import StorageError, UsageError
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+KEY = "data.shards"
+_SIZES_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input shard.
+
+    Attributes:
+        url: absolute path, or fsspec URL.
+        stem: its name in the run: the path below the longest common folder, without suffix.
+        size: bytes of the file.
+        mtime: seconds since the epoch, or an etag; "" where the store tells neither.
+    """
+
+    url: str
+    stem: str
+    size: int
+    mtime: float | str
+
+
+def resolve(patterns: str | Sequence[str]) -> list[Source]:
+    """The shards that globs, brace patterns, paths and URLs name, sorted, each once.
+
+    Raises:
+        UsageError: nothing matches, a file is missing or no tar, or two inputs would have one STEM.
+        StorageError: the store does not answer.
+    """
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    if not patterns:
+        raise UsageError.of(KEY, "[]", "at least one shard")
+    infos: dict[str, dict[str, Any]] = {}
+    for pattern in patterns:
+        infos.update(_expand(pattern))
+    urls = sorted(infos)
+    named = zip(urls, _stems(urls), strict=True)
+    return [Source(url, stem, int(infos[url]["size"] or 0), _changed(infos[url])) for url, stem in named]
+
+
+def counts(sources: Sequence[Source]) -> list[int | None]:
+    """Records per shard as ``sizes.json`` beside it says (``{basename: count}``); None where it does not.
+
+    For planning only: what a shard holds is known when it is read.
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    found: list[int | None] = []
+    for source in sources:
+        folder, _, name = source.url.rpartition("/")
+        if folder not in tables:
+            tables[folder] = _sizes(f"{folder}/sizes.json")
+        count = tables[folder].get(name)
+        found.append(count if type(count) is int and 0 <= count < 1 << 53 else None)
+    return found
+
+
+def local_path(url: str) -> str | None:
+    """The path of a URL on this machine's file systems, or None where it is remote."""
+    fs, path = fsspec.core.url_to_fs(url)
+    return str(path) if isinstance(fs, LocalFileSystem) else None
+
+
+def _expand(pattern: str) -> dict[str, dict[str, Any]]:
+    if pattern.strip().lower().startswith("pipe:"):
+        raise UsageError.of(KEY, pattern, "a path or URL; commands are never run")
+    try:
+        fs, path = fsspec.core.url_to_fs(pattern)
+        if fs.exists(path):  # a literal name wins, whatever characters are in it
+            return _files(fs, pattern, [path])
+        found: dict[str, dict[str, Any]] = {}
+        for name in braceexpand(path) if "{" in path else [path]:
+            found.update(_files(fs, pattern, _glob(fs, pattern, name)))
+        return found
+    except (ValueError, ImportError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError.of(KEY, pattern, f"a path, glob or URL ({error})") from error
+    except FileNotFoundError as error:
+        raise UsageError.of(KEY, pattern, "an existing file") from error
+    except Exception as error:  # every remote store has its own
+        raise StorageError(f"{pattern}: {error}") from error
+
+
+def _glob(fs: Any, pattern: str, path: str) -> list[str]:
+    if any(mark in path for mark in "*?["):
+        found = [name for name in fs.glob(path) if name.lower().endswith(SUFFIXES) and not fs.isdir(name)]
+        if not found:
+            raise UsageError.of(KEY, pattern, f"a glob that matches shards; nothing matches {path}")
+        return found
+    if not fs.exists(path):
+        raise UsageError.of(KEY, pattern, f"an existing file; there is no {path}")
+    return [path]
+
+
+def _files(fs: Any, pattern: str, paths: list[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for path in paths:
+        if fs.isdir(path):
+            raise UsageError.of(KEY, pattern, f"tar files, not a folder; all in it: {path.rstrip('/')}/*.tar")
+        name = path.lower()
+        if not name.endswith(SUFFIXES):
+            raise UsageError.of(KEY, pattern, f"a tar file ({', '.join(SUFFIXES)})")
+        if name.endswith(".zst") and find_spec("zstandard") is None:
+            raise UsageError.of(KEY, pattern, "no .zst without the package zstandard (pip install zstandard)")
+        info, local = fs.info(path), isinstance(fs, LocalFileSystem)
+        if info.get("type") == "other":  # a pipe would be waited for
+            raise UsageError.of(KEY, pattern, f"a regular file; {path} is a pipe, socket or device")
+        found[os.path.abspath(path) if local else fs.unstrip_protocol(path)] = info
+    return found
+
+
+def _changed(info: dict[str, Any]) -> float | str:
+    for name in ("mtime", "ETag", "etag", "LastModified", "last_modified", "updated"):
+        value = info.get(name)
+        if isinstance(value, (int, float)):
+            return float(value)
+        if value is not None:
+            return str(value)
+    return ""
+
+
+def _stems(urls: list[str]) -> list[str]:
+    paths = [[name.rstrip(":") for name in url.split("/") if name] for url in urls]
+    common = 0  # folders that all have
+    while len({tuple(path[: common + 1]) for path in paths}) == 1 and all(common < len(p) - 1 for p in paths):
+        common += 1
+    stems = ["/".join([*path[common:-1], _bare(path[-1])]) for path in paths]
+    names = Counter(stems)
+    for url, stem in zip(urls, stems, strict=True):
+        if names[stem] > 1:
+            same = ", ".join(u for u, s in zip(urls, stems, strict=True) if s == stem)
+            raise UsageError.of(KEY, stem, f"one shard of that name, not {same}")
+        try:
+            stem.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError.of(KEY, ascii(url), "a file name in UTF-8") from error
+        if stem.endswith("/") or not stem or ".." in stem.split("/"):
+            raise UsageError.of(KEY, url, "a file with a name before its suffix")
+    return stems
+
+
+def _bare(name: str) -> str:
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _sizes(url: str) -> dict[str, Any]:
+    try:
+        with fsspec.open(url, "rb") as file:
+            table = json.loads(file.read(_SIZES_BYTES))
+    except Exception:  # what it holds, or a store's own error: only the plan's total depends on it
+        return {}
+    return table if isinstance(table, dict) else {}

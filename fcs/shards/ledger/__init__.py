@@ -1,0 +1,1 @@
+"""Who does what and what is done: claims, parts, commits."""

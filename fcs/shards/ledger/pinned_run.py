@@ -1,0 +1,114 @@
+"""The pin: what every process of a run, now and after any restart, must agree on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fcs.core.errors import UsageError
+from fcs.shards.input.sources import KEY, Source
+from fcs.shards.ledger.layout import RUN
+from fcs.shards.store.base import Store
+from fcs.shards.store.files import to_json
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """SHA-256 of the settings' canonical JSON; order of keys and tuple or list make no difference."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe(settings: dict[str, Any], sources: Sequence[Source], limit: int | None) -> dict[str, Any]:
+    """The content of ``run.json``."""
+    return {
+        "fingerprint": fingerprint(settings),
+        "settings": settings,
+        "shards": [asdict(source) for source in sources],
+        "limit": limit,
+    }
+
+
+def pin(out: Store, run: dict[str, Any]) -> None:
+    """Fix the run in ``OUT/run.json``, or check that it is the one that is fixed there.
+
+    Safe for any number of processes at once: the first one's stays, the others are compared with it.
+
+    Raises:
+        UsageError: another configuration is pinned, or an input changed since; nothing is written then.
+        StorageError: OUT cannot be written.
+    """
+    pinned = out.json(RUN)
+    if pinned is None and not out.exists(RUN) and out.create(RUN, to_json(run)):
+        return
+    pinned = out.json(RUN) if pinned is None else pinned
+    if pinned is None or not _is_ours(pinned):
+        raise UsageError.of("out", out, f"a folder of ours; {out.where(RUN)} is damaged, or another program's")
+    _compare(out, pinned, json.loads(json.dumps(run)))
+
+
+def _is_ours(pinned: dict[str, Any]) -> bool:
+    shards = pinned.get("shards")
+    named = isinstance(shards, list) and all(isinstance(shard, dict) and "stem" in shard for shard in shards)
+    return named and isinstance(pinned.get("settings"), dict)
+
+
+def read_run(out: Store) -> dict[str, Any]:
+    """The pinned run.
+
+    Raises:
+        UsageError: OUT has none.
+    """
+    run = out.json(RUN)
+    if run is None or not isinstance(run.get("shards"), list):
+        raise UsageError.of("out", out, "the folder of a run; there is no run.json")
+    return run
+
+
+def _compare(out: Store, pinned: dict[str, Any], given: dict[str, Any]) -> None:
+    old, new = _flat(pinned.get("settings")), _flat(given.get("settings"))
+    for key in [*new, *(key for key in old if key not in new)]:
+        if old.get(key, _ABSENT) != new.get(key, _ABSENT):
+            raise _differs(out, key, new.get(key, _ABSENT), old.get(key, _ABSENT))
+    _compare_shards(out, pinned.get("shards") or [], given.get("shards") or [])
+    if pinned.get("limit") != given.get("limit"):
+        raise _differs(out, "data.limit", given.get("limit"), pinned.get("limit"))
+    if pinned.get("fingerprint") != given.get("fingerprint"):
+        raise _differs(out, "fingerprint", given.get("fingerprint"), pinned.get("fingerprint"))
+
+
+def _compare_shards(out: Store, pinned: list[dict[str, Any]], given: list[dict[str, Any]]) -> None:
+    old, new = ({shard["stem"]: shard for shard in shards} for shards in (pinned, given))
+    for stem in [*(s for s in new if s not in old), *(s for s in old if s not in new)]:
+        where = "is not in the run that" if stem in new else "is missing; it is in the run that"
+        raise UsageError(f"{KEY}: {stem} {where} {out.where(RUN)} pins ({len(old)} shards); use another out")
+    for stem, shard in new.items():
+        for name in ("size", "mtime"):
+            if old[stem].get(name) != shard.get(name):
+                change = f"{name} {old[stem].get(name)} then, {shard.get(name)} now"
+                raise UsageError(f"{KEY}: {shard['url']} changed since {out.where(RUN)} was made ({change})")
+
+
+_ABSENT = object()  # differs from any value, null too
+
+
+def _differs(out: Store, key: str, given: object, pinned: object) -> UsageError:
+    return UsageError.of(key, _show(given), f"{_show(pinned)}, as {out.where(RUN)} pins it, or another out")
+
+
+def _show(value: object) -> str:
+    if value is _ABSENT:
+        return "(not set)"
+    text = value if isinstance(value, str) and value else json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {prefix: value} if prefix else {}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat.update(_flat(inner, f"{prefix}.{key}" if prefix else str(key)))
+    return flat

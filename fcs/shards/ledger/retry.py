@@ -1,0 +1,157 @@
+"""Trying failed records again: a committed shard becomes parts of its good results.
+
+The one step that decides is the move of the commit record into the shard's parts folder. After it, tar and
+metrics stay as they are until the next merge, and any process may turn them into parts, again and again.
+Where a store cannot rename, the copy decides: whoever finds record and copy alike deletes the record (``clean``).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fcs.shards.input.record_index import split
+from fcs.shards.ledger import parts
+from fcs.shards.ledger.commit import clean
+from fcs.shards.ledger.commit_records import intact, records
+from fcs.shards.ledger.layout import (
+    RUN,
+    SUMMARY,
+    WORKERS,
+    commit_file,
+    features_file,
+    metrics_file,
+    parts_folder,
+    tar_file,
+)
+from fcs.shards.ledger.pinned_run import read_run
+from fcs.shards.store.base import Store
+from fcs.shards.store.files import to_json
+
+_PART_ROWS = 64
+
+
+def retry_failed(out: Store, before: float | None = None) -> list[str]:
+    """Reopen each committed shard that has failed records; their next attempt counts one more.
+
+    Args:
+        out: the run's store.
+        before: shards committed at this time or later (seconds since the epoch) are left alone, so that
+            processes which start late do not retry what this launch has just retried.
+
+    Returns:
+        STEMs of the shards that this process reopened.
+
+    Raises:
+        UsageError: OUT has no pinned run.
+        StorageError: OUT cannot be written.
+    """
+    found = []
+    stems = [shard["stem"] for shard in read_run(out)["shards"]]
+    out.probe(RUN)
+    for stem, record in records(out, stems).items():
+        late = before is not None and record["timings"]["committed"] >= before
+        if record["counts"]["failed"] and not late and reopen(out, stem):
+            found.append(stem)
+    return found
+
+
+def launched(out: Store) -> float | None:
+    """When the first process of this SLURM step, in whichever task of its job array, came to the run; else None.
+
+    All of them ask for the same retry: what one of them has tried again is not to be tried once more by the next.
+
+    Raises:
+        StorageError: OUT cannot be written.
+    """
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    step = os.environ.get("SLURM_STEP_ID")
+    if not job or not step:
+        return None
+    name = f"{WORKERS}/{job}.{step}.retry"
+    out.create(name, to_json({"launched": time.time()}))
+    return float((out.json(name) or {}).get("launched", 0.0))
+
+
+def reopen(out: Store, stem: str) -> bool:
+    """Take a shard's commit record back; False where another process was first."""
+    clean(out, stem)  # what a killed process left must not count as part of the new attempt
+    out.delete(SUMMARY)
+    return out.move(commit_file(stem), f"{parts_folder(stem)}/{parts.REOPENED}")
+
+
+def expand(out: Store, stem: str) -> None:
+    """Write the parts of a reopened shard's good results, if that is still to be done.
+
+    Raises:
+        StorageError: OUT cannot be read or written.
+    """
+    reopened, begun = (f"{parts_folder(stem)}/{name}" for name in (parts.REOPENED, parts.ATTEMPT))
+    record = out.json(reopened)
+    if record is None:
+        return
+    if intact(out, record):  # otherwise all is computed again
+        for part in _good_results(out, stem, record):
+            parts.write(out, stem, part)
+    out.move(reopened, begun)
+
+
+def _good_results(out: Store, stem: str, record: dict[str, Any]) -> Iterator[pa.Table]:
+    rows = pq.read_table(io.BytesIO(out.read(metrics_file(stem))))
+    rows = _with_features(out, stem, record, rows)
+    rows = rows.filter(pc.equal(rows["status"], "ok"))
+    indexes = rows["index"].to_pylist()
+    with out.reading(tar_file(stem)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        groups = groupby(tar, key=lambda info: split(info.name)[0])
+        group = next(groups, None)
+        for first, stop in _runs(indexes):
+            run = rows.slice(first, stop - first)
+            members: list[list[dict[str, Any]]] = []
+            for key in run["key"].to_pylist():
+                members.append([])
+                if group is not None and group[0] == key:
+                    members[-1] = [{"name": info.name, "data": _data(tar, info)} for info in group[1]]
+                    group = next(groups, None)
+            yield _with_members(run, members)
+
+
+def _runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Places (first, stop) of contiguous indexes, few enough to be held in memory."""
+    first = 0
+    for place in range(1, len(indexes) + 1):
+        full = place - first == _PART_ROWS
+        if place == len(indexes) or full or indexes[place] != indexes[place - 1] + 1:
+            yield first, place
+            first = place
+
+
+def _data(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(info)
+    return b"" if file is None else file.read()
+
+
+def _with_members(rows: pa.Table, members: list[list[dict[str, Any]]]) -> pa.Table:
+    kind = parts.rows_schema(members=True).field("members")
+    return rows.append_column(kind, pa.array(members, type=kind.type))
+
+
+def _with_features(out: Store, stem: str, record: dict[str, Any], rows: pa.Table) -> pa.Table:
+    for name in record["files"]:
+        if not name.startswith("features/"):
+            continue
+        feature = name.removeprefix("features/").removesuffix(f"/{stem}.parquet")
+        columns = pq.read_table(io.BytesIO(out.read(features_file(feature, stem)))).to_pydict()
+        values = dict(zip(columns["index"], columns["feature"], strict=True))
+        kind = parts.rows_schema(features=[feature]).field(parts.FEATURE + feature)
+        column = [values.get(index) for index in rows["index"].to_pylist()]
+        rows = rows.append_column(kind, pa.array(column, type=kind.type))
+    return rows

@@ -1,0 +1,74 @@
+"""Means over a run, from what is committed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fcs.core.errors import StorageError
+from fcs.core.intervals import Column, total
+from fcs.shards.ledger import parts
+from fcs.shards.ledger.commit_records import covers, records
+from fcs.shards.ledger.layout import SUMMARY, metrics_file
+from fcs.shards.ledger.pinned_run import read_run
+from fcs.shards.store.base import Store, each
+from fcs.shards.store.files import to_json
+
+
+def summarize(out: Store) -> dict[str, Any]:
+    """``{complete, records: {ok, failed}, metrics: {NAME: {mean, n, low, high}}}`` over the committed shards.
+
+    Metrics are the residual and all scores; a mean is over the ok records that have a value, in float64,
+    and None where none has. Low and high are its 95 % interval over records, None below two.
+
+    Raises:
+        UsageError: OUT has no pinned run.
+        StorageError: OUT cannot be read.
+    """
+    run = read_run(out)
+    stems = [shard["stem"] for shard in run["shards"]]
+    found = records(out, stems)
+    counts = {name: sum(record["counts"][name] for record in found.values()) for name in ("ok", "failed")}
+    shards = each(lambda stem: _columns(out, stem), list(found))
+    names = sorted({name for shard in shards for name in shard})
+    metrics = {name: total([shard[name] for shard in shards if name in shard]).facts() for name in names}
+    return {"complete": covers(found, stems, run.get("limit")), "records": counts, "metrics": metrics}
+
+
+def write_summary(out: Store, further: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write ``summary.json``, with further entries, and return what it says. Raises as ``summarize``."""
+    summary = {**summarize(out), **(further or {})}
+    out.replace(SUMMARY, to_json(summary))
+    return summary
+
+
+def failures(out: Store, most: int) -> list[tuple[str, str | None, str]]:
+    """The first ``most`` failed records of the committed shards as (shard, key, error)."""
+    found: list[tuple[str, str | None, str]] = []
+    for stem, record in records(out, (shard["stem"] for shard in read_run(out)["shards"])).items():
+        if not record["counts"]["failed"] or len(found) >= most:
+            continue
+        rows = _read(out, stem, ["key", "status", "error"])
+        for row in rows.filter(pc.equal(rows["status"], "failed")).to_pylist():
+            found.append((stem, row["key"], row["error"]))
+    return found[:most]
+
+
+def _read(out: Store, stem: str, columns: list[str] | None = None) -> pa.Table:
+    try:
+        return pq.read_table(io.BytesIO(out.read(metrics_file(stem))), columns=columns)
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise StorageError(f"{out.where(metrics_file(stem))}: missing or damaged, though it was committed") from error
+
+
+def _columns(out: Store, stem: str) -> dict[str, Column]:
+    """What means need of each metric of one shard."""
+    rows = _read(out, stem)
+    rows = rows.filter(pc.equal(rows["status"], "ok"))
+    names = [name for name in rows.column_names if name not in parts.FIXED or name == "residual"]
+    return {name: Column.of(rows[name].drop_null().to_pylist()) for name in names}

@@ -1,0 +1,118 @@
+"""16 bits: how long a finite difference must be in them, and rows that they cannot hold once more in float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from fcs.core.denoiser import Guided
+from fcs.core.levels import Level, pairs
+from fcs.core.per_sample import RecordNoise, max_norm, rms
+from fcs.core.records import Result
+from fcs.core.tf32 import tf32
+from fcs.models.base import Model
+from fcs.samplers.base import ddim
+
+COSINE = {torch.float16: 0.99, torch.bfloat16: 0.95}  # wanted of a difference in 16 bits to the same one in float64
+PROBES = 4  # pictures that are sampled to measure at
+PROMPT = "a picture"  # of theirs, where there is guidance
+FIRST = 0.25  # largest entry of the perturbation that is measured with
+MOVE = 0.5  # step size of the run that is measured along
+SHORTEST, LONGEST = 2.0**-10, 2.0**-1
+
+
+def rounds(model: Model) -> bool:
+    """Whether the network's products have fewer bits than float32's."""
+    ten_bits = torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32
+    return model.denoiser.autocast is not None or (ten_bits and model.device.type == "cuda")
+
+
+@contextmanager
+def float32(model: Model) -> Iterator[None]:
+    """The model's network in the arithmetic of its weights, whatever it runs in otherwise."""
+    before = model.denoiser.autocast
+    model.denoiser.autocast = None
+    try:
+        with tf32(False):
+            yield
+    finally:
+        model.denoiser.autocast = before
+
+
+def mended(result: Result, again: Result, slots: Sequence[int]) -> Result:
+    """A batch's result with some slots from a second try; the others stay to the bit."""
+
+    def tuples(first: tuple, second: tuple) -> tuple:  # type: ignore[type-arg]
+        return tuple(second[slot] if slot in slots else one for slot, one in enumerate(first))
+
+    def pictures(first: Tensor, second: Tensor) -> Tensor:
+        made = first.clone()
+        made[list(slots)] = second[list(slots)]
+        return made
+
+    return replace(
+        result,
+        images=pictures(result.images, again.images),
+        residuals=tuples(result.residuals, again.residuals),
+        calls=tuples(result.calls, again.calls),
+        finite=tuples(result.finite, again.finite),
+        further={name: pictures(made, again.further[name]) for name, made in result.further.items()},
+        scores=tuples(result.scores, again.scores),
+        errors={slot: text for slot, text in result.errors.items() if slot not in slots}
+        | {slot: text for slot, text in again.errors.items() if slot in slots},
+        courses=tuples(result.courses, again.courses),
+        redone=tuple(slots),
+    )
+
+
+@torch.no_grad()
+def lengths(
+    model: Model, levels: Sequence[Level], guidance: float = 1.0, negative_prompt: str = ""
+) -> dict[float, float]:
+    """Rms of the perturbation by t at which a difference in 16 bits is nearest to ``J e``.
+
+    The share of rounding in a difference falls with its length h as a / h, that of what bends grows as b h (the
+    forward difference is of first order), so their sum is least at sqrt(a / b) (Gill, Murray, Saunders and Wright
+    1983). Both are measured along a short run of half-picture inpainting towards other samples, one move a level: a
+    by the same difference in 16 bits and in float32, b by one of half the length. The nearest power of two is taken,
+    for all processes to find the same.
+
+    Args:
+        model: with autocast to 16 bits, or in TF32.
+        levels: of the walk.
+        guidance: diffusers' guidance_scale: it multiplies what the two branches round apart.
+        negative_prompt: of guidance's other branch.
+    """
+    randn = RecordNoise(range(PROBES), model.device)
+    guided = model.guided(["" if guidance == 1.0 else PROMPT] * PROBES, negative_prompt, guidance)
+    known = torch.zeros(model.shape, device=model.device)
+    known[..., : model.shape[-1] // 2] = 1
+    with float32(model):
+        target = _sampled(guided, levels[0].sigma * randn(model.shape), levels, randn).roll(1, 0)
+    x, found = levels[0].sigma * randn(model.shape), {}
+    for t, s in pairs(levels):
+        with float32(model):
+            x0 = guided(x, t)
+            e = known * (target - x0)
+            h = FIRST / max_norm(e)
+            exact, half = (guided(x + h * e, t) - x0) / h, (guided(x + h / 2 * e, t) - x0) / (h / 2)
+        rounded = (guided(x + h * e, t) - guided(x, t)) / h
+        apart = rms(h * e).square() / 2 * rms(rounded - exact) / rms(half - exact)
+        length = apart.log2().nanmean().div(2).nan_to_num().clamp(math.log2(SHORTEST), math.log2(LONGEST))
+        found[t.t] = 2.0 ** round(length.item())
+        with float32(model):
+            x = x + MOVE * exact / max_norm(exact)
+            x = ddim(x, guided(x, t), t, s, randn)
+    return found
+
+
+def _sampled(f: Guided, x: Tensor, levels: Sequence[Level], randn: RecordNoise) -> Tensor:
+    """Plain samples from noise ``x``."""
+    for t, s in pairs(levels):
+        x = ddim(x, f(x, t), t, s, randn)
+    return x

@@ -1,0 +1,107 @@
+"""One batch from noise to pictures: what the Lightning module and the Python calls share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+
+import torch
+
+from fcs.core.directions import Newton
+from fcs.core.errors import UsageError
+from fcs.core.levels import Spacing
+from fcs.core.per_sample import RecordNoise
+from fcs.core.records import Batch, Result
+from fcs.models.base import Model
+from fcs.samplers.base import Sampler
+from fcs.tasks.base import Task
+from fcs.tasks.half_precision import float32, lengths, mended, rounds
+from fcs.tasks.sampling_loop import SamplingLoop
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything that a record's result depends on, besides the record and its seed.
+
+    Attributes:
+        model: the pretrained model.
+        task: what is wanted of a record.
+        sampler: how it is reached.
+        steps: noise levels at which the network is asked.
+        levels: their spacing.
+        guidance: diffusers' guidance_scale; 1 is none.
+        negative_prompt: prompt of guidance's other branch.
+        guidance_stop: share of the levels that are guided, the noisiest first.
+
+    Raises:
+        UsageError: a share outside 0 to 1, a sampler that cannot work with the task's constraint or without prompts.
+    """
+
+    model: Model
+    task: Task
+    sampler: Sampler
+    steps: int = 20
+    levels: Spacing = "even"
+    guidance: float = 1.0
+    negative_prompt: str = ""
+    guidance_stop: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.guidance_stop <= 1:
+            raise UsageError.of("guidance_stop", self.guidance_stop, "0 to 1, the share of the levels")
+        name = type(self.sampler).__name__.lower()
+        if self.sampler.prompted and not self.model.prompted:
+            raise UsageError.of("sampler", name, "a sampler for a model without prompts")
+        if not issubclass(self.task.makes, self.sampler.needs):
+            kind, task = self.sampler.needs.__name__, type(self.task).__name__.lower()
+            raise UsageError.of("sampler", name, f"a sampler for task={task}; this one needs a constraint {kind}")
+
+    @property
+    def automatic(self) -> Newton | None:
+        """The sampler's Newton direction, where its difference is ``auto``."""
+        direction = getattr(self.sampler, "direction", None)
+        return direction if isinstance(direction, Newton) and direction.difference == "auto" else None
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the Newton direction is to measure its difference, for 16 bits or TF32, and has not."""
+        direction = self.automatic
+        return direction is not None and not direction.lengths and rounds(self.model)
+
+    def lengths(self) -> dict[float, float]:
+        """What ``measured`` takes, on this device."""
+        levels = self.model.schedule.levels(self.steps, self.levels)
+        return lengths(self.model, levels, self.guidance, self.negative_prompt)
+
+    def measured(self, found: Mapping[float, float]) -> Pipeline:
+        """The same with the Newton direction's perturbations as measured."""
+        sampler = copy(self.sampler)
+        direction = copy(sampler.direction)  # type: ignore[attr-defined]
+        direction.lengths = dict(found)
+        sampler.direction = direction  # type: ignore[attr-defined]
+        return replace(self, sampler=sampler)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, watch: Callable[[], None] = lambda: None) -> Result:
+        """Sample a batch; what 16 bits make NaN or infinity of once more in float32.
+
+        Args:
+            batch: its pictures on the model's device.
+            watch: called before each denoiser call; may raise to cut the batch short.
+        """
+        began = time.perf_counter()
+        result = self._solved(batch, watch)
+        lost = [slot for slot, valid in enumerate(batch.valid) if valid and not result.finite[slot]]
+        if lost and self.model.denoiser.autocast is not None:
+            with float32(self.model):
+                result = mended(result, self._solved(batch, watch), lost)
+        return replace(result, seconds=(time.perf_counter() - began) / max(sum(batch.valid), 1))
+
+    def _solved(self, batch: Batch, watch: Callable[[], None]) -> Result:
+        randn = RecordNoise(batch.seeds, self.model.device)
+        levels = self.model.schedule.levels(self.steps, self.levels)
+        guidance = (self.guidance, self.negative_prompt, self.guidance_stop)
+        walk = SamplingLoop(self.model, self.sampler, levels, randn, *guidance, watch)
+        return self.task.solve(batch, walk)

@@ -1,0 +1,1 @@
+"""Commands and what is behind them: packing, status, reports."""

@@ -1,0 +1,95 @@
+"""How a command begins and ends: its options, its exit code, one line on stderr where it ends early."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from fcs.core.errors import Interrupted, StorageError, TooManyFailures, UsageError, first_line, nearest
+
+USAGE = 2
+SOME_FAILED = 3
+TOO_MANY_FAILURES = 4
+DEFECT = 70
+STORAGE = 74
+INTERRUPTED = 75
+DEAD_DEVICE = "AcceleratorError"  # torch's, for what a GPU reports when it can do nothing more
+
+_OUTSIDE = {
+    *(errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EPERM),
+    *(errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ENOTCONN),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of a command; every mistake in them is a UsageError.
+
+    Args:
+        name: of the command.
+        text: what it does.
+        codes: its exit codes.
+        add_help: whether argparse makes the help text.
+    """
+
+    def __init__(self, name: str, text: str = "", codes: str = "", add_help: bool = True) -> None:
+        form = argparse.RawDescriptionHelpFormatter
+        super().__init__(
+            name, description=text, epilog=codes, allow_abbrev=False, formatter_class=form, add_help=add_help
+        )
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError(message)
+
+    def read(self, given: Sequence[str]) -> argparse.Namespace | None:
+        """The options, or None where ``--help`` was among them and has been answered.
+
+        Raises:
+            UsageError: an option that does not exist, with the nearest that does; one without its value.
+        """
+        if "--help" in given or "-h" in given:
+            print(self.format_help(), end="")
+            return None
+        options, rest = self.parse_known_args(given)
+        for word in rest:
+            if word.startswith("--"):
+                near = nearest(word.partition("=")[0], self._option_string_actions)
+                raise UsageError(f"{word}: expected an option of --help" + (f"; did you mean {near}?" if near else ""))
+            raise UsageError(f"{word}: expected nothing more; --help explains")
+        return options
+
+
+def ending(name: str, work: Callable[[], int]) -> int:
+    """Do the work of a command; returns its exit code. Every way to end early is one line on stderr."""
+    try:
+        return work()
+    except UsageError as error:
+        return _say(name, USAGE, error)
+    except TooManyFailures as error:
+        return _say(name, TOO_MANY_FAILURES, error)
+    except Interrupted as error:
+        return _say(name, INTERRUPTED, error)
+    except KeyboardInterrupt:
+        return _say(name, INTERRUPTED, "stopped by SIGINT")
+    except StorageError as error:
+        return _say(name, STORAGE, error)
+    except BrokenPipeError:
+        return _say(name, STORAGE, "standard output was closed")
+    except OSError as error:
+        if error.errno in _OUTSIDE:
+            return _say(name, STORAGE, error)
+        traceback.print_exc()
+        return _say(name, DEFECT, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        if type(error).__name__ == DEAD_DEVICE:  # by name: this must not import torch
+            return _say(name, STORAGE, f"the device failed: {first_line(error)}")
+        traceback.print_exc()
+        return _say(name, DEFECT, f"{type(error).__name__}: {error}")
+
+
+def _say(name: str, code: int, reason: object) -> int:
+    line = " ".join(str(reason).split())
+    print(f"{name}: {line}", file=sys.stderr)
+    return code

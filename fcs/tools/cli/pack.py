@@ -1,0 +1,125 @@
+"""``fcs-pack``: pictures in a folder, a table or a dataset on disk to input shards."""
+
+from __future__ import annotations
+
+import math
+import sys
+from itertools import islice
+from pathlib import Path
+
+from fcs.core.errors import Interrupted, UsageError
+from fcs.engine.signals import Stop
+from fcs.tools.cli.ends import SOME_FAILED, Parser, ending
+from fcs.tools.pack.masks import FRACTIONS
+from fcs.tools.pack.rows import ROLES
+
+FILES = "files"
+LARGEST = 8192  # pixels a side
+
+HELP = """\
+Makes input shards of pictures, with masks, prompts and whatever else there is of them.
+
+SOURCE is a folder (NAME.mask.png, NAME.txt and NAME.json beside a picture go with it), a CSV, JSONL or Parquet table
+with a column of paths (relative to the table) or of bytes, or a Hugging Face dataset on disk (save_to_disk). Other
+columns of a table go into KEY.json. OUT is a new folder, or an empty one.
+"""
+CODES = """\
+A picture that cannot be read is named and left out.
+exit codes: 0 all records are in shards, 2 usage, 3 some were left out, 70 defect, 74 storage, 75 interrupted
+(nothing is left in OUT then)
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code. Every way to end early is one line on stderr."""
+
+    def work() -> int:
+        with Stop(last=arguments is None) as stop:
+            return _pack(sys.argv[1:] if arguments is None else arguments, stop)
+
+    return ending("fcs-pack", work)
+
+
+def _parser() -> Parser:
+    parser = Parser("fcs-pack", HELP, CODES)
+    add = parser.add_argument
+    add("source", metavar="SOURCE")
+    add("out", metavar="OUT")
+    add("--mask", default=FILES, metavar="KIND", help=f"{FILES} (default): those that records have; else drawn for "
+        f"every record, white = generate: {', '.join(FRACTIONS)}")  # fmt: skip
+    add("--fraction", metavar="F", help="part of the picture that a drawn mask generates "
+        "(0.5; box and freeform 0.25, outpaint 0.75)")  # fmt: skip
+    add("--seed", default="0", metavar="N", help="of drawn masks (0)")
+    add("--size", metavar="N|WxH", help="scale and cut to this many pixels; default: pictures stay as they are")
+    add("--records-per-shard", default="1000", metavar="N", help="(1000)")
+    add("--limit", metavar="N", help="first N records of SOURCE")
+    add("--split", metavar="NAME", help="of a dataset that has several")
+    for role in ROLES:
+        add(f"--{role}-column", metavar="NAME", help=f"of a table; default: a usual name for {role}")
+    return parser
+
+
+def _pack(given: list[str], stop: Stop) -> int:
+    options = _parser().read(given)
+    if options is None:
+        return 0
+    kind = None if options.mask == FILES else options.mask
+    if kind is not None and kind not in FRACTIONS:
+        raise UsageError.of("--mask", kind, f"{FILES} or one of {', '.join(FRACTIONS)}", [FILES, *FRACTIONS])
+    if options.fraction is not None and kind is None:
+        raise UsageError.of("--fraction", options.fraction, "a --mask that is drawn")
+    if options.mask_column is not None and kind is not None:
+        raise UsageError.of("--mask-column", options.mask_column, f"--mask {FILES}, not {kind}")
+    fraction = None if options.fraction is None else _fraction(options.fraction)
+    size = None if options.size is None else _size(options.size)
+    seed, per_shard = _whole("--seed", options.seed, 0), _whole("--records-per-shard", options.records_per_shard, 1)
+    limit = None if options.limit is None else _whole("--limit", options.limit, 1)
+    # Below here torch is imported, which takes a second; mistakes in options are told before.
+    from fcs.tools.pack.members import Recipe
+    from fcs.tools.pack.sources import records
+    from fcs.tools.pack.write import pack
+
+    recipe = Recipe(kind, fraction or FRACTIONS.get(kind or "", 0.5), seed, size)
+    columns = {role: getattr(options, f"{role}_column") for role in ROLES}
+    found = records(Path(options.source), columns, options.split)
+
+    def check() -> None:
+        if stop.name is not None:
+            raise Interrupted(f"stopped by {stop.name}; nothing is left of it, run the same command again")
+
+    packed = pack(islice(found, limit), Path(options.out), recipe, per_shard, _say, check)
+    made = sum(packed.sizes.values())
+    print(f"{options.out}: {len(packed.sizes)} shards, {made} records, {packed.left_out} left out")
+    return SOME_FAILED if packed.left_out else 0
+
+
+def _say(name: str, reason: str) -> None:
+    print("fcs-pack: left out:", " ".join(f"{name}: {reason}".split()), file=sys.stderr)
+
+
+def _whole(flag: str, text: str, least: int) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise UsageError.of(flag, text, f"a whole number, {least} or above")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise UsageError.of("--fraction", text, "a number above 0 and below 1")
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, cross, height = text.partition("x")
+    sides = (width, height if cross else width)
+    if not all(side.isascii() and side.isdigit() and 1 <= int(side) <= LARGEST for side in sides):
+        raise UsageError.of("--size", text, f"pixels, N or WIDTHxHEIGHT, 1 to {LARGEST}")
+    return int(sides[0]), int(sides[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Records to shards: each appears whole under its name, their counts last."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+from fcs.core.errors import UsageError
+from fcs.shards.store.files import replacing, storage, to_json, write_replace
+from fcs.tools.pack.members import LeftOutError, Recipe, members
+from fcs.tools.pack.raw import Keys, Raw
+
+KEY = "OUT"
+SIZES = "sizes.json"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was made: records per shard by file name, and how many records were left out."""
+
+    sizes: dict[str, int]
+    left_out: int
+
+
+def pack(
+    records: Iterable[Raw],
+    out: Path,
+    recipe: Recipe | None = None,
+    per_shard: int = 1000,
+    left_out: Callable[[str, str], None] = lambda name, reason: None,
+    check: Callable[[], None] = lambda: None,
+) -> Packed:
+    """Write shards ``000000.tar``, ``000001.tar``, ... and ``sizes.json`` into an empty folder.
+
+    However it ends early, what it wrote is removed; only a killed process leaves shards without ``sizes.json``.
+    The bytes depend on the records and the recipe alone.
+
+    Args:
+        records: where they come from; see ``records``.
+        out: the folder; made if it is not there.
+        recipe: masks and sizes; by default everything stays as it is.
+        per_shard: records a shard.
+        left_out: told name and reason of each record that cannot be in a shard.
+        check: called between records; may raise to stop.
+
+    Raises:
+        UsageError: the folder is not empty, or there are no records.
+        StorageError: something cannot be read or written.
+    """
+    made = not out.exists()
+    _check_empty(out)
+    maker = _Maker(recipe or Recipe(), left_out, check)
+    sizes: dict[str, int] = {}
+    try:
+        for name, count in _shards(out, maker.all(records), per_shard):
+            sizes[name] = count
+        if not sizes and not maker.left_out:
+            raise UsageError("SOURCE: expected pictures; there are none in it")
+        if sizes:
+            write_replace(out / SIZES, to_json(sizes))
+    except BaseException:
+        _remove(out, [*sizes, _name(len(sizes)), SIZES], made)
+        raise
+    return Packed(sizes, maker.left_out)
+
+
+class _Maker:
+    """Raw records to keys and members; counts those that are left out."""
+
+    def __init__(self, recipe: Recipe, say: Callable[[str, str], None], check: Callable[[], None]) -> None:
+        self.recipe, self.say, self.check = recipe, say, check
+        self.left_out = 0
+
+    def all(self, records: Iterable[Raw]) -> Iterator[tuple[str, dict[str, bytes]]]:
+        keys = Keys()
+        for raw in records:
+            self.check()
+            try:
+                key = keys.take(raw.key) if raw.error is None else ""
+                made = members(raw, key, self.recipe)
+            except LeftOutError as reason:
+                self.left_out += 1
+                self.say(raw.name, str(reason))
+            else:
+                yield key, made
+
+
+def _shards(out: Path, made: Iterator[tuple[str, dict[str, bytes]]], per_shard: int) -> Iterator[tuple[str, int]]:
+    for number, first in enumerate(made):
+        name, count = _name(number), 0
+        with (
+            replacing(out / name) as file,
+            tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for key, content in chain([first], islice(made, per_shard - 1)):
+                _add(tar, key, content)
+                count += 1
+        yield name, count
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}.tar"
+
+
+def _add(tar: tarfile.TarFile, key: str, content: dict[str, bytes]) -> None:
+    """WebDataset's conventions with fixed metadata: bytes depend on names and contents only."""
+    for suffix, data in content.items():
+        info = tarfile.TarInfo(f"{key}.{suffix}")
+        info.size, info.mtime, info.mode = len(data), 0, 0o444
+        info.uname = info.gname = "bigdata"
+        tar.addfile(info, io.BytesIO(data))
+
+
+def _check_empty(out: Path) -> None:
+    with storage(out):
+        if out.exists() and not out.is_dir():
+            raise UsageError.of(KEY, out, "a folder, or a name that is nothing yet; it is a file")
+        names = os.listdir(out) if out.exists() else []
+    if names and SIZES not in names and all(name.endswith((".tar", ".tmp")) for name in names):
+        raise UsageError.of(KEY, out, "an empty folder; it holds what a killed fcs-pack left, delete it")
+    if names:
+        raise UsageError.of(KEY, out, f"an empty folder or a new name; there is {sorted(names)[0]} in it")
+
+
+def _remove(out: Path, names: list[str], folder: bool) -> None:
+    with suppress(OSError):  # what stopped us matters more than what cannot be removed
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(out / name)
+        if folder:
+            os.rmdir(out)

@@ -1,0 +1,114 @@
+"""Everything that a report says, from what is committed in OUT."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fcs.core.errors import StorageError
+from fcs.shards.ledger import parts
+from fcs.shards.ledger.commit_records import records
+from fcs.shards.ledger.layout import WORKERS, metrics_file
+from fcs.shards.ledger.pinned_run import read_run
+from fcs.shards.store.base import Store, each
+
+COSTS = ("nfe", "seconds", "memory")  # what a record cost, beside what it scored
+Key = tuple[str, str]  # shard, key
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run has committed.
+
+    Attributes:
+        name: what it is called beside others.
+        out: where it is.
+        pinned: what ``run.json`` says.
+        commits: the commit records by STEM, in the run's order.
+        rows: of the committed shards, as their Parquet files have them.
+        workers: what its processes said of themselves, oldest first.
+    """
+
+    name: str
+    out: Store
+    pinned: Mapping[str, Any]
+    commits: Mapping[str, Mapping[str, Any]]
+    rows: pa.Table
+    workers: tuple[Mapping[str, Any], ...]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Of the run, by key."""
+        return self.pinned.get("settings") or {}
+
+    @cached_property
+    def good(self) -> pa.Table:
+        """Rows of the records that have a result."""
+        return self.rows.filter(pc.equal(self.rows["status"], "ok"))
+
+    @cached_property
+    def bad(self) -> pa.Table:
+        """Rows of the others."""
+        return self.rows.filter(pc.equal(self.rows["status"], "failed"))
+
+    @cached_property
+    def scores(self) -> list[str]:
+        """Names of the numbers that records have: scores first, then the residual, then costs."""
+        names = [name for name in self._columns if self._columns[name]]
+        return sorted(names, key=lambda name: (name in COSTS, name == "residual", name))
+
+    def values(self, name: str) -> dict[Key, float]:
+        """A score by record, of those that have one."""
+        return self._columns.get(name, {})
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """The same without the records, in their order."""
+        return np.fromiter(self.values(name).values(), np.float64)
+
+    @cached_property
+    def _columns(self) -> dict[str, dict[Key, float]]:
+        known = set(parts.FIXED) - {"residual", *COSTS}
+        names = [name for name in self.good.column_names if name not in known and _is_number(self.good[name])]
+        keys = list(zip(self.good["shard"].to_pylist(), self.good["key"].to_pylist(), strict=True))
+        columns = {name: zip(keys, self.good[name].to_pylist(), strict=True) for name in names}
+        return {
+            name: {key: float(value) for key, value in column if value is not None and math.isfinite(value)}
+            for name, column in columns.items()
+        }
+
+
+def read(out: Store, name: str) -> FinishedRun:
+    """What a run has committed.
+
+    Raises:
+        UsageError: OUT has no pinned run.
+        StorageError: OUT cannot be read, or a committed file is missing or damaged.
+    """
+    pinned = read_run(out)
+    commits = records(out, [shard["stem"] for shard in pinned["shards"]])
+    tables = each(lambda stem: _rows(out, stem), list(commits))
+    rows = pa.concat_tables([parts.rows_schema().empty_table(), *tables], promote_options="default")
+    told = each(out.json, sorted(f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json")))
+    workers = sorted((worker for worker in told if worker), key=lambda worker: float(worker.get("started") or 0))
+    return FinishedRun(name, out, pinned, commits, rows, tuple(workers))
+
+
+def _rows(out: Store, stem: str) -> pa.Table:
+    try:
+        return pq.read_table(io.BytesIO(out.read(metrics_file(stem))))
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise StorageError(f"{out.where(metrics_file(stem))}: missing or damaged, though it was committed") from error
+
+
+def _is_number(column: pa.ChunkedArray) -> bool:
+    return bool(pa.types.is_floating(column.type) or pa.types.is_integer(column.type))

@@ -1,0 +1,174 @@
+"""What there is to say of a run at one moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from fcs.shards.ledger.claims import SLICE
+
+BATCH = 16  # records, where no process has told its batches yet
+
+State = Literal["working", "idle", "lost", "ended"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard of the run.
+
+    Attributes:
+        stem: its name.
+        size: records of it that belong to the run; None where that is not known without opening it.
+        counts: of its commit record; None where it is not committed.
+        failures: committed failed records by code.
+        spans: records (first, last) that parts hold, sorted and disjoint.
+    """
+
+    stem: str
+    size: int | None
+    counts: Mapping[str, int] | None
+    failures: Mapping[str, int]
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def done(self) -> int:
+        """Records with a result or a named failure."""
+        return sum(last - first + 1 for first, last in self.spans) if self.counts is None else self.counts["records"]
+
+    def slices(self, batch: int) -> int:
+        """Slices of ``SLICE`` batches of that many records in which records are missing; 1 to commit it only."""
+        if self.counts is not None:
+            return 0
+        step, size = SLICE * batch, self.size or 0
+        pieces = ((start, min(start + step, size)) for start in range(0, size, step))
+        return max(1, sum(_inside(self.spans, *piece) < piece[1] - piece[0] for piece in pieces))
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """A process that works on the run, or did.
+
+    Attributes:
+        id: host, pid and a few letters.
+        job, task: of SLURM, "" elsewhere.
+        state: ``working`` has a claim with a heartbeat; ``idle`` has none but wrote in the last two minutes;
+            ``lost`` has claims without heartbeat; ``ended`` is every other.
+        done, failed: records that it wrote.
+        rate: records a second since it started; None before its first batch.
+        silent: seconds since its last batch; None before its first.
+        straggler: works at less than half the median rate, or wrote nothing for three usual batches.
+        started: seconds since the epoch.
+        array: tasks of its job array, 0 without.
+        batch: records of its largest batch.
+    """
+
+    id: str
+    job: str
+    task: str
+    state: State
+    done: int
+    failed: int
+    rate: float | None
+    silent: float | None
+    straggler: bool
+    started: float
+    array: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run at one moment.
+
+    Attributes:
+        shards: those that hold its records.
+        processes: sorted by start.
+    """
+
+    shards: tuple[Shard, ...]
+    processes: tuple[ProcessState, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all shards are committed."""
+        return all(shard.counts is not None for shard in self.shards)
+
+    @property
+    def done(self) -> int:
+        """Records with a result or a named failure, committed or in parts."""
+        return sum(shard.done for shard in self.shards)
+
+    @property
+    def failed(self) -> int:
+        """Failed records of the committed shards; those in parts are not looked into."""
+        return sum((shard.counts or {}).get("failed", 0) for shard in self.shards)
+
+    @property
+    def total(self) -> int | None:
+        """Records of the run; None where a shard's are not known without opening it."""
+        sizes = [shard.size for shard in self.shards if shard.size is not None]
+        return sum(sizes) if len(sizes) == len(self.shards) else None
+
+    @property
+    def missing(self) -> int | None:
+        """Records that are not done."""
+        return None if self.total is None else max(0, self.total - self.done)
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Failed records of the committed shards by code."""
+        codes: Counter[str] = Counter()
+        for shard in self.shards:
+            codes.update(shard.failures)
+        return dict(sorted(codes.items()))
+
+    @property
+    def rate(self) -> float | None:
+        """Records a second of all working processes together; None where none has finished a batch."""
+        rates = [p.rate for p in self.processes if p.state == "working" and p.rate is not None]
+        return sum(rates) if rates else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until all is done at this rate."""
+        return None if self.missing is None or not self.rate else self.missing / self.rate
+
+    @property
+    def slices(self) -> int:
+        """Slices to do, by the batch size of the latest process; of a shard of unknown size one."""
+        sizes = [process.batch for process in self.processes if process.batch]
+        return sum(shard.slices(sizes[-1] if sizes else BATCH) for shard in self.shards)
+
+    @property
+    def array(self) -> str | None:
+        """The SLURM array expression that finishes the run; None where nothing is left to do.
+
+        As many tasks as the last array had, never more than there are slices to do where their number is known.
+        """
+        if self.complete:
+            return None
+        last = next((process.array for process in reversed(self.processes) if process.array), 0)
+        tasks = last if last and self.total is None else min(last or self.slices, self.slices)
+        return f"0-{tasks - 1}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        records = {name: getattr(self, name) for name in ("total", "done", "missing", "failed", "failures")}
+        committed = sum(shard.counts is not None for shard in self.shards)
+        return {
+            "complete": self.complete,
+            "records": records,
+            "shards": {"total": len(self.shards), "committed": committed},
+            "slices": self.slices,
+            "array": self.array,
+            "rate": self.rate,
+            "seconds_left": self.seconds_left,
+            "processes": [asdict(process) for process in self.processes],
+        }
+
+
+def _inside(spans: Sequence[tuple[int, int]], first: int, stop: int) -> int:
+    """Records from ``first`` to before ``stop`` that the spans hold."""
+    return sum(max(0, min(high + 1, stop) - max(low, first)) for low, high in spans)
