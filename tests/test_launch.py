@@ -15,7 +15,7 @@ import pytest
 # `launch` in a process of its own, its ranks a few lines instead of the whole command.
 PARENT = """
 import subprocess, sys
-from fcs import launch
+from fcs.engine import launch
 start = subprocess.Popen
 launch.subprocess.Popen = lambda command, **options: start([sys.executable, "-c", sys.argv[1]], **options)
 sys.exit(launch.launch([], 3))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fcs.core.directions import Direction, Exact, Gradient, Local, Newton
+from fcs.engine.config.schema import known_as
 from fcs.models import Model
 from fcs.samplers import (
     DDIM,
@@ -99,7 +100,7 @@ class Method:
         given = arguments(setting)
         inner = {key: given.pop(key) for key in OF_DIRECTION if key in given}
         direction = {} if self.direction is None else {"direction": {"class_path": self.direction, **inner}}
-        return {"class_path": kind.__name__.lower(), **direction, **given}
+        return {"class_path": known_as(kind).lower(), **direction, **given}
 
     def overrides(self, setting: Setting, latent: bool = False) -> list[str]:
         """The same for fcs-predict."""

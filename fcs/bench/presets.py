@@ -46,9 +46,9 @@ def header(contest: Contest, row: Row, report: Mapping[str, Any]) -> str:
     cost = f"{row['calls']} calls" + (f" and {row['backwards']} backwards" if row["backwards"] else "")
     energy = "{energy:.3g} ({energy_low:.3g} to {energy_high:.3g})".format(**row)
     told = (
-        f"The best of {tried} trials on training data, fcs/bench/tune.py. Scored on {row['records']} records of "
+        f"The best of {tried} trials on training data, fcs-bench tune. Scored on {row['records']} records of "
         f"{setup.shards.name} x {len(contest.seeds)} seeds, prompts {'given' if contest.captions else 'empty'}: energy "
-        f"score {energy} ({report['date']}, {report['hardware']}, fcs/bench/compare.py)."
+        f"score {energy} ({report['date']}, {report['hardware']}, fcs-bench compare)."
     )
     first = f"{row['method']} on {setup.model}, {setup.task}: {cost} a record."
     return "".join(f"# {line}".rstrip() + "\n" for line in (first, "", *textwrap.wrap(told, WIDTH)))
