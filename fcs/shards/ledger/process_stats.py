@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fcs.core.intervals import Column
 from fcs.shards.ledger.layout import WORKERS, worker_file
@@ -23,7 +25,7 @@ def failures(out: Store) -> int:
 
 
 class ProcessStats:
-    """Counts a process's finished records and writes them to ``workers/ID.json``.
+    """Counts a process's finished records and writes them to ``workers/ID.json``. May be used by several threads.
 
     Attributes:
         slots: records that are sampled at once; fewer than a batch where that did not fit in memory.
@@ -41,9 +43,33 @@ class ProcessStats:
         self.means: dict[str, Column] = {}
         self.history: list[tuple[float, int]] = []  # seconds since the start, records until then
         self._batches, self._stride = 0, 1
+        self._written = 0  # batches that the file holds
+        self._writing = False
+        self._lock = threading.Lock()
 
     def count(self, rows: Sequence[Row]) -> None:
-        """Add a batch and write the file. Raises StorageError where OUT cannot be written."""
+        """Add a batch and see that the file is written.
+
+        One thread writes at a time. Another that comes meanwhile does not wait: the one that writes does so again,
+        so that the file never goes back to an older state and at last holds every batch that was counted.
+
+        Raises:
+            StorageError: OUT cannot be written.
+        """
+        with self._lock:
+            self._add(rows)
+            if self._writing:
+                return
+            self._writing = True
+        try:
+            while (state := self._next_state()) is not None:
+                self.out.replace(self.path, to_json(state))
+        except BaseException:
+            with self._lock:
+                self._writing = False
+            raise
+
+    def _add(self, rows: Sequence[Row]) -> None:
         failed = sum(row.error is not None for row in rows)
         self.failed += failed
         self.done += len(rows) - failed
@@ -52,9 +78,20 @@ class ProcessStats:
             values = [row.means.get(name) for row in rows if row.error is None]
             more = Column.of([value for value in values if value is not None and math.isfinite(value)])
             self.means[name] = self.means.get(name, Column()) + more
+        self._remember(time.time() - self.started)
+
+    def _next_state(self) -> dict[str, Any] | None:
+        """What is to be written now; None, and writing ends, where the file holds all that was counted."""
+        with self._lock:
+            if self._written == self._batches:
+                self._writing = False
+                return None
+            self._written = self._batches
+            return self._state()
+
+    def _state(self) -> dict[str, Any]:
         now = time.time()
-        self._remember(now - self.started)
-        state = {
+        return {
             "id": self.name,
             "host": self.me["host"],
             "pid": self.me["pid"],
@@ -69,12 +106,11 @@ class ProcessStats:
             "started": self.started,
             "updated": now,
             "scores": {name: {"mean": one.mean, "n": one.n} for name, one in self.means.items() if one.n},
-            "history": self.history,
+            "history": list(self.history),
         }
-        self.out.replace(self.path, to_json(state))
 
     def _remember(self, seconds: float) -> None:
-        """Note how far it is; each second moment is forgotten whenever there are too many, all the way back."""
+        """Note how many records are done; when the list is full, every second entry of it is dropped."""
         self._batches += 1
         if self._batches % self._stride == 0:
             self.history.append((round(seconds, 3), self.done + self.failed))
