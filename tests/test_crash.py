@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -57,7 +56,7 @@ def out(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 def ledger(out: Store, size: int = SIZE) -> Ledger:
     pin(out, describe({}, SOURCES, None))
-    return Ledger(out, SOURCES, size, lambda number: RECORDS, scores=["psnr"], poll=0.02)
+    return Ledger(out, SOURCES, size, lambda number: RECORDS, scores=["psnr"])
 
 
 def do(book: Ledger, item: BatchTask) -> None:
@@ -72,7 +71,7 @@ def finish(out: Store, size: int = SIZE) -> list[BatchTask]:
     done = []
     with closing(ledger(out, size)) as book:
         while not book.complete():
-            for item in book.work(wait=False):
+            for item in book.work():
                 done.append(item)
                 do(book, item)
     return done
@@ -88,7 +87,7 @@ class Dying:
         """Take so many batches, finish some and die; returns what was taken, the last time."""
         for _ in range(times):
             book = ledger(out, size)
-            walk = book.work(wait=False)
+            walk = book.work()
             items = []
             for item in itertools.islice(walk, taken):
                 items.append(item)
@@ -145,11 +144,11 @@ def test_who_ends_by_itself_leaves_no_death(out: Store, die: Dying, expected: di
     die(out)
     for _ in range(TRIES):
         with closing(ledger(out)) as book:
-            walk = book.work(wait=False)
+            walk = book.work()
             assert [next(walk), next(walk)] == WHOLE[:2]
     die(out)
     with closing(ledger(out)) as book:
-        assert next(book.work(wait=False)) == WHOLE[0]
+        assert next(book.work()) == WHOLE[0]
     die(out)  # the third: what was given back in between has lost none of them
     assert finish(out) == WHOLE[1:] + SINGLES
     assert made(out) == expected
@@ -173,14 +172,14 @@ def test_a_record_that_kills_alone_is_crashed(out: Store, die: Dying, expected: 
 def test_a_single_record_waits_until_nothing_is_in_hand(out: Store, die: Dying) -> None:
     die(out, times=TRIES)
     with closing(ledger(out)) as book:
-        others = list(book.work(wait=False))
+        others = list(book.work())
         assert others == WHOLE[1:]
         do(book, others[0])
-        assert list(book.work(wait=False)) == []
+        assert list(book.work()) == []
         do(book, others[1])
         for single in SINGLES:
-            assert list(book.work(wait=False)) == [single]  # and no more, though it is not done
-            assert list(book.work(wait=False)) == []
+            assert list(book.work()) == [single]  # and no more, though it is not done
+            assert list(book.work()) == []
             do(book, single)
         assert book.complete()
 
@@ -188,45 +187,38 @@ def test_a_single_record_waits_until_nothing_is_in_hand(out: Store, die: Dying) 
 def test_a_single_record_waits_for_other_slices(out: Store, die: Dying) -> None:
     die(out, size=1, times=TRIES)
     with closing(ledger(out, 1)) as book:
-        *others, last = book.work(wait=False)  # the last is the first of another slice
+        *others, last = book.work()  # the last is the first of another slice
         for item in others:
             do(book, item)
-        assert list(book.work(wait=False)) == []
+        assert list(book.work()) == []
         do(book, last)
-        assert list(book.work(wait=False)) == [BatchTask(0, 0, (0,))]
+        assert list(book.work()) == [BatchTask(0, 0, (0,))]
 
 
 def test_others_wait_for_a_single_record(out: Store, die: Dying) -> None:
     die(out, size=1, times=TRIES)
     with closing(ledger(out, 1)) as other, closing(ledger(out, 1)) as book:
-        walk = other.work(wait=False)
-        *first, last = walk
+        *first, last = other.work()
         for item in first:
             do(other, item)
-        walk = book.work()
-        single = next(walk)
+        (single,) = book.work()
         assert single == BatchTask(0, 0, (0,))
         other.abandon(last.source, last.batch)
-        writer = threading.Timer(0.2, do, (book, single))
-        writer.start()
-        assert next(walk) == last
+        do(book, single)
+        assert next(book.work()) == last
         assert parts.covered(out, "a") == [(0, 7)]
-        writer.join()
 
 
-def test_a_single_record_waits_for_a_writer_too(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
-    """Where ``work`` waits, it gives nothing beside a single record."""
+def test_nothing_is_given_beside_a_single_record(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
     die(out, times=TRIES)
     with closing(ledger(out)) as book:
-        walk = book.work()
-        for item in [next(walk), next(walk)]:
+        for item in list(book.work()):
             do(book, item)
         for single in SINGLES:
-            assert next(walk) == single
-            writer = threading.Timer(0.05, do, (book, single))
-            writer.start()
-        assert next(walk, None) is None
-        writer.join()
+            assert list(book.work()) == [single]
+            assert list(book.work()) == []
+            do(book, single)
+        assert book.complete()
     assert made(out) == expected
 
 
@@ -239,15 +231,15 @@ def test_deaths_are_of_records_whatever_the_batch_size(out: Store, die: Dying) -
 def test_several_processes(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
     die(out, times=TRIES)
     with closing(ledger(out)) as one, closing(ledger(out)) as two:
-        for item in one.work(wait=False):
+        for item in one.work():
             do(one, item)
             if item.wanted == (0,):
                 break
-        single = next(one.work(wait=False))
+        single = next(one.work())
         assert single == SINGLES[1]
-        assert list(two.work(wait=False)) == []  # it is in hand there
+        assert list(two.work()) == []  # it is in hand there
         do(one, single)
-        assert list(two.work(wait=False)) == [SINGLES[2]]
+        assert list(two.work()) == [SINGLES[2]]
         do(two, SINGLES[2])
     finish(out)
     assert made(out) == expected

@@ -20,7 +20,7 @@ from fcs.core.errors import StorageError
 from fcs.shards.input.sources import Source
 from fcs.shards.ledger import parts
 from fcs.shards.ledger.batch_task import BatchTask
-from fcs.shards.ledger.claims import Claims, identity
+from fcs.shards.ledger.claims import STALE, Claims, identity
 from fcs.shards.ledger.commit_records import committed
 from fcs.shards.ledger.ledger import Ledger
 from fcs.shards.ledger.parts import Row
@@ -45,7 +45,7 @@ def _fast() -> Iterator[None]:
 
 def ledger(out: Path, size: int = 2, counts: tuple[int, ...] = COUNTS, **options: object) -> Ledger:
     pin(LocalStore(out), describe({}, SOURCES, options.get("limit")))  # type: ignore[arg-type]
-    return Ledger(LocalStore(out), SOURCES, size, lambda i: counts[i], scores=["psnr"], poll=0.02, **options)  # type: ignore[arg-type]
+    return Ledger(LocalStore(out), SOURCES, size, lambda i: counts[i], scores=["psnr"], **options)  # type: ignore[arg-type]
 
 
 def row(source: int, index: int, fail: Callable[[int], bool] = lambda i: i % 5 == 4) -> Row:
@@ -72,7 +72,7 @@ def finish(out: Path, size: int = 2, **options: object) -> list[BatchTask]:
     done = []
     with closing(ledger(out, size, **options)) as book:  # type: ignore[arg-type]
         while not book.complete():
-            for item in book.work(wait=False):
+            for item in book.work():
                 done.append(item)
                 do(book, item)
     return done
@@ -128,8 +128,8 @@ def test_a_complete_run_does_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1, 3, 16, 100])
 def test_batch_size_and_order_make_no_difference(expected: dict[str, bytes], tmp_path: Path, size: int) -> None:
     with closing(ledger(tmp_path, size)) as book:
-        items = list(book.work(wait=False))
-        assert list(book.work(wait=False)) == []  # all in hand
+        items = list(book.work())
+        assert list(book.work()) == []  # all in hand
         for item in reversed(items):
             do(book, item)
         assert not list(book.work())
@@ -139,13 +139,13 @@ def test_batch_size_and_order_make_no_difference(expected: dict[str, bytes], tmp
 def test_two_that_share_a_run(expected: dict[str, bytes], tmp_path: Path) -> None:
     books = [ledger(tmp_path, rank=rank, world=2) for rank in range(2)]
     done = []
-    streams = [book.work(wait=False) for book in books]
+    streams = [book.work() for book in books]
     for turn in itertools.cycle((0, 1, 1)):
         item = next(streams[turn], None)
         if item is None:
             if all(book.complete() for book in books):
                 break
-            streams[turn] = books[turn].work(wait=False)
+            streams[turn] = books[turn].work()
             continue
         done.append((turn, item))
         do(books[turn], item)
@@ -168,46 +168,49 @@ def test_one_shard_feeds_all(tmp_path: Path) -> None:
 
 
 def test_a_writer_thread(expected: dict[str, bytes], tmp_path: Path) -> None:
-    """work() waits for what its own process still has in hand, and ends when that is written."""
+    """What another thread of the process has not written yet is not given out again, and is not waited for."""
     import queue
 
     todo: queue.Queue[BatchTask | None] = queue.Queue()
     with closing(ledger(tmp_path)) as book:
+        given = []
 
         def write() -> None:
             while (item := todo.get()) is not None:
-                time.sleep(0.002)
                 do(book, item)
 
+        for item in book.work():
+            given.append(item)
+            todo.put(item)
+        assert not book.idle
+        assert list(book.work()) == []
         thread = threading.Thread(target=write)
         thread.start()
-        for item in book.work():
-            todo.put(item)
         todo.put(None)
         thread.join()
+        assert book.idle
+        assert book.complete()
+        assert len(set(given)) == len(given) == 17
     assert outputs(tmp_path) == expected
 
 
-def test_close_ends_a_waiting_work(tmp_path: Path) -> None:
+def test_close_ends_work(tmp_path: Path) -> None:
     book = ledger(tmp_path)
     items = book.work()
-    taken = [next(items) for _ in range(17)]
-    assert len(taken) == 17
-    timer = threading.Timer(0.05, book.close)
-    timer.start()
-    assert next(items, None) is None
-    timer.join()
+    next(items)
+    book.close()
+    assert list(items) == list(book.work()) == []
     assert not [p for p in (tmp_path / "claims").rglob("*") if p.is_file()]
 
 
 def test_what_is_abandoned_comes_again(tmp_path: Path) -> None:
     with closing(ledger(tmp_path)) as book:
-        items = list(book.work(wait=False))
+        items = list(book.work())
         for item in items[1:]:
             do(book, item)
-        assert list(book.work(wait=False)) == []
+        assert list(book.work()) == []
         book.abandon(items[0].source, items[0].batch)
-        (again,) = book.work(wait=False)
+        (again,) = book.work()
         assert again == items[0]
 
 
@@ -302,10 +305,10 @@ def small(out: Path | Store, fail: Callable[[int], bool]) -> int:
     store = LocalStore(out) if isinstance(out, Path) else out
     with closing(Ledger(store, SOURCES[:3], 2, lambda i: counts[i], scores=["psnr"])) as book:
         while not book.complete():
-            for item in book.work(wait=False):
+            for item in book.work():
                 computed += len(item.wanted)
                 do(book, item, fail=fail)
-        assert not list(book.work(wait=False))
+        assert not list(book.work())
     return computed
 
 
@@ -405,7 +408,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_ledger as t
 from pathlib import Path
 book = t.ledger(Path({str(tmp_path)!r}))
-for number, item in enumerate(book.work(wait=False)):
+for number, item in enumerate(book.work()):
     if number == 9:
         os.kill(os.getpid(), signal.SIGKILL)
     t.do(book, item)
@@ -423,7 +426,7 @@ def test_limit(tmp_path: Path, limit: int, held: list[int]) -> None:
     for rank in range(2):
         with closing(ledger(tmp_path, limit=limit, rank=rank, world=2)) as book:
             assert book.prepare() == held
-            for item in book.work(wait=False):
+            for item in book.work():
                 do(book, item)
             assert book.complete()
             totals = book.totals()
@@ -438,7 +441,7 @@ def test_limit_opens_no_shard_beyond(tmp_path: Path) -> None:
     pin(LocalStore(tmp_path), describe({}, SOURCES, 5))
     opened: list[int] = []
     with closing(Ledger(LocalStore(tmp_path), SOURCES, 2, lambda i: opened.append(i) or COUNTS[i], limit=5)) as book:  # type: ignore[func-returns-value]
-        for item in book.work(wait=False):
+        for item in book.work():
             do(book, item)
     assert opened == [0]
 
@@ -464,7 +467,7 @@ def test_results_that_are_gone_are_computed_again(
     (tmp_path / "shards/a.tar").write_bytes(b"")
     monkeypatch.setattr("fcs.shards.ledger.inspection.SETTLED", -1.0)
     with closing(ledger(tmp_path)) as book:
-        for item in book.work(wait=False):
+        for item in book.work():
             assert item.source == 0
             do(book, item)
     assert "computing it again" in caplog.text
@@ -482,7 +485,7 @@ def test_a_damaged_commit_record_is_made_again(tmp_path: Path, text: str, limit:
     (tmp_path / "shards" / "b" / "c.json").write_text(text)
     done = set()
     with closing(ledger(tmp_path, limit=limit)) as book:
-        for item in book.work(wait=False):
+        for item in book.work():
             done.add(item.source)
             do(book, item)
     assert done == {2}
@@ -612,8 +615,10 @@ def test_of_many_that_take_over_one_wins(tmp_path: Path) -> None:
 def test_work_is_taken_over_from_the_silent(expected: dict[str, bytes], tmp_path: Path) -> None:
     first = ledger(tmp_path, heartbeat=1000.0)
     held = first.work()
-    next(held)  # and then nothing more is heard of it
-    with closing(ledger(tmp_path, stale=0.3)) as book:
+    next(held)
+    for path in (tmp_path / "claims").rglob("*"):
+        os.utime(path, (time.time() - 2 * STALE,) * 2)  # and then nothing more is heard of it
+    with closing(ledger(tmp_path)) as book:
         done = []
         for item in book.work():
             done.append(item)

@@ -48,8 +48,8 @@ def work(out: Path, batches: int, limit: int | None = None, sizes: bool = True) 
     """A process of a run that has done so many batches; every fifth record fails."""
     found = sources(out.parent / "in", sizes)
     pin(LocalStore(out), describe({}, found, limit))
-    book = Ledger(LocalStore(out), found, BATCH, lambda number: COUNTS[number], limit=limit, poll=0.02)
-    walk = book.work(wait=False)
+    book = Ledger(LocalStore(out), found, BATCH, lambda number: COUNTS[number], limit=limit)
+    walk = book.work()
     book.walk = walk  # type: ignore[attr-defined]  # one that is dropped gives its slice back
     for item in islice(walk, batches):
         rows = [Row(i, f"k{i}", "bad_image: x" if i % 5 == 4 else None, i, 1, 0.1) for i in item.wanted]

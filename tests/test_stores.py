@@ -73,7 +73,7 @@ def made(out: Store) -> dict[str, bytes]:
 
 def ledger(out: Store, size: int = 2, **options: object) -> Ledger:
     pin(out, describe({}, SOURCES, None))
-    return Ledger(out, SOURCES, size, lambda i: COUNTS[i], scores=["psnr"], poll=0.02, **options)  # type: ignore[arg-type]
+    return Ledger(out, SOURCES, size, lambda i: COUNTS[i], scores=["psnr"], **options)  # type: ignore[arg-type]
 
 
 def do(book: Ledger, item: BatchTask) -> None:
@@ -84,7 +84,7 @@ def finish(out: Store, **options: object) -> list[BatchTask]:
     done = []
     with closing(ledger(out, **options)) as book:  # type: ignore[arg-type]
         while not book.complete():
-            for item in book.work(wait=False):
+            for item in book.work():
                 done.append(item)
                 do(book, item)
     return done
@@ -235,13 +235,13 @@ def test_a_run(out: RemoteStore, expected: dict[str, bytes]) -> None:
 def test_two_that_share_a_run(out: RemoteStore, exclusive: bool, expected: dict[str, bytes]) -> None:
     books = [ledger(out, rank=rank, world=2) for rank in range(2)]
     done = []
-    streams = [book.work(wait=False) for book in books]
+    streams = [book.work() for book in books]
     for turn in itertools.cycle((0, 1, 1)):
         item = next(streams[turn], None)
         if item is None:
             if all(book.complete() for book in books):
                 break
-            streams[turn] = books[turn].work(wait=False)
+            streams[turn] = books[turn].work()
             continue
         done.append((turn, item))
         do(books[turn], item)
@@ -258,7 +258,7 @@ def test_two_that_both_got_a_slice(out: RemoteStore, expected: dict[str, bytes])
     one, two = ledger(out), ledger(out)
     one.prepare()
     two.claims.take = lambda stem, name: True  # type: ignore[method-assign]
-    for item in [*two.work(wait=False)]:
+    for item in [*two.work()]:
         do(one, item)
         do(two, item)
     for book in (one, two):
@@ -271,7 +271,7 @@ def test_two_that_both_got_a_slice(out: RemoteStore, expected: dict[str, bytes])
 def test_slices_that_a_process_begins_with() -> None:
     out = remote(Objects(), False)
     with closing(ledger(out, rank=1, world=2)) as book:
-        items = list(book.work(wait=False))
+        items = list(book.work())
     assert [item.source for item in items[:2]] != [0, 0]
     assert {item.source for item in items} == {0, 2, 3}  # what is its own first, then all the rest
 

@@ -238,7 +238,7 @@ def _wait(place: ProcessInfo, stop: Stop) -> None:
 
 def _round(run: Run, place: ProcessInfo, ledger: Ledger, readers: Readers, predictor: PredictModule) -> bool:
     """Sample all that nobody else has in hand; False where that is nothing."""
-    work = ledger.work(wait=False)
+    work = ledger.work()
     first = next(work, None)
     if first is None:
         return False

@@ -99,7 +99,7 @@ def ledger_costs(folder: Path, batch: int, size: int) -> dict[str, float]:
     given: list[tuple[int, float]] = []
     written: list[tuple[int, float]] = []
     with closing(book(folder / "run", 2, records, batch)) as ledger:
-        walk = ledger.work(wait=False)
+        walk = ledger.work()
         for _ in range(4 * SLICE):
             with operations.counted(given):
                 item = next(walk)
@@ -128,13 +128,13 @@ def look(out: Path, operations: Operations, claims: int, batch: int) -> float:
     """Operations of a process that waits, in a shard of so many slices that all are in other hands."""
     found: list[tuple[int, float]] = []
     with closing(book(out, 1, claims * SLICE * batch, batch)) as busy, closing(book(out, 1, 0, batch)) as idle:
-        walk = busy.work(wait=False)
+        walk = busy.work()
         for _ in range((claims - 1) * SLICE + 1):
             next(walk)
         idle.counts.known[0] = claims * SLICE * batch
         for _ in range(3):
             with operations.counted(found):
-                assert next(idle.work(wait=False), None) is None
+                assert next(idle.work(), None) is None
         walk.close()
     return found[-1][0]
 
@@ -142,11 +142,11 @@ def look(out: Path, operations: Operations, claims: int, batch: int) -> float:
 def start(out: Path, operations: Operations, committed: int, batch: int) -> float:
     """Operations of a process that comes to a run with so many committed shards."""
     with closing(book(out, committed, 1, batch)) as ledger:
-        for item in ledger.work(wait=False):
+        for item in ledger.work():
             ledger.finish(item.source, item.batch, rows(item.wanted, 1))
     found: list[tuple[int, float]] = []
     with closing(book(out, committed, 1, batch)) as ledger, operations.counted(found):
         ledger.look()
         ledger.totals()
-        list(ledger.work(wait=False))
+        list(ledger.work())
     return found[0][0]

@@ -113,7 +113,7 @@ def write_run(
     pin(store, describe({**usual, **(settings or {})}, sources, None))
     names = sorted({name for i in range(len(keys)) for name in scores(i)})
     info = {"versions": {"fcs": "0"}, "card": "cpu"}
-    book = Ledger(store, sources, batch, lambda _: len(keys), scores=names, info=info, poll=0.01)
+    book = Ledger(store, sources, batch, lambda _: len(keys), scores=names, info=info)
 
     def row(index: int) -> Row:
         key, error = keys[index], fails(index)
@@ -127,7 +127,7 @@ def write_run(
         )
 
     try:
-        for item in book.work(wait=False):
+        for item in book.work():
             if stop is not None and item.batch >= stop:
                 break
             book.finish(item.source, item.batch, [row(index) for index in item.wanted])

@@ -26,23 +26,23 @@ class Leases:
         self.closed = False
         self._slices: dict[tuple[int, int], set[int]] = {}  # with the batches that are not on disk yet
         self._marks: dict[tuple[int, int], str] = {}  # by shard and batch, of those that were given out
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.Lock()
 
     @property
     def empty(self) -> bool:
         """Whether nothing is in hand."""
-        with self._changed:
+        with self._lock:
             return not self._slices
 
     def take(self, number: int, piece: int) -> bool:
         """Claim a slice; False where it is in hand already, here or elsewhere. It must be held, or put down, then."""
-        with self._changed:
+        with self._lock:
             ours = (number, piece) in self._slices
         return not ours and self.claims.take(self.sources[number].stem, _name(piece))
 
     def hold(self, number: int, piece: int, batches: Collection[int]) -> None:
         """Have these batches of a slice in hand."""
-        with self._changed:
+        with self._lock:
             self._slices[number, piece] = set(batches)
 
     def mark(self, number: int, batch: int, records: Sequence[int], alone: bool = False) -> None:
@@ -68,32 +68,17 @@ class Leases:
         try:
             self._clear(*((number, batch) for batch in batches))
         finally:
-            with self._changed:
+            with self._lock:
                 held = self._slices.get((number, piece))
                 if held is not None:
                     held.difference_update(batches)
                     if not held:
                         del self._slices[number, piece]
                         self.claims.release(self.sources[number].stem, _name(piece))
-                    self._changed.notify_all()
-
-    def notify(self) -> None:
-        """End a wait."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def wait(self, seconds: float, all_of_it: bool = False) -> None:
-        """Wait until something is put down, but no longer than that; for ``all_of_it``, as long as it takes."""
-        with self._changed:
-            if all_of_it:
-                self._changed.wait_for(lambda: self.closed or not self._slices)
-            else:
-                self._changed.wait(seconds)
 
     def close(self) -> None:
         """Give everything back: this process did not die with it."""
         self.closed = True
-        self.notify()
         try:
             self._clear(*list(self._marks))
         finally:

@@ -7,7 +7,7 @@ record at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fcs.shards.input.sources import Source
@@ -44,7 +44,6 @@ class Ledger:
         features: Sequence[str] = (),
         fingerprint: str = "",
         info: dict[str, Any] | None = None,
-        poll: float = 1.0,
         stale: float = STALE,
         heartbeat: float = HEARTBEAT,
     ) -> None:
@@ -62,12 +61,11 @@ class Ledger:
             features: names of features that rows may have.
             fingerprint: of the run's settings, for commit records.
             info: further entries for commit records (versions, card).
-            poll: seconds between two looks at other processes' work.
             stale: seconds of silence after which a claim is void.
             heartbeat: seconds between touches of our own claims.
         """
         self.out, self.sources, self.batch_size = out, list(sources), batch_size
-        self.rank, self.world, self.poll = rank, world, poll
+        self.rank, self.world = rank, world
         self.facts = RunFacts(fingerprint, dict(info or {}), tuple(scores), tuple(features))
         self.claims = Claims(out, stale, heartbeat)
         self.worker = ProcessStats(out, self.claims.me, batch_size)
@@ -78,36 +76,29 @@ class Ledger:
         self._looked = False
         self._waits = 0  # walks in a row that found nothing free
 
-    def work(self, wait: bool = True) -> Iterator[BatchTask]:
-        """Batches to do, each once, until all shards are committed.
+    def work(self) -> Iterator[BatchTask]:
+        """Batches that no process has in hand, each once; ends when there are no more. Never waits.
 
+        Until ``complete`` is true, call it again: batches that other processes hold may become free, when they die.
         What processes died with comes when there is nothing else to take: one record while nothing else is in hand.
-
-        Args:
-            wait: with nothing left to take, wait for the batches that this process and others have in hand,
-                and take over what is given up; ``finish`` must be called from another thread then.
-                Otherwise end there, and after each record that is done alone; call again until ``complete``.
 
         Raises:
             StorageError: OUT cannot be written.
         """
         self.look()
-        while not self.hands.closed:
-            idle = True
-            suspects: list[tuple[int, int]] = []
+        found = True
+        suspects: list[tuple[int, int]] = []
+        while found and not self.hands.closed:
+            found, suspects = False, []
             for number, own, begin in self._walk():
                 for item in self._shard(number, own, begin, suspects):
-                    idle, self._waits = False, 0
+                    found, self._waits = True, 0
                     yield item
             if self.complete():
                 end(self.out)
                 return
-            if idle:
-                self._waits += 1
-                alone = yield from self._one(suspects)
-                if not wait:
-                    return
-                self.hands.wait(self.poll, all_of_it=alone)
+        self._waits += 1
+        yield from self._one(suspects)
 
     def look(self) -> None:
         """Learn what is committed, take back what is damaged: once, since it asks for every file of the run.
@@ -138,11 +129,16 @@ class Ledger:
         finally:
             self.abandon(source, batch)
         self.worker.count(written)
-        self._commit(source)
+        self.finished.commit(source)
 
     def abandon(self, source: int, batch: int) -> None:
         """Give back a batch that will not be finished; ``work`` may yield it again."""
         self.hands.put_down(source, batch)
+
+    @property
+    def idle(self) -> bool:
+        """Whether this process has nothing in hand: all that ``work`` gave out is finished or given back."""
+        return self.hands.empty
 
     def complete(self) -> bool:
         """True where all shards are committed (with a limit: those with its records)."""
@@ -181,7 +177,7 @@ class Ledger:
         expand(self.out, stem)
         covered = parts.covered(self.out, stem)
         if not parts.missing(covered, 0, count):
-            self._commit(number, wait=False)  # empty, or left by a process that was killed before it could
+            self.finished.commit(number, wait=False)  # empty, or left by a process that was killed before it could
             return
         size = SLICE * self.batch_size
         pieces = -(-count // size)
@@ -199,8 +195,8 @@ class Ledger:
                     suspects.append((number, piece))
                 yield from self._give(number, piece, ready)
 
-    def _one(self, suspects: Sequence[tuple[int, int]]) -> Generator[BatchTask, None, bool]:
-        """A single record of a slice that has such, if nothing is in hand; returns whether there was one."""
+    def _one(self, suspects: Sequence[tuple[int, int]]) -> Iterator[BatchTask]:
+        """A single record of a slice that has such, if nothing is in hand."""
         for number, piece in suspects:
             if self.hands.closed or not self.hands.empty:
                 break
@@ -208,8 +204,7 @@ class Ledger:
                 _, singles = self._todo(number, piece)
                 yield from self._give(number, piece, singles[:1], alone=True)
                 if singles:
-                    return True
-        return False
+                    return
 
     def _todo(self, number: int, piece: int) -> tuple[list[BatchTask], list[BatchTask]]:
         """What is missing of a slice that is ours now: for now, and what must be done alone."""
@@ -249,7 +244,3 @@ class Ledger:
             if parts.write(self.out, stem, part):
                 written += run
         return written
-
-    def _commit(self, number: int, wait: bool = True) -> None:
-        if self.finished.commit(number, wait):
-            self.hands.notify()
