@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
+import convergence
+import jacobian
 import pytest
 import torch
 from helpers.gaussian import Gaussian
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
-import convergence
-import jacobian
 
 from fcs.bench.analysis.points import Point, Subject
 from fcs.bench.analysis.spectra import Tangent, asymmetry, cosine, largest, mirrored, probes, spectra

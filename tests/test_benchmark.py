@@ -7,12 +7,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import benchmark
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
-import benchmark
 from speed import bare, large, long, rates, steps
 from speed.pipeline import WALKS, Setting, picture_shape, steady
 from speed.timing import Spent, in_turn, median, ratio

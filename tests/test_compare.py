@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -12,11 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
 from build_digits import HELD_OUT, training_digits, write_sets
-from test_inpainting_model import with_channels
+from helpers.tiny_models import with_channels
 
 import fcs
 from fcs.bench import compare, tune

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import samples
+from helpers.shards import samples
 from torch import Tensor
 
 from fcs.core import compiled

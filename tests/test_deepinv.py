@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_tasks import batch, images
+from helpers.batches import batch, images
 
 from fcs.core.operators import Operator
 from fcs.models import Model

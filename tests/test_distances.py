@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from functools import reduce
 from pathlib import Path
 
 import numpy as np
 import pytest
+from emoji.dataset import Dataset, Entry
 from scipy.linalg import sqrtm
 from sklearn.decomposition import PCA
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
-from emoji.dataset import Dataset, Entry
 
 from fcs.bench.references import training_glyphs
 from fcs.metrics.distances import FeatureMoments, fid, frechet, kid, told

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import webdataset as wds
-from conftest import samples
+from helpers import sharing
+from helpers.shards import samples
 
 from fcs.core.errors import Interrupted
 from fcs.core.intervals import Column, bootstrap_interval, total
@@ -54,42 +55,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory, shards: str) -> list[Path]:
     return [top / "0", top / "1"]
 
 
-def together(out: Path) -> None:
-    """Let this process of a run take three shards at most until three processes have finished a batch."""
-    take, taken = Leases.take, []
-
-    def few(self: Leases, number: int, piece: int) -> bool:
-        if len(taken) >= 3 and len(LocalStore(out).names("workers")) < 3:
-            return False
-        if not take(self, number, piece):
-            return False
-        taken.append(number)
-        return True
-
-    Leases.take = few  # type: ignore[method-assign]
-
-
-CHILD = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from test_distributions import together
-from fcs.tools.cli.predict import main
-together(Path(sys.argv[2]))
-sys.exit(main(sys.argv[3:]))
-"""
-
-
 @pytest.mark.slow
 def test_seven_shards_in_three_processes_are_as_one(
     runs: list[Path], shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "shared"
     arguments = [*RUN, f"data.shards={shards}", f"out={out}"]
-    command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(out), *arguments]
+    command = [sys.executable, sharing.__file__, str(out), *arguments]
     children = [subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
     monkeypatch.setattr(Leases, "take", Leases.take)  # so that it is put back
-    together(out)
+    sharing.together(out)
     assert main(arguments) == 0
     assert [child.wait(timeout=250) for child in children] == [0, 0]
     workers = [json.loads(path.read_text()) for path in (out / "workers").iterdir()]

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-from conftest import DIGITS_RUN, samples
+from helpers.runs import DIGITS_RUN
+from helpers.shards import samples
 from PIL import Image
 
 import fcs

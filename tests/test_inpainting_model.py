@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from itertools import pairwise
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from helpers.tiny_models import with_channels
 from PIL import Image
 from torch import Tensor
 
@@ -26,19 +24,6 @@ from fcs.models.inpainting import StableDiffusionInpaint
 from fcs.samplers import DDIM, InexactNewton, Replacement, Sampler
 from fcs.tasks import Inpaint, Superres
 from fcs.tasks.pipeline import Pipeline
-
-
-def with_channels(source: Path, folder: Path, channels: int) -> Path:
-    """A model whose UNet sees other channels, its weights drawn anew."""
-    shutil.copytree(source, folder)
-    config = UNet2DConditionModel.load_config(source / "unet")
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        UNet2DConditionModel.from_config({**config, "in_channels": channels}).half().save_pretrained(folder / "unet")
-    index = json.loads((folder / "model_index.json").read_text())
-    index |= {"_class_name": "StableDiffusionInpaintPipeline", "_diffusers_version": diffusers.__version__}
-    (folder / "model_index.json").write_text(json.dumps(index))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import samples
+from helpers.shards import samples
 from safetensors.torch import save_file
 from torch import Tensor
 

@@ -1,6 +1,10 @@
-"""The rooms of the house and their order: imports point down, and rooms beside each other do not meet."""
+"""The rooms of the house and their order: imports point down, and rooms beside each other do not meet.
+
+Tests share what lies in tests/helpers, and nothing else.
+"""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +18,8 @@ FLOORS = ["core", "models samplers", "tasks metrics shards", "engine", "api ligh
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
 INNER = {"shards": ["store", "input", "ledger"]}  # a room with floors of its own, each above the one before
 FREE = {"fcs.__version__"}  # what every room may read of the package itself
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
+FROM_A_TEST = re.compile(r"^\s*(?:(?:from|import) (?:conftest|tests|test_)|sys\.path\.(?:insert|append))", re.M)
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 
@@ -67,3 +73,14 @@ def test_no_public_class_name_twice() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(str(file))
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
+def test_tests_import_from_helpers_only(file: Path) -> None:
+    assert FROM_A_TEST.findall(file.read_text()) == []
+
+
+def test_that_rule_can_be_broken_too() -> None:
+    for line in ("from conftest import samples", "    import test_ledger as t", "sys.path.insert(0, 'jobs')"):
+        assert FROM_A_TEST.search(line), line
+    assert not FROM_A_TEST.search("from helpers.shards import samples")

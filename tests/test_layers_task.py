@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import build_layers
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import samples
+from emoji.dataset import Dataset, Entry
 from helpers.gaussian import Gaussian
+from helpers.shards import samples
 from PIL import Image
 from torch import Tensor, nn
 
@@ -30,10 +31,6 @@ from fcs.samplers import InexactNewton, Sampler
 from fcs.tasks import Layers
 from fcs.tasks.pipeline import Pipeline
 from fcs.tools.cli.predict import main
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-import build_layers
-from emoji.dataset import Dataset, Entry
 
 SIDE, STEPS = 12, 5
 

@@ -11,28 +11,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from helpers.ledgers import COUNTS, SOURCES, bury, cutting, do, finish, ledger, none, outputs, row, small, some
 
 from fcs.core.errors import StorageError
-from fcs.shards.input.sources import Source
 from fcs.shards.ledger import parts
 from fcs.shards.ledger.batch_task import BatchTask
 from fcs.shards.ledger.claims import STALE, Claims, identity
 from fcs.shards.ledger.commit_records import committed
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.pinned_run import describe, pin
 from fcs.shards.ledger.retry import retry_failed
 from fcs.shards.ledger.summary import failures, summarize
-from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
-
-COUNTS = (7, 0, 21, 4)
-SOURCES = [Source(f"/in/{name}.tar", name, 1, 1.0) for name in ("a", "b/empty", "b/c", "d")]
-OUTPUTS = ("shards", "metrics", "features", "summary.json")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,56 +35,6 @@ def _fast() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
         yield
-
-
-def ledger(out: Path, size: int = 2, counts: tuple[int, ...] = COUNTS, **options: object) -> Ledger:
-    pin(LocalStore(out), describe({}, SOURCES, options.get("limit")))  # type: ignore[arg-type]
-    return Ledger(LocalStore(out), SOURCES, size, lambda i: counts[i], scores=["psnr"], **options)  # type: ignore[arg-type]
-
-
-def row(source: int, index: int, fail: Callable[[int], bool] = lambda i: i % 5 == 4) -> Row:
-    key = f"{SOURCES[source].stem}-{index}"
-    if fail(index):
-        return Row(index, key, "bad_image: x")
-    return Row(index, key, None, index, 20, 0.5, 0.0, {"psnr": index / 7}, ((f"{key}.png", key.encode() * 99),))
-
-
-def do(book: Ledger, item: BatchTask, **options: Callable[[int], bool]) -> None:
-    book.finish(item.source, item.batch, [row(item.source, i, **options) for i in item.wanted])
-
-
-@contextmanager
-def closing(book: Ledger) -> Iterator[Ledger]:
-    try:
-        yield book
-    finally:
-        book.close()
-
-
-def finish(out: Path, size: int = 2, **options: object) -> list[BatchTask]:
-    """Run to the end in one thread."""
-    done = []
-    with closing(ledger(out, size, **options)) as book:  # type: ignore[arg-type]
-        while not book.complete():
-            for item in book.work():
-                done.append(item)
-                do(book, item)
-    return done
-
-
-def outputs(out: Path) -> dict[str, bytes]:
-    """What two equal runs share: everything but host and times."""
-    found = {}
-    for path in sorted(out.rglob("*")):
-        name = path.relative_to(out).as_posix()
-        if path.is_file() and name.split("/")[0] in OUTPUTS:
-            data = path.read_bytes()
-            if name.startswith("shards/") and name.endswith(".json"):
-                record = json.loads(data)
-                assert record.pop("timings")["merge_seconds"] >= 0
-                data = json.dumps(record).encode()
-            found[name] = data
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -292,34 +236,6 @@ def cut_at(patch: pytest.MonkeyPatch, number: int) -> list[str]:
     return seen
 
 
-def dead(out: Path) -> None:
-    """Make the claims of this process those of one that is gone."""
-    for path in (out / "claims").rglob("*"):
-        if path.is_file() and not path.name.startswith("."):
-            path.write_text(json.dumps({**json.loads(path.read_text()), "pid": 2**22 + 1}))
-
-
-def small(out: Path | Store, fail: Callable[[int], bool]) -> int:
-    """A run over three shards to its end; how many records were computed."""
-    counts, computed = (1, 0, 4), 0
-    store = LocalStore(out) if isinstance(out, Path) else out
-    with closing(Ledger(store, SOURCES[:3], 2, lambda i: counts[i], scores=["psnr"])) as book:
-        while not book.complete():
-            for item in book.work():
-                computed += len(item.wanted)
-                do(book, item, fail=fail)
-        assert not list(book.work())
-    return computed
-
-
-def some(index: int) -> bool:
-    return index in (0, 2)
-
-
-def none(index: int) -> bool:
-    return False
-
-
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     pin(LocalStore(tmp_path / "begun"), describe({}, SOURCES[:3], None))
@@ -330,10 +246,6 @@ def nothing_left(out: Path) -> None:
     left = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     assert left == {"metrics", "run.json", "shards", "summary.json", "workers"}
     assert not [path for name in ("metrics", "shards") for path in (out / name).rglob("*.tmp")]
-
-
-# A generator that is cut cannot clean up behind itself, and Python says so.
-cutting = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @cutting
@@ -349,7 +261,7 @@ def test_cut_at_each_file_operation(begun: Path, tmp_path: Path, monkeypatch: py
             small(out, some)
         if len(seen) < number:
             break
-        dead(out)
+        bury(out)
         small(out, some)
         assert outputs(out) == whole, (number, seen[-1])
         nothing_left(out)
@@ -367,7 +279,7 @@ def test_retry_cut_at_each_file_operation(begun: Path, tmp_path: Path, monkeypat
             seen = cut_at(patch, number)
             retry_failed(LocalStore(out))
             small(out, none)
-        dead(out)
+        bury(out)
         retry_failed(LocalStore(out))
         assert small(out, none) <= 3, number  # what was good is never computed again
         whole = whole or outputs(out)
@@ -403,17 +315,17 @@ def test_a_full_disk_is_storage_and_can_be_continued(
 def test_a_killed_process(expected: dict[str, bytes], tmp_path: Path) -> None:
     """The real thing: SIGKILL after some batches, the next run takes over at once."""
     code = f"""
-import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_ledger as t
+import os, signal
 from pathlib import Path
-book = t.ledger(Path({str(tmp_path)!r}))
+from helpers.ledgers import do, ledger
+book = ledger(Path({str(tmp_path)!r}))
 for number, item in enumerate(book.work()):
     if number == 9:
         os.kill(os.getpid(), signal.SIGKILL)
-    t.do(book, item)
+    do(book, item)
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=paths, check=False).returncode == -9
     assert len(finish(tmp_path)) == 17 - 9
     assert outputs(tmp_path) == expected
 

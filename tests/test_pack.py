@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import samples
+from helpers.shards import samples
 from PIL import Image
 
 from fcs.core.errors import Interrupted

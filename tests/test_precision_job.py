@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import precision
 import pytest
 import torch
-from conftest import SmallNetwork
+from helpers.networks import SmallNetwork
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
-import precision
 
 from fcs.bench.analysis.arithmetic import arithmetics
 from fcs.bench.analysis.rounding import Gauge, Passing, Place

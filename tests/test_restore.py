@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_tasks import Flat, batch, images
+from helpers.batches import batch, images
+from helpers.networks import Flat
 
 from fcs.core.constraints import Measured
 from fcs.core.directions import jacobian

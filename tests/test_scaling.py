@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
 from scale.costs import Costs, ledger_costs
 from scale.rates import cpu_of_batches
 from scaling import Plan, breaks, predicted, show

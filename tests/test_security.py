@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from helpers.zoo import END, good, member, png_of, record, special, with_chunk
+from helpers.broken_input import END, good, member, png_of, record, special, with_chunk
 
 import fcs
 from fcs.shards.input import record_index

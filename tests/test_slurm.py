@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-from conftest import samples
+from helpers.shards import samples
 from helpers.slurm_cluster import Cluster, lacking, until
 
 from fcs.shards.store.local import LocalStore

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.batches import batch, images
+from helpers.networks import Flat
 from PIL import Image
-from test_tasks import Flat, batch, images
 
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float

@@ -3,43 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from helpers.batches import batch, images
+from helpers.networks import Flat
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from fcs.core.denoiser import Denoiser, Guided
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
-from fcs.core.records import Batch
-from fcs.models import Model, Schedule
+from fcs.models import Model
 from fcs.tasks import Inpaint, Superres
-
-
-class Flat(Model):
-    """A model without a network whose codec averages blocks of pixels (or, at factor 1, does nothing)."""
-
-    def __init__(self, factor: int, size: int = 16) -> None:
-        shape, picture_shape = (3, size // factor, size // factor), (3, size, size)
-        super().__init__(Denoiser(nn.Identity(), "eps"), Schedule(None), shape, picture_shape)
-
-    def encode(self, pictures: Tensor) -> Tensor:
-        return nn.functional.avg_pool2d(pictures, self.factor)
-
-    def decode(self, z: Tensor) -> Tensor:
-        return z.repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)
-
-    def guided(self, prompts: list[str], negative: str = "", scale: float = 1.0) -> Guided:
-        raise AssertionError("no task asks for it")
-
-
-def images(n: int = 3, size: int = 16, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (n, 3, size, size), generator=generator, dtype=torch.uint8)
-
-
-def batch(pictures: Tensor, masks: Tensor | None = None) -> Batch:
-    n, _, height, width = pictures.shape
-    masks = torch.full((n, 1, height, width), 255, dtype=torch.uint8) if masks is None else masks
-    return Batch("shard", 0, (None,) * n, pictures, masks, ("",) * n, tuple(range(n)))
 
 
 def holes(size: int = 16) -> Tensor:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
 from emoji.inpaint import MOST, changed, deltas, merged, random_masks, tunable, widened, write_model
+from torch import Tensor
 
 from fcs.models import find, load
 from fcs.models.inpainting import StableDiffusionInpaint

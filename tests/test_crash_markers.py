@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import signal
 import subprocess
@@ -15,10 +14,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-from conftest import samples
+from helpers import ledgers
+from helpers.ledgers import bury, cutting, none, nothing_left, outputs, remote, row
 from helpers.objects import Cut, Objects
-from test_ledger import none, row
-from test_stores import cutting, made, nothing_left, remote
+from helpers.shards import samples
 
 from fcs.core.records import Record
 from fcs.engine.read_ahead import ReadAhead, Readers
@@ -31,7 +30,6 @@ from fcs.shards.ledger.commit_records import committed
 from fcs.shards.ledger.commits import end
 from fcs.shards.ledger.crash_markers import TRIES, CrashMarker, alone, deaths, marks
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.pinned_run import describe, pin
 from fcs.shards.ledger.retry import retry_failed
 from fcs.shards.ledger.summary import failures
 from fcs.shards.store.base import Store
@@ -55,8 +53,7 @@ def out(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def ledger(out: Store, size: int = SIZE) -> Ledger:
-    pin(out, describe({}, SOURCES, None))
-    return Ledger(out, SOURCES, size, lambda number: RECORDS, scores=["psnr"])
+    return ledgers.ledger(out, size, [RECORDS], SOURCES)
 
 
 def do(book: Ledger, item: BatchTask) -> None:
@@ -94,9 +91,7 @@ class Dying:
                 if len(items) <= done:
                     do(book, item)
             self.gone += [book, walk]
-            for name in out.tree("claims"):
-                if not name.rpartition("/")[2].startswith("."):
-                    out.replace(name, json.dumps({**json.loads(out.read(name)), "pid": 2**22 + 1}).encode())
+            bury(out)
         return items
 
 
@@ -110,7 +105,7 @@ def expected() -> dict[str, bytes]:
     """What an undisturbed run gives."""
     out = remote(Objects())
     assert finish(out) == WHOLE
-    return made(out)
+    return outputs(out)
 
 
 def test_what_marks_say() -> None:
@@ -130,7 +125,7 @@ def test_what_marks_say() -> None:
 def test_after_three_deaths_one_record_at_a_time(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
     assert die(out, times=TRIES) == WHOLE[:1]
     assert finish(out) == WHOLE[1:] + SINGLES
-    assert made(out) == expected
+    assert outputs(out) == expected
     assert nothing_left(out)
 
 
@@ -151,7 +146,7 @@ def test_who_ends_by_itself_leaves_no_death(out: Store, die: Dying, expected: di
         assert next(book.work()) == WHOLE[0]
     die(out)  # the third: what was given back in between has lost none of them
     assert finish(out) == WHOLE[1:] + SINGLES
-    assert made(out) == expected
+    assert outputs(out) == expected
 
 
 def test_a_record_that_kills_alone_is_crashed(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
@@ -165,7 +160,7 @@ def test_a_record_that_kills_alone_is_crashed(out: Store, die: Dying, expected: 
     assert finish(out) == []
     assert retry_failed(out) == ["a"]
     assert finish(out) == [BatchTask(0, 0, (0,))]
-    assert made(out)["shards/a.tar"] == expected["shards/a.tar"]
+    assert outputs(out)["shards/a.tar"] == expected["shards/a.tar"]
     assert (committed(out, "a") or {})["counts"] == {"records": RECORDS, "ok": RECORDS, "failed": 0}
 
 
@@ -219,7 +214,7 @@ def test_nothing_is_given_beside_a_single_record(out: Store, die: Dying, expecte
             assert list(book.work()) == []
             do(book, single)
         assert book.complete()
-    assert made(out) == expected
+    assert outputs(out) == expected
 
 
 def test_deaths_are_of_records_whatever_the_batch_size(out: Store, die: Dying) -> None:
@@ -242,7 +237,7 @@ def test_several_processes(out: Store, die: Dying, expected: dict[str, bytes]) -
         assert list(two.work()) == [SINGLES[2]]
         do(two, SINGLES[2])
     finish(out)
-    assert made(out) == expected
+    assert outputs(out) == expected
 
 
 @cutting
@@ -276,14 +271,14 @@ def test_cut_at_each_write(die: Dying) -> None:
 def test_whoever_finds_a_complete_run_cleans_up(out: Store) -> None:
     """The last process may be killed between its commit record and all that follows."""
     finish(out)
-    whole = made(out)
+    whole = outputs(out)
     end(out)
-    assert made(out) == whole
+    assert outputs(out) == whole
     out.delete("summary.json")
     out.create("parts/a/00000000-00000003", b"")
     out.create("claims/a/merge", b"{}")
     end(out)
-    assert made(out) == whole
+    assert outputs(out) == whole
     assert nothing_left(out)
 
 

@@ -11,9 +11,23 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from helpers.ledgers import (
+    GONE,
+    ROOT,
+    SOURCES,
+    bury,
+    cutting,
+    do,
+    finish,
+    ledger,
+    none,
+    nothing_left,
+    outputs,
+    remote,
+    small,
+    some,
+)
 from helpers.objects import Cut, Objects
-from test_ledger import COUNTS, SOURCES, none, outputs, row, small, some
-from test_ledger import finish as finish_locally
 
 from fcs.core.errors import StorageError, UsageError
 from fcs.shards.ledger import parts
@@ -25,16 +39,11 @@ from fcs.shards.ledger.layout import commit_file, parts_folder
 from fcs.shards.ledger.ledger import Ledger
 from fcs.shards.ledger.pinned_run import describe, pin
 from fcs.shards.ledger.retry import reopen, retry_failed
-from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
 from fcs.shards.store.open_store import open_store
 from fcs.shards.store.remote import RemoteStore
 from fcs.tools.status.read import status
 from fcs.tools.status.verify import verify
-
-ROOT = "bucket/run"
-# A generator that is cut cannot clean up behind itself, and Python says so.
-cutting = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(params=[True, False], ids=["exclusive", "shared"])
@@ -51,53 +60,8 @@ def out(exclusive: bool) -> RemoteStore:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What a run in a folder gives."""
     folder = tmp_path_factory.mktemp("whole")
-    finish_locally(folder)
+    finish(folder)
     return outputs(folder)
-
-
-def remote(fs: object, exclusive: bool = True) -> RemoteStore:
-    return RemoteStore(fs, ROOT, f"s3://{ROOT}", exclusive)
-
-
-def made(out: Store) -> dict[str, bytes]:
-    """What two equal runs share, as ``outputs`` of a folder."""
-    found = {}
-    for name in [*out.tree("shards"), *out.tree("metrics"), *out.tree("features"), "summary.json"]:
-        found[name] = out.read(name)
-        if name.startswith("shards/") and name.endswith(".json"):
-            record = json.loads(found[name])
-            assert record.pop("timings")["merge_seconds"] >= 0
-            found[name] = json.dumps(record).encode()
-    return dict(sorted(found.items()))
-
-
-def ledger(out: Store, size: int = 2, **options: object) -> Ledger:
-    pin(out, describe({}, SOURCES, None))
-    return Ledger(out, SOURCES, size, lambda i: COUNTS[i], scores=["psnr"], **options)  # type: ignore[arg-type]
-
-
-def do(book: Ledger, item: BatchTask) -> None:
-    book.finish(item.source, item.batch, [row(item.source, i) for i in item.wanted])
-
-
-def finish(out: Store, **options: object) -> list[BatchTask]:
-    done = []
-    with closing(ledger(out, **options)) as book:  # type: ignore[arg-type]
-        while not book.complete():
-            for item in book.work():
-                done.append(item)
-                do(book, item)
-    return done
-
-
-def nothing_left(out: Store) -> bool:
-    return not out.tree("parts") and not out.tree("claims")
-
-
-def leave_claims_of_the_dead(out: Store) -> None:
-    for name in out.tree("claims"):
-        if not name.rpartition("/")[2].startswith("."):
-            out.replace(name, json.dumps({**json.loads(out.read(name)), "pid": 2**22 + 1}).encode())
 
 
 # A store
@@ -210,7 +174,7 @@ def test_a_store_without_conditions_is_found_out(error: Exception | None, expect
     fs = Lax(error)
     finish(remote(fs))
     out = remote(fs)
-    assert made(out) == expected
+    assert outputs(out) == expected
     assert retry_failed(out) == ["a", "b/c"]
     assert not out.exclusive
     assert not out.create("run.json", b"other")
@@ -222,7 +186,7 @@ def test_a_store_without_conditions_is_found_out(error: Exception | None, expect
 
 def test_a_run(out: RemoteStore, expected: dict[str, bytes]) -> None:
     assert len(finish(out)) == 4 + 11 + 2
-    assert made(out) == expected
+    assert outputs(out) == expected
     assert nothing_left(out)
     assert verify(out) == (8, [])
     found = status(out)
@@ -249,7 +213,7 @@ def test_two_that_share_a_run(out: RemoteStore, exclusive: bool, expected: dict[
     assert {turn for turn, _ in done} == {0, 1}
     for book in books:
         book.close()
-    assert made(out) == expected
+    assert outputs(out) == expected
     assert nothing_left(out)
 
 
@@ -264,7 +228,7 @@ def test_two_that_both_got_a_slice(out: RemoteStore, expected: dict[str, bytes])
     for book in (one, two):
         assert book.complete()
         book.close()
-    assert made(out) == expected
+    assert outputs(out) == expected
     assert nothing_left(out)
 
 
@@ -284,7 +248,7 @@ def test_work_is_taken_over_from_the_silent(out: RemoteStore, expected: dict[str
             do(book, item)
     do(first, BatchTask(0, 0, (0, 1)))  # who comes second discards
     first.close()
-    assert made(out) == expected
+    assert outputs(out) == expected
     assert nothing_left(out)
 
 
@@ -304,7 +268,7 @@ def test_claims(out: RemoteStore) -> None:
         time.sleep(0.05)
         assert not out.tree("claims")  # no heartbeat brings it back
         assert two.take("s", "0")
-        out.replace("claims/s/0", json.dumps({**identity(), "pid": 2**22 + 1}).encode())
+        out.replace("claims/s/0", json.dumps({**identity(), "pid": GONE}).encode())
         assert one.take("s", "0")
         two.release("s", "0")
         assert out.exists("claims/s/0")
@@ -316,17 +280,17 @@ def test_cut_at_each_write(exclusive: bool) -> None:
     begun = Objects()
     pin(remote(begun), describe({}, SOURCES[:3], None))
     whole = begun.copy()
-    assert run(remote(whole, exclusive), some) == 5
+    assert small(remote(whole, exclusive), some) == 5
     for number in range(whole.writes):
         objects = begun.copy()
         objects.left = number
         with suppress(Cut):
-            run(remote(objects, exclusive), some)
+            small(remote(objects, exclusive), some)
         objects.left = None
         out = remote(objects, exclusive)
-        leave_claims_of_the_dead(out)
-        run(out, some)
-        assert made(out) == made(remote(whole)), number
+        bury(out)
+        small(out, some)
+        assert outputs(out) == outputs(remote(whole)), number
         assert nothing_left(out), number
     assert whole.writes > 30
 
@@ -335,7 +299,7 @@ def test_cut_at_each_write(exclusive: bool) -> None:
 def test_retry_cut_at_each_write(exclusive: bool) -> None:
     begun = Objects()
     pin(remote(begun), describe({}, SOURCES[:3], None))
-    run(remote(begun, exclusive), some)
+    small(remote(begun, exclusive), some)
     whole: dict[str, bytes] = {}
     for number in itertools.count():
         objects = begun.copy()
@@ -343,25 +307,20 @@ def test_retry_cut_at_each_write(exclusive: bool) -> None:
         out = remote(objects, exclusive)
         with suppress(Cut):
             retry_failed(out)
-            run(out, none)
+            small(out, none)
         ended = objects.left != 0
         objects.left = None
-        leave_claims_of_the_dead(out)
+        bury(out)
         retry_failed(out)
-        assert run(out, none) <= 3, number  # what was good is never computed again
-        whole = whole or made(out)
-        assert made(out) == whole, number
+        assert small(out, none) <= 3, number  # what was good is never computed again
+        whole = whole or outputs(out)
+        assert outputs(out) == whole, number
         assert nothing_left(out), number
         if ended:
             break
     records = [committed(out, source.stem) for source in SOURCES[:3]]
     assert [r and (r["counts"]["failed"], r["attempt"]) for r in records] == [(0, 2), (0, 1), (0, 2)]
     assert number > 30
-
-
-def run(out: Store, fail: object) -> int:
-    """``small`` in a store."""
-    return small(out, fail)  # type: ignore[arg-type]
 
 
 def test_a_shard_that_is_being_reopened_is_not_cleaned_up(out: RemoteStore) -> None:

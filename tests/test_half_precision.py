@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SmallNetwork
-from test_fitting import batch, solver
+from helpers.batches import half_masked, one_step
+from helpers.networks import SmallNetwork
 from torch import Tensor, nn
 
 import fcs
@@ -63,7 +63,7 @@ def model() -> Iterator[Model]:
 
 
 def made(model: Model) -> Result:
-    return solver(model, Inpaint())(batch(3))
+    return one_step(model, Inpaint())(half_masked(3))
 
 
 def test_a_row_that_overflows_is_sampled_again_in_float32(model: Model) -> None:
@@ -107,7 +107,7 @@ def test_a_mended_result_has_every_field_of_the_right_slot(model: Model) -> None
 
 def test_joined_parts_say_which_were_sampled_again(model: Model) -> None:
     model.denoiser.network = Overflowing(model.denoiser.network)
-    one, two = (solver(model, Inpaint())(batch(4).part(first, first + 2)) for first in (0, 2))
+    one, two = (one_step(model, Inpaint())(half_masked(4).part(first, first + 2)) for first in (0, 2))
     assert joined(one, two).redone == (1, 3)
 
 

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
 from contact_sheets import columns, sheet
 
 from fcs.bench import worth

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers.zoo import CLEAN, END, KINDS, SIDE, TORN, Rows, around, good
+from helpers.broken_input import CLEAN, END, KINDS, SIDE, TORN, Rows, around, good
 
 from fcs.core.records import Record
 from fcs.shards.input.decode import Format

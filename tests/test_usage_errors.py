@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import DIGITS_RUN
+from helpers.runs import DIGITS_RUN
 
 from fcs.core.package_files import KEYS
 from fcs.engine.config import schema

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import DIGITS_RUN, samples
+from helpers.runs import DIGITS_RUN
+from helpers.shards import samples
 
 from fcs.core import memory
 from fcs.engine import batch_size_finder

@@ -7,15 +7,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from helpers.batches import half_masked, one_step
 from torch import Tensor
 
 from fcs.core.memory import is_out_of_memory
-from fcs.core.records import Batch, Record, Result, collate
+from fcs.core.records import Batch, Result
 from fcs.engine.oom_retry import OomRetry
 from fcs.models import Model
-from fcs.samplers import InexactNewton
-from fcs.tasks import Inpaint, Task
-from fcs.tasks.pipeline import Pipeline
+from fcs.tasks import Inpaint
 
 
 class Scarce(Inpaint):
@@ -40,32 +39,17 @@ ERRORS = [
 ]
 
 
-def batch(count: int, white: int | None = None, without: tuple[int, ...] = ()) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 255, (count, 1, 16, 16), generator=generator, dtype=torch.uint8)
-    mask = torch.zeros(1, 16, 16, dtype=torch.uint8)
-    mask[..., 8:] = 255
-    if white is not None:
-        images[white] = 255
-    records = [None if i in without else Record(i, str(i), images[i], mask) for i in range(count)]
-    return collate("s", 0, records, (1, 16, 16), 0)
-
-
-def solver(model: Model, task: Task) -> Pipeline:
-    return Pipeline(model, task, InexactNewton(step_sizes=[0.5]), steps=1)
-
-
 @pytest.fixture
 def whole(digits: Model) -> Callable[[Batch], Result]:
-    return solver(digits, Inpaint())
+    return one_step(digits, Inpaint())
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "python"])
 def test_halved_until_it_fits(
     error: Exception, digits: Model, whole: Callable[[Batch], Result], caplog: pytest.LogCaptureFixture
 ) -> None:
-    task, given = Scarce(2, error), batch(8, without=(3,))
-    fitting = OomRetry(solver(digits, task))
+    task, given = Scarce(2, error), half_masked(8, without=(3,))
+    fitting = OomRetry(one_step(digits, task))
     with caplog.at_level(logging.WARNING, "fcs"):
         result = fitting(given)
     assert task.sizes == [8, 4, 2, 2, 2, 2]
@@ -83,7 +67,7 @@ def test_halved_until_it_fits(
 
 
 def test_a_record_that_does_not_fit_alone_fails_by_name(digits: Model) -> None:
-    result = OomRetry(solver(digits, Scarce(8, ERRORS[0])))(batch(4, white=2))
+    result = OomRetry(one_step(digits, Scarce(8, ERRORS[0])))(half_masked(4, white=2))
     assert list(result.errors) == [2]
     assert result.errors[2].startswith("out_of_memory: CUDA out of memory")
     assert len(result.images) == len(result.residuals) == 4
@@ -92,4 +76,4 @@ def test_a_record_that_does_not_fit_alone_fails_by_name(digits: Model) -> None:
 def test_other_errors_are_not_taken_for_it(digits: Model) -> None:
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        OomRetry(solver(digits, Scarce(0, RuntimeError("shape mismatch"))))(batch(2))
+        OomRetry(one_step(digits, Scarce(0, RuntimeError("shape mismatch"))))(half_masked(2))
