@@ -15,7 +15,8 @@ from fcs.core.directions import Direction, Exact, Gradient, Local
 from fcs.core.directions import Newton as NewtonDirection
 from fcs.core.levels import Level, ddpm_levels, flow_levels, pairs
 from fcs.core.per_sample import RecordNoise
-from fcs.samplers import DDIM, InexactNewton, Replacement, Sampler, ddim
+from fcs.samplers import DDIM, InexactNewton, Replacement, Sampler
+from fcs.samplers.base import ddim
 
 TIGHT = {"rtol": 0, "atol": 1e-10}
 SEEDS = [11, 12, 13, 14]

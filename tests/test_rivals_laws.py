@@ -16,9 +16,10 @@ from fcs.core.directions import Newton as NewtonDirection
 from fcs.core.levels import Level, ddpm_levels, flow_levels
 from fcs.core.operators import Downsample, GaussianBlur, Operator, Pixels
 from fcs.core.per_sample import RecordNoise
-from fcs.samplers import DING, LATINO, MMPS, Prior, RePaint, Replacement
+from fcs.samplers import DING, LATINO, MMPS, RePaint, Replacement
 from fcs.samplers.base import renoise
 from fcs.samplers.mmps import krylov
+from fcs.samplers.prior import Prior
 from fcs.samplers.proximal import proximal
 from fcs.samplers.psld import squared_norm
 

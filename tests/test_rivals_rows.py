@@ -46,11 +46,11 @@ from fcs.samplers import (
     PSLD,
     FreeDoM,
     InexactNewton,
-    Prior,
     RePaint,
     Replacement,
     Sampler,
 )
+from fcs.samplers.prior import Prior
 from fcs.tasks import Inpaint, Style
 from fcs.tasks.pipeline import Pipeline
 

@@ -16,8 +16,11 @@ from fcs.core.tf32 import tf32
 from fcs.metrics.image_scores import scores
 from fcs.models import Model, find
 from fcs.models import load as load_found
-from fcs.samplers import DDIM, InexactNewton, Sampler
-from fcs.tasks import Inpaint, Task
+from fcs.samplers.base import Sampler
+from fcs.samplers.baselines import DDIM
+from fcs.samplers.inexact_newton import InexactNewton
+from fcs.tasks.base import Task
+from fcs.tasks.inpaint import Inpaint
 from fcs.tasks.pipeline import Pipeline
 
 

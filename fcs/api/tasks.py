@@ -10,11 +10,14 @@ from fcs.core.directions import Newton as NewtonDirection
 from fcs.core.levels import Spacing
 from fcs.core.operators import Operator
 from fcs.models import Model
-from fcs.samplers import InexactNewton, Sampler
-from fcs.tasks import Inpaint, Layers, Restore, Style, Superres
-from fcs.tasks.layers import FIELD
+from fcs.samplers.base import Sampler
+from fcs.samplers.inexact_newton import InexactNewton
+from fcs.tasks.inpaint import Inpaint
+from fcs.tasks.layers import FIELD, Layers
 from fcs.tasks.pipeline import Pipeline
-from fcs.tasks.restore import Error
+from fcs.tasks.restore import Error, Restore
+from fcs.tasks.style import Style
+from fcs.tasks.superres import Superres
 
 
 def inpaint(

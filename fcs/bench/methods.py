@@ -10,24 +10,20 @@ from typing import Any, Literal
 from fcs.core.directions import Direction, Exact, Gradient, Local, Newton
 from fcs.engine.config.schema import known_as
 from fcs.models import Model
-from fcs.samplers import (
-    DDIM,
-    DING,
-    DPS,
-    LATINO,
-    LDPS,
-    MMPS,
-    MPGD,
-    P2L,
-    PSLD,
-    FreeDoM,
-    ProjectedNewton,
-    RePaint,
-    Replacement,
-    Sampler,
-)
-from fcs.samplers import InexactNewton as Loop
+from fcs.samplers.base import Sampler
+from fcs.samplers.baselines import DDIM, Replacement
+from fcs.samplers.ding import DING
+from fcs.samplers.dps import DPS, LDPS
+from fcs.samplers.freedom import FreeDoM
+from fcs.samplers.inexact_newton import InexactNewton as Loop
 from fcs.samplers.inexact_newton import falling
+from fcs.samplers.latino import LATINO
+from fcs.samplers.mmps import MMPS
+from fcs.samplers.mpgd import MPGD
+from fcs.samplers.p2l import P2L
+from fcs.samplers.projected_newton import ProjectedNewton
+from fcs.samplers.psld import PSLD
+from fcs.samplers.repaint import RePaint
 from fcs.tasks.base import Task
 
 Setting = dict[str, float]

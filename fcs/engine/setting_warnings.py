@@ -6,7 +6,7 @@ import logging
 
 from fcs.core.directions import Newton as NewtonDirection
 from fcs.engine.config.run import Run
-from fcs.samplers import InexactNewton
+from fcs.samplers.inexact_newton import InexactNewton
 
 # Below this largest entry of a perturbation its image drowns in the network's rounding. Measured on a digits model at
 # t = 999: cosine to the true J e .90 in fp16 at 0.05, .75 in bf16 at 0.2.

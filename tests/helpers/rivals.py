@@ -23,11 +23,11 @@ from fcs.samplers import (
     P2L,
     PSLD,
     FreeDoM,
-    Prior,
     ProjectedNewton,
     RePaint,
     Sampler,
 )
+from fcs.samplers.prior import Prior
 
 SEEDS = [11, 12, 13, 14]
 SIZE = 8

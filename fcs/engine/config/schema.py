@@ -10,10 +10,16 @@ from importlib import import_module
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from fcs.core.directions import Direction
+from fcs.core.discovery import classes
 from fcs.core.errors import UsageError
+from fcs.core.operators import Operator
 from fcs.engine.config.run import Run
+from fcs.samplers.base import Sampler
+from fcs.tasks.base import Task
 
 CLASSES = {
     "task": "fcs.tasks",
@@ -22,7 +28,13 @@ CLASSES = {
     "sampler.direction": "fcs.core.directions",
     "trainer.logger": "lightning.pytorch.loggers",
 }
-BASES = {"Task", "Operator", "Sampler", "Direction", "Logger"}
+BASES: dict[str, type] = {
+    "task": Task,
+    "task.operator": Operator,
+    "sampler": Sampler,
+    "sampler.direction": Direction,
+    "trainer.logger": Logger,
+}
 DEFAULTS = {"sampler.direction": "newton"}  # the class of a section that gives arguments only
 # A key that belongs to a part of its section: the Newton direction's delta.
 INNER = {"sampler": {"difference": "direction"}}
@@ -61,17 +73,16 @@ def class_path(where: str, name: str) -> str:
     """The class that a short name or a path means in section ``where``."""
     if "." in name:
         return name
-    classes = shipped(where)
-    if name.lower() not in classes:
-        raise UsageError.of(where, name, f"{', '.join(classes)} or a class path", classes)
-    return f"{CLASSES[where]}.{classes[name.lower()].__name__}"
+    known = shipped(where)
+    if name.lower() not in known:
+        raise UsageError.of(where, name, f"{', '.join(known)} or a class path", known)
+    return f"{CLASSES[where]}.{known[name.lower()].__name__}"
 
 
 def shipped(where: str) -> dict[str, type]:
     """The classes that a section may name in lower case."""
-    above = base(where)
-    chosen = [item for item in _public(where) if issubclass(item, above) and item is not above and _from_text(item)]
-    return {known_as(item).lower(): item for item in sorted(chosen, key=lambda item: item.__name__)}
+    chosen = [item for item in _public(where) if not inspect.isabstract(item) and _from_text(item)]
+    return {known_as(item).lower(): item for item in sorted(chosen, key=lambda item: known_as(item).lower())}
 
 
 def known_as(owner: type) -> str:
@@ -84,10 +95,11 @@ def stable_path(where: str, path: str) -> str:
 
     It does not say in which module the class lies, so a run goes on when modules are moved or classes renamed.
     """
-    module, _, name = path.rpartition(".")
-    if module != CLASSES.get(where):
+    package = CLASSES[where]
+    if not path.startswith("fcs.") or not path.startswith(f"{package}."):
         return path
-    return f"fcs.{module.rpartition('.')[2]}.{known_as(getattr(import_module(module), name))}"
+    module, _, name = path.rpartition(".")
+    return f"fcs.{package.rpartition('.')[2]}.{known_as(getattr(import_module(module), name))}"
 
 
 def path_of(stable: str) -> str:
@@ -102,13 +114,14 @@ def path_of(stable: str) -> str:
 
 def base(where: str) -> type:
     """The class that all classes of a section are made of."""
-    return next(item for item in _public(where) if item.__name__ in BASES and where.endswith(item.__name__.lower()))
+    return BASES[where]
 
 
 def _public(where: str) -> list[type]:
-    found = vars(import_module(CLASSES[where])).values()
-    own = CLASSES[where].partition(".")[0]
-    return [item for item in found if inspect.isclass(item) and item.__module__.startswith(f"{own}.")]
+    package = import_module(CLASSES[where])
+    if CLASSES[where].startswith("fcs."):
+        return list(classes(CLASSES[where], BASES[where]).values())
+    return [getattr(package, name) for name in package.__all__ if name != BASES[where].__name__]
 
 
 def _from_text(owner: type) -> bool:

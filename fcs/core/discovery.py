@@ -1,0 +1,56 @@
+"""Classes of a package, found by scanning its modules: a new sampler or task is one new file and no edit elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def classes(package: str, base: type) -> dict[str, type]:
+    """The classes below ``base`` that a package's modules define, by name; ``base`` itself is not one of them.
+
+    Args:
+        package: dotted name of a package, or of a module.
+        base: what all of them inherit from.
+
+    Raises:
+        ImportError: two classes of one name.
+    """
+    root = import_module(package)
+    modules = [
+        root,
+        *(import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(getattr(root, "__path__", []))),
+    ]
+    found: dict[str, type] = {}
+    for module in modules:
+        for name, item in vars(module).items():
+            own = inspect.isclass(item) and item.__module__ == module.__name__
+            if not own or name.startswith("_") or base not in item.__mro__[1:]:
+                continue
+            if name in found:
+                raise ImportError(f"{package}: {name} is in {found[name].__module__} and in {module.__name__}")
+            found[name] = item
+    return dict(sorted(found.items()))
+
+
+def attributes(package: str, base: type) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """A package's ``__getattr__`` and ``__dir__``, by which it offers its ``classes`` and ``base`` as its own.
+
+    The modules are scanned when a name is asked for, so importing the package alone loads none of them.
+    """
+
+    def offered(name: str) -> Any:
+        if name == "__all__":  # for ``from package import *``
+            return [base.__name__, *classes(package, base)]
+        found = {} if name.startswith("_") else classes(package, base)
+        if name not in found:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return found[name]
+
+    def names() -> list[str]:
+        return sorted({*vars(import_module(package)), *classes(package, base)})
+
+    return offered, names
