@@ -22,20 +22,24 @@ from fcs.core.images import to_pil
 from fcs.core.records import Record, collate
 from fcs.engine.config import config
 from fcs.engine.preflight import plan, record_format, solver_for
-from fcs.engine.read_ahead import Readers
+from fcs.shards.input.open_shards import OpenShards
 from fcs.shards.input.sources import Source
 
 GAP = 4
 
 
-def draw(readers: Readers, sources: list[Source], count: int, seed: int) -> list[tuple[str, Record]]:
+def draw(shards: OpenShards, sources: list[Source], count: int, seed: int) -> list[tuple[str, Record]]:
     """Whole records with their shards' names, at random over all shards."""
-    places = [(number, i) for number in range(len(sources)) for i in range(len(readers[number]))]
+    places: list[tuple[int, int]] = []
+    for number in range(len(sources)):
+        with shards.reading(number) as reader:
+            places += [(number, i) for i in range(len(reader))]
     order = np.random.default_rng(seed).permutation(len(places))
     found: list[tuple[str, Record]] = []
     for place in order:
         number, index = places[place]
-        record = readers[number].record(index)
+        with shards.reading(number) as reader:
+            record = reader.record(index)
         if record.error is None and len(found) < count:
             found.append((sources[number].stem, record))
     return found
@@ -47,9 +51,9 @@ def columns(name: str, overrides: list[str], count: int, seed: int) -> list[Tens
     checked = plan(run, settings)
     solver = solver_for(checked)
     form = record_format(run, solver.model)
-    readers = Readers(checked.sources, form)
+    shards = OpenShards(checked.sources, form)
     shown: list[list[Tensor]] = []
-    for shard, record in draw(readers, checked.sources, count, seed):
+    for shard, record in draw(shards, checked.sources, count, seed):
         # One by one: a record's noise depends on its shard, and these are of several.
         batch = collate(shard, 0, [record], (form.channels, form.height, form.width), run.seed, run.data.prompt)
         batch = batch.to(solver.model.device)
@@ -57,7 +61,7 @@ def columns(name: str, overrides: list[str], count: int, seed: int) -> list[Tens
         truth = run.task.reference(batch)
         rows = [run.task.given(batch), result.images, *result.further.values()]
         shown.append([row[0].cpu() for row in (rows if truth is None else [*rows, truth])])
-    readers.close()
+    shards.close()
     return [torch.stack([enlarged(row[i], solver.model.picture_shape) for row in shown]) for i in range(len(shown[0]))]
 
 

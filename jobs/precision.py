@@ -50,7 +50,7 @@ from fcs.core.records import Batch, collate
 from fcs.core.tf32 import tf32
 from fcs.engine.config import config
 from fcs.engine.preflight import Preflight, plan, record_format, solver_for
-from fcs.engine.read_ahead import Readers
+from fcs.shards.input.open_shards import OpenShards
 from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import Restore
 
@@ -60,9 +60,9 @@ EMPTY = ("data.captions=false", "trainer.precision=32", "trainer.compile=false",
 def drawn(checked: Preflight, solver: Pipeline, count: int) -> Batch:
     """A batch of records drawn by seed 0."""
     form = record_format(checked.run, solver.model)
-    readers = Readers(checked.sources, form)
-    found = [record for _, record in draw(readers, checked.sources, count, 0)]
-    readers.close()
+    shards = OpenShards(checked.sources, form)
+    found = [record for _, record in draw(shards, checked.sources, count, 0)]
+    shards.close()
     shape = (form.channels, form.height, form.width)
     return collate("precision", 0, found, shape, checked.run.seed).to(solver.model.device)
 

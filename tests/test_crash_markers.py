@@ -20,8 +20,9 @@ from helpers.objects import Cut, Objects
 from helpers.shards import samples
 
 from fcs.core.records import Record
-from fcs.engine.read_ahead import ReadAhead, Readers
+from fcs.engine.read_ahead import ReadAhead
 from fcs.shards.input.decode import Format
+from fcs.shards.input.open_shards import OpenShards
 from fcs.shards.input.reader import ShardReader
 from fcs.shards.input.sources import Source, resolve
 from fcs.shards.ledger import parts
@@ -286,7 +287,7 @@ def test_whoever_finds_a_complete_run_cleans_up(out: Store) -> None:
 
 
 def reading(shard: Path, work: list[BatchTask], workers: int) -> ReadAhead:
-    return ReadAhead(iter(work), Readers(resolve(str(shard)), Format(1, 16, 16, needs_mask=True)), 4, 0, "", workers)
+    return ReadAhead(iter(work), OpenShards(resolve(str(shard)), Format(1, 16, 16, needs_mask=True)), 4, 0, "", workers)
 
 
 def failing(error: BaseException) -> Callable[..., Record]:
@@ -300,7 +301,7 @@ def test_a_crashed_record_is_not_even_decoded(digits_shard: Path, monkeypatch: p
     monkeypatch.setattr(ShardReader, "record", failing(AssertionError()))
     ahead = reading(digits_shard, [BatchTask(0, 1, (6,), crashed=4)], workers=1)
     (batch,) = ahead
-    ahead.readers.close()
+    ahead.shards.close()
     record = batch.records[2]
     assert record is not None
     assert (record.index, record.key) == (6, list(samples(digits_shard))[6])
@@ -310,9 +311,10 @@ def test_a_crashed_record_is_not_even_decoded(digits_shard: Path, monkeypatch: p
 
 def test_a_torn_end_cannot_crash(digits_shard: Path, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(digits_shard.read_bytes()[:20_000])
-    with closing(Readers(resolve(f"{tmp_path}/a.tar"), Format(1, 16, 16))) as readers:
-        last = len(readers[0]) - 1
-        (batch,) = ReadAhead(iter([BatchTask(0, 0, (last,), crashed=4)]), readers, last + 1, 0, "", 0)
+    with closing(OpenShards(resolve(f"{tmp_path}/a.tar"), Format(1, 16, 16))) as shards:
+        with shards.reading(0) as reader:
+            last = len(reader) - 1
+        (batch,) = ReadAhead(iter([BatchTask(0, 0, (last,), crashed=4)]), shards, last + 1, 0, "", 0)
     record = batch.records[last]
     assert record is not None
     assert (record.error or "").startswith("truncated: ")

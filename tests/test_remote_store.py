@@ -32,7 +32,7 @@ from helpers.objects import Cut, Objects
 from fcs.core.errors import StorageError, UsageError
 from fcs.shards.ledger import parts
 from fcs.shards.ledger.batch_task import BatchTask
-from fcs.shards.ledger.claims import Claims, identity
+from fcs.shards.ledger.claims import STALE, Claims, identity
 from fcs.shards.ledger.commit import clean
 from fcs.shards.ledger.commit_records import committed
 from fcs.shards.ledger.layout import commit_file, parts_folder
@@ -243,7 +243,10 @@ def test_slices_that_a_process_begins_with() -> None:
 def test_work_is_taken_over_from_the_silent(out: RemoteStore, expected: dict[str, bytes]) -> None:
     first = ledger(out, heartbeat=1000.0)
     next(first.work())  # and then nothing more is heard of it
-    with closing(ledger(out, stale=0.3)) as book:
+    for name, (data, modified, number) in out.fs.held.items():
+        if "/claims/" in name:
+            out.fs.held[name] = (data, modified - STALE - 1, number)
+    with closing(ledger(out)) as book:
         for item in book.work():
             do(book, item)
     do(first, BatchTask(0, 0, (0, 1)))  # who comes second discards

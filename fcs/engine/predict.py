@@ -23,11 +23,13 @@ from fcs.engine.predict_module import PredictModule
 from fcs.engine.preflight import Preflight, devices, judge_for, plan, record_format, solver_for
 from fcs.engine.process_info import ProcessInfo
 from fcs.engine.progress import Log, Progress
-from fcs.engine.read_ahead import ReadAhead, Readers
+from fcs.engine.read_ahead import ReadAhead
 from fcs.engine.signals import Stop
 from fcs.engine.trainer import batch_size, compiles, device, takes_tf32, trainer
 from fcs.metrics import image_scores as metrics
 from fcs.metrics.judge import Judge
+from fcs.shards.input.open_shards import OpenShards
+from fcs.shards.input.reader import ShardReader
 from fcs.shards.input.sources import Source, counts, local_path
 from fcs.shards.ledger.commits import end
 from fcs.shards.ledger.layout import DIFFERENCE, METRICS, PREVIEWS, RUN, SHARDS, SUMMARY
@@ -81,14 +83,12 @@ def prepare(run: Run, settings: dict[str, Any]) -> int:
     solver = solver_for(checked)
     judge_for(checked, solver.model)
     pin(checked.out, checked.pinned)
-    readers = Readers(checked.sources, record_format(run, solver.model))
     records = 0
-    for number, source in enumerate(checked.sources):
-        reader = readers[number]
-        records += len(reader)
-        if reader.index.truncated:
-            print(f"{source.url}: truncated: {reader.index.truncated}", file=sys.stderr)
-    readers.close()
+    for source in checked.sources:
+        with ShardReader(source, record_format(run, solver.model)) as reader:
+            records += len(reader)
+            if reader.index.truncated:
+                print(f"{source.url}: truncated: {reader.index.truncated}", file=sys.stderr)
     print(f"{run.out}: pinned; {len(checked.sources)} shards, {records} records")
     return 0
 
@@ -151,7 +151,7 @@ def _measured(out: Store, solver: Pipeline, place: ProcessInfo) -> Pipeline:
 
 
 def _ledger(
-    checked: Preflight, solver: Pipeline, judge: Judge | None, readers: Readers, place: ProcessInfo, size: int
+    checked: Preflight, solver: Pipeline, judge: Judge | None, shards: OpenShards, place: ProcessInfo, size: int
 ) -> Ledger:
     run = checked.run
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -159,7 +159,7 @@ def _ledger(
         checked.out,
         checked.sources,
         size,
-        lambda number: len(readers[number]),
+        shards.rows,
         limit=run.data.limit,
         rank=place.rank,
         world=place.world,
@@ -180,12 +180,14 @@ def work(checked: Preflight, solver: Pipeline, judge: Judge | None, stop: Stop, 
     """Sample whatever is not done yet in batches of ``size``, together with any other process on the same folder."""
     run = checked.run
     # Each worker may be in a shard of its own, and the ledger opens the next.
-    readers = Readers(checked.sources, record_format(run, solver.model), run.data.workers + 8)
-    ledger = _ledger(checked, solver, judge, readers, place, size)
+    shards = OpenShards(checked.sources, record_format(run, solver.model), run.data.workers + 8)
+    ledger = _ledger(checked, solver, judge, shards, place, size)
     ledger.look()  # what it takes back must not look complete below
     totals = ledger.totals()
     if totals.total is None and len(checked.sources) <= COUNTED and all(map(_in_place, checked.sources)):
-        ledger.prepare()
+        while ledger.prepare() is None:
+            shards.wait()
+            stop.check()
         totals = ledger.totals()
     progress = Progress(totals.total, totals.ok + totals.failed)
     log = Log(run.trainer.logger) if run.trainer.logger is not None and place.rank == 0 else None
@@ -211,7 +213,7 @@ def work(checked: Preflight, solver: Pipeline, judge: Judge | None, stop: Stop, 
     predictor = PredictModule(solver, delivery, stop)
     try:
         while not ledger.complete():
-            sampled = _round(run, place, ledger, readers, predictor)
+            sampled = _round(run, place, ledger, shards, predictor)
             delivery.flush()
             stop.check()
             if not sampled and not ledger.complete():
@@ -225,7 +227,7 @@ def work(checked: Preflight, solver: Pipeline, judge: Judge | None, stop: Stop, 
             if log is not None:
                 log.close()
             ledger.close()
-            readers.close()
+            shards.close()
 
 
 def _wait(place: ProcessInfo, stop: Stop) -> None:
@@ -236,17 +238,19 @@ def _wait(place: ProcessInfo, stop: Stop) -> None:
         stop.check()
 
 
-def _round(run: Run, place: ProcessInfo, ledger: Ledger, readers: Readers, predictor: PredictModule) -> bool:
+def _round(run: Run, place: ProcessInfo, ledger: Ledger, shards: OpenShards, predictor: PredictModule) -> bool:
     """Sample all that nobody else has in hand; False where that is nothing."""
-    work = ledger.work()
-    first = next(work, None)
+    ahead = ReadAhead(
+        ledger.work(), shards, ledger.batch_size, run.seed, run.data.prompt, run.data.workers, predictor.stop.check
+    )
+    batches = iter(ahead)
+    first = next(batches, None)
     if first is None:
         return False
-    batches = ReadAhead(chain([first], work), readers, ledger.batch_size, run.seed, run.data.prompt, run.data.workers)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning 2.6 with torch 2.13
         warnings.filterwarnings("ignore", message="The `srun` command")  # one process needs none
-        trainer(run, place).predict(predictor, batches, return_predictions=False)
+        trainer(run, place).predict(predictor, chain([first], batches), return_predictions=False)
     return True
 
 

@@ -37,6 +37,8 @@ class PredictModule(L.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> int:
         """Sample one batch and hand it over; returns its slots, since Lightning warns of nothing returned."""
         self.stop.check()
+        if all(record is None for record in batch.records):
+            return len(batch.records)  # nothing was ready to be sampled
         try:
             result = self._measured(batch) if any(batch.valid) else None
         except StopIteration as error:  # Lightning would take it for the end of the data

@@ -16,8 +16,8 @@ from fcs.core.per_sample import RecordNoise
 from fcs.core.records import Batch, collate
 from fcs.engine.config import config
 from fcs.engine.preflight import plan, record_format, solver_for
-from fcs.engine.read_ahead import Readers
 from fcs.models import Model
+from fcs.shards.input.open_shards import OpenShards
 
 CONFIGS = {"digits-16": "digits_half", "digits-16-flow": "digits_half", "emoji-64": "emoji_half"}
 MOST = 1000  # levels of which the nearest to a wanted t is taken
@@ -109,11 +109,11 @@ def subject(name: str, given: str | None, overrides: Sequence[str], records: int
     checked = plan(run, settings)
     solver = solver_for(checked)
     form = record_format(run, solver.model)
-    readers = Readers(checked.sources, form)
+    shards = OpenShards(checked.sources, form)
     shape = (form.channels, form.height, form.width)
-    found = draw(readers, checked.sources, records, 0)
+    found = draw(shards, checked.sources, records, 0)
     batches = [collate(stem, 0, [record], shape, run.seed).to(solver.model.device) for stem, record in found]
-    readers.close()
+    shards.close()
     constraints = [run.task.constraint(batch, solver.model) for batch in batches]  # tasks make them in float32
     for constraint in constraints:
         for key, value in vars(constraint).items():

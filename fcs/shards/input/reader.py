@@ -6,6 +6,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -36,6 +37,7 @@ class ShardReader:
         form: Format,
         temporary: Path | None = None,
         max_bytes: int = MAX_SHARD_BYTES,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """Open and index a shard.
 
@@ -44,13 +46,15 @@ class ShardReader:
             form: what is wanted of its records.
             temporary: node-local folder for the copy of a compressed or remote shard (default: the system's).
             max_bytes: a shard that is larger when decompressed is cut there.
+            cancelled: asked while a shard is copied; True gives it up.
 
         Raises:
+            CancelledError: it was given up.
             StorageError: the shard or the temporary folder cannot be read or written at all.
         """
         self.source, self.form = source, form
         try:
-            self._file, broken = _open(source, temporary, max_bytes)
+            self._file, broken = _open(source, temporary, max_bytes, cancelled)
             try:
                 found = record_index.index(self._file, form.required)
             except BaseException:
@@ -101,7 +105,9 @@ class ShardReader:
         return data
 
 
-def _open(source: Source, temporary: Path | None, max_bytes: int) -> tuple[BinaryIO, str | None]:
+def _open(
+    source: Source, temporary: Path | None, max_bytes: int, cancelled: Callable[[], bool]
+) -> tuple[BinaryIO, str | None]:
     """An uncompressed file, and why it holds less than the shard should, or None."""
     path, name = local_path(source.url), source.url.lower()
     unpack = _gunzip if name.endswith((".gz", ".tgz")) else _unzstd if name.endswith(".zst") else None
@@ -111,19 +117,25 @@ def _open(source: Source, temporary: Path | None, max_bytes: int) -> tuple[Binar
     copy = cast(BinaryIO, tempfile.TemporaryFile(prefix="fcs-", dir=temporary))  # noqa: SIM115
     try:
         with storage(temporary or tempfile.gettempdir()):  # if that is full, the shard is not to blame
-            return copy, _copy(source.url, copy, unpack, max_bytes)
+            return copy, _copy(source.url, copy, unpack, max_bytes, cancelled)
     except BaseException:
         copy.close()
         raise
 
 
 def _copy(
-    url: str, copy: BinaryIO, unpack: Callable[[Iterator[bytes]], Iterator[bytes]] | None, max_bytes: int
+    url: str,
+    copy: BinaryIO,
+    unpack: Callable[[Iterator[bytes]], Iterator[bytes]] | None,
+    max_bytes: int,
+    cancelled: Callable[[], bool],
 ) -> str | None:
     chunks = _chunks(url)
     total = 0
     try:
         for data in chunks if unpack is None else unpack(chunks):
+            if cancelled():
+                raise CancelledError(url)
             total += len(data)
             if total > max_bytes:
                 return f"more than {max_bytes} bytes decompressed"

@@ -69,6 +69,12 @@ class Claims:
                 self._start()
         return taken
 
+    def is_free(self, stem: str, name: str) -> bool:
+        """Whether ``take`` would succeed now: there is no claim, or that of a process which is gone."""
+        path = f"{claims_folder(stem)}/{name}"
+        owner = self.out.json(path)
+        return self._is_stale(path, owner) or (owner is None and not self.out.exists(path))
+
     def release(self, stem: str, name: str) -> None:
         """Give a slice back; one that was taken over meanwhile is left alone."""
         self._release(f"{claims_folder(stem)}/{name}")

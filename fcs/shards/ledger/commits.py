@@ -78,7 +78,7 @@ class Commits:
                 break
             if not self.has(number):
                 return False
-            left = None if left is None else left - self.counts.of(number, left)
+            left = None if left is None else left - (self.counts.of(number, left) or 0)
         return True
 
     def commit(self, number: int, wait: bool = True) -> bool:

@@ -26,6 +26,7 @@ class Leases:
         self.closed = False
         self._slices: dict[tuple[int, int], set[int]] = {}  # with the batches that are not on disk yet
         self._marks: dict[tuple[int, int], str] = {}  # by shard and batch, of those that were given out
+        self._alone: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -33,6 +34,15 @@ class Leases:
         """Whether nothing is in hand."""
         with self._lock:
             return not self._slices
+
+    @property
+    def alone(self) -> bool:
+        """Whether a record is in hand that nothing else may be in hand with."""
+        return self._alone in self._marks
+
+    def free(self, number: int, piece: int) -> bool:
+        """Whether nobody holds a slice, as it seems; ``take`` finds out."""
+        return self.claims.is_free(self.sources[number].stem, _name(piece))
 
     def take(self, number: int, piece: int) -> bool:
         """Claim a slice; False where it is in hand already, here or elsewhere. It must be held, or put down, then."""
@@ -59,6 +69,7 @@ class Leases:
         mark = CrashMarker(records[0], records[-1], alone, str(self.claims.me["id"]))
         name = f"{claims_folder(self.sources[number].stem)}/{mark.name}"
         self._marks[number, batch] = name
+        self._alone = (number, batch) if alone else None
         with suppress(FileNotFoundError):  # the shard was committed and its folder removed
             self.out.create(name, json.dumps(self.claims.me).encode(), durable=False)
 

@@ -22,7 +22,7 @@ from fcs.shards.ledger.leases import Leases
 from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.process_stats import ProcessStats, failures
 from fcs.shards.ledger.retry import expand
-from fcs.shards.ledger.scheduling import Step, walk, window
+from fcs.shards.ledger.scheduling import AHEAD, Step, walk, window
 from fcs.shards.ledger.shard_sizes import ShardSizes
 from fcs.shards.store.base import Store
 
@@ -35,7 +35,7 @@ class Ledger:
         out: Store,
         sources: Sequence[Source],
         batch_size: int,
-        length: Callable[[int], int],
+        rows: Callable[[int], int | None],
         *,
         limit: int | None = None,
         rank: int = 0,
@@ -53,7 +53,7 @@ class Ledger:
             out: the run's store, pinned.
             sources: its shards, in the pinned order.
             batch_size: records a batch; batch b of a shard is its records ``b * B`` to ``b * B + B - 1``.
-            length: rows of shard number i; called at most once per shard, from ``work`` and ``prepare`` only.
+            rows: of shard number i; None while another thread opens it. Asked from ``work`` and ``prepare`` only.
             limit: first N records over the list.
             rank: this process starts at shard ``rank * n / world``, within it at that fraction of its slices.
             world: number of processes that were started together, over all tasks of a job array.
@@ -69,16 +69,17 @@ class Ledger:
         self.facts = RunFacts(fingerprint, dict(info or {}), tuple(scores), tuple(features))
         self.claims = Claims(out, stale, heartbeat)
         self.worker = ProcessStats(out, self.claims.me, batch_size)
-        self.counts = ShardSizes(out, self.sources, length, limit)
+        self.counts = ShardSizes(out, self.sources, rows, limit)
         self.finished = Commits(out, self.sources, self.counts, self.claims, self.facts)
         self.hands = Leases(out, self.sources, self.claims)
         self._failures_before = failures(out)
         self._looked = False
         self._waits = 0  # walks in a row that found nothing free
 
-    def work(self) -> Iterator[BatchTask]:
+    def work(self) -> Iterator[BatchTask | None]:
         """Batches that no process has in hand, each once; ends when there are no more. Never waits.
 
+        None means that no shard is open in which something is free: go on when one of those that are being opened is.
         Until ``complete`` is true, call it again: batches that other processes hold may become free, when they die.
         What processes died with comes when there is nothing else to take: one record while nothing else is in hand.
 
@@ -86,12 +87,15 @@ class Ledger:
             StorageError: OUT cannot be written.
         """
         self.look()
-        found = True
+        found = not self.hands.alone
         suspects: list[tuple[int, int]] = []
         while found and not self.hands.closed:
             found, suspects = False, []
-            for number, own, begin in self._walk():
-                for item in self._shard(number, own, begin, suspects):
+            for step in self._open_steps():
+                if step is None:
+                    yield None
+                    continue
+                for item in self._shard(step, suspects):
                     found, self._waits = True, 0
                     yield item
             if self.complete():
@@ -152,28 +156,56 @@ class Ledger:
         """Records that failed in other processes since this one began, as far as they have told."""
         return failures(self.out) - self._failures_before - self.worker.failed
 
-    def prepare(self) -> list[int]:
-        """Records of each shard that the run needs, in order; opens those that are not committed."""
-        return [self.counts.of(number) for number in self.counts.active()]
+    def prepare(self) -> list[int] | None:
+        """Records of each shard that the run needs, in order; None while those that are not committed are opened."""
+        active = self.counts.active()
+        sizes = [self.counts.of(number) for number in active or ()]
+        known = [size for size in sizes if size is not None]
+        return None if active is None or len(known) < len(sizes) else known
 
     def close(self) -> None:
         """End ``work``, give claims back. What is written stays."""
         self.hands.close()
 
-    def _walk(self) -> list[Step]:
-        steps = walk(self.counts.active(), self.rank, self.world, self.out.exclusive)
-        return window([step for step in steps if not self.finished.seen(step.number)], self._waits)
+    def _open_steps(self) -> Iterator[Step | None]:
+        """The shards to go over, each when it is open; None where none is yet. The next ones are opened meanwhile."""
+        while (active := self.counts.active()) is None:
+            yield None
+        steps = walk(active, self.rank, self.world, self.out.exclusive)
+        left = iter(window([step for step in steps if not self.finished.seen(step.number)], self._waits))
+        opening: list[Step] = []
+        while not self.hands.closed:
+            while len(opening) < AHEAD and (step := next(left, None)) is not None:
+                if self._has_work(step.number):
+                    opening.append(step)
+            if not opening:
+                return
+            ready = next((step for step in opening if self.counts.of(step.number) is not None), None)
+            if ready is not None:
+                opening.remove(ready)
+            yield ready
 
-    def _shard(
-        self, number: int, own: bool | None, begin: float, suspects: list[tuple[int, int]]
-    ) -> Iterator[BatchTask]:
-        """Batches of a shard that nobody has, of our slices or of the others' or (None) of all, from ``begin`` on.
+    def _has_work(self, number: int) -> bool:
+        """Whether a shard must be looked at, as far as that can be said without opening it."""
+        if self.finished.has(number):
+            return False
+        listed = self.counts.listed(number)
+        if number in self.counts.known or not listed:
+            return True
+        stem, size = self.sources[number].stem, SLICE * self.batch_size
+        covered = parts.covered(self.out, stem)
+        starts = [first for first in range(0, listed, size) if parts.missing(covered, first, min(first + size, listed))]
+        return not starts or any(self.hands.free(number, first // size) for first in starts)
+
+    def _shard(self, step: Step, suspects: list[tuple[int, int]]) -> Iterator[BatchTask]:
+        """Batches of a shard that nobody has, of our slices or of the others' or of all.
 
         Slices with records that must be done alone are added to ``suspects``.
         """
+        number, own, begin = step
         if self.finished.has(number):
             return
-        stem, count = self.sources[number].stem, self.counts.of(number)
+        stem, count = self.sources[number].stem, self.counts.known[number]
         expand(self.out, stem)
         covered = parts.covered(self.out, stem)
         if not parts.missing(covered, 0, count):
@@ -210,7 +242,7 @@ class Ledger:
         """What is missing of a slice that is ours now: for now, and what must be done alone."""
         stem = self.sources[number].stem
         covered = parts.covered(self.out, stem)
-        batches = range(piece * SLICE, min((piece + 1) * SLICE, -(-self.counts.of(number) // self.batch_size)))
+        batches = range(piece * SLICE, min((piece + 1) * SLICE, -(-self.counts.known[number] // self.batch_size)))
         spans = ((batch, self.counts.span(number, batch, self.batch_size)) for batch in batches)
         todo = [BatchTask(number, batch, tuple(parts.missing(covered, *span))) for batch, span in spans]
         left = marks(self.out.names(claims_folder(stem)), str(self.claims.me["id"]))

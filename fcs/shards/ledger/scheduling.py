@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+AHEAD = 2  # shards that are open or being opened before their turn
 LOOK = 8  # shards that a process looks at again while it waits for others
 
 
