@@ -28,7 +28,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,8 +102,7 @@ def measured(args: argparse.Namespace, overrides: Sequence[str]) -> Gauge:
             gauge(place)
             print(f"t={place.level.t:.0f} after {place.moves} moves", flush=True)
 
-    sampler = copy(solver.sampler)
-    sampler.direction = Passing(path, show)  # type: ignore[attr-defined]
+    sampler = solver.sampler.with_direction(Passing(path, show))
     with tf32(False):
         replace(solver, sampler=sampler)(drawn(checked, solver, args.records))
     return gauge

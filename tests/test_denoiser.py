@@ -5,6 +5,7 @@ import torch
 from helpers.gaussian import Gaussian
 from torch import Tensor, nn
 
+from fcs.core.denoise_wrappers import CallCounter
 from fcs.core.denoiser import Denoiser, Guided, Predicts
 from fcs.core.levels import Level, ddpm_levels, flow_levels
 
@@ -99,10 +100,11 @@ def test_scale_one_asks_only_the_prompts_branch(gaussian: Gaussian) -> None:
 
 def test_both_branches_count_as_one_call() -> None:
     for scale in (1.0, 3.0):
-        guided = Guided(Denoiser(Seen(), "eps"), rows(1), rows(2), scale)
+        counter = CallCounter()
+        guided = counter(Guided(Denoiser(Seen(), "eps"), rows(1), rows(2), scale))
         for _ in range(4):
             guided(rows(0), Level(500, 0.6, 0.8))
-        assert guided.calls == 4
+        assert counter.calls == 4
 
 
 def test_guidance_needs_prompts() -> None:
@@ -112,10 +114,9 @@ def test_guidance_needs_prompts() -> None:
 
 def test_guidance_ends_where_it_is_told_to(gaussian: Gaussian) -> None:
     network = Seen()
-    guided = Guided(Denoiser(network, "eps"), rows(1), rows(2), 3.0, above=500)
+    guided = Guided(Denoiser(network, "eps"), rows(1), rows(2), 3.0, guided_above=500)
     guided(rows(0), Level(501, 0.6, 0.8))
     assert torch.equal(network.cond, torch.cat([rows(1), rows(2)]))
     x0 = guided(rows(0), Level(500, 0.6, 0.8))
     assert torch.equal(network.cond, rows(1))
     assert torch.equal(x0, Guided(Denoiser(network, "eps"), rows(1))(rows(0), Level(500, 0.6, 0.8)))
-    assert guided.calls == 2

@@ -17,8 +17,8 @@ from fcs.samplers.base import Sampler
 from fcs.tools.cli.predict import main
 
 PULLED = '''
-from fcs.samplers.base import ddim
-from fcs.samplers.baselines import DDIM
+from fcs.samplers.base import ddim_step
+from fcs.samplers.ddim import DDIM
 
 
 class Pulled(DDIM):
@@ -32,7 +32,7 @@ class Pulled(DDIM):
         self.pull = pull
 
     def step(self, x, t, s, denoise, constraint, randn):
-        return ddim(x, (1 - self.pull) * denoise(x, t), t, s, randn)
+        return ddim_step(x, (1 - self.pull) * denoise(x, t), t, s, randn)
 '''
 RAW = '''
 from fcs.tasks.inpaint import Inpaint
@@ -116,7 +116,7 @@ def test_short_names_are_sorted_and_each_is_one_class(where: str) -> None:
 def test_two_classes_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "twice").mkdir()
     for name in ("__init__", "one", "two"):
-        (tmp_path / "twice" / f"{name}.py").write_text("from fcs.samplers.baselines import DDIM\nclass Twin(DDIM): ...")
+        (tmp_path / "twice" / f"{name}.py").write_text("from fcs.samplers.ddim import DDIM\nclass Twin(DDIM): ...")
     (tmp_path / "twice" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ImportError, match=r"Twin is in twice\.one and in twice\.two"):

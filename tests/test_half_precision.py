@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import fcs
 from fcs.core.denoiser import Denoiser
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.directions import Newton
 from fcs.core.levels import Level
 from fcs.core.operators import Downsample
 from fcs.core.per_sample import RecordNoise
@@ -33,7 +33,7 @@ from fcs.models import Model, find, load
 from fcs.samplers import DDIM, InexactNewton
 from fcs.shards.store.local import LocalStore
 from fcs.tasks import Inpaint
-from fcs.tasks.half_precision import float32, lengths, mended, rounds
+from fcs.tasks.half_precision import float32, lengths, merged, rounds
 from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import EncodedMeasured
 from fcs.tools.cli.predict import main
@@ -68,7 +68,7 @@ def made(model: Model) -> Result:
 
 def test_a_row_that_overflows_is_sampled_again_in_float32(model: Model) -> None:
     sixteen = made(model)
-    with float32(model):
+    with float32():
         exact = made(model)
     model.denoiser.network = Overflowing(model.denoiser.network)
     mixed = made(model)
@@ -95,13 +95,13 @@ def test_a_mended_result_has_every_field_of_the_right_slot(model: Model) -> None
         errors, courses = {0: f"e{value}", 1: f"e{value}"}, ((float(value),),) * 2
         return Result(picture, each, each, (True,) * 2, 1.0, {"more": picture}, scores, errors, courses)
 
-    mixed = mended(every(1), every(2), [1])
-    for name in ("images", "residuals", "calls", "scores", "courses"):
+    mixed = merged(every(1), every(2), [1])
+    for name in ("images", "residuals", "calls", "scores", "residual_traces"):
         first, second = getattr(mixed, name)
         assert (str(first), str(second)) == (str(getattr(every(1), name)[0]), str(getattr(every(2), name)[1])), name
     assert torch.equal(mixed.further["more"][:, 0, 0, 0], torch.tensor([1, 2], dtype=torch.uint8))
     assert mixed.errors == {0: "e1", 1: "e2"}
-    checked = {"images", "residuals", "calls", "scores", "courses", "further", "errors"}
+    checked = {"images", "residuals", "calls", "scores", "residual_traces", "further", "errors"}
     assert {field.name for field in fields(Result)} == checked | {"finite", "seconds", "memory", "redone"}
 
 
@@ -115,11 +115,11 @@ def test_joined_parts_say_which_were_sampled_again(model: Model) -> None:
 
 
 def test_a_fixed_difference_is_not_measured(model: Model) -> None:
-    assert not Pipeline(model, Inpaint(), InexactNewton(NewtonDirection(0.5))).unmeasured
-    auto = Pipeline(model, Inpaint(), InexactNewton(NewtonDirection("auto")))
+    assert not Pipeline(model, Inpaint(), InexactNewton(Newton(0.5))).unmeasured
+    auto = Pipeline(model, Inpaint(), InexactNewton(Newton("auto")))
     assert auto.unmeasured
     assert not Pipeline(model, Inpaint(), DDIM()).unmeasured
-    with float32(model):
+    with float32():
         assert not auto.unmeasured
     assert not auto.measured({999.0: 0.1}).unmeasured
     assert auto.sampler.direction.lengths == {}  # the original stays as it is
@@ -131,22 +131,22 @@ def test_what_is_measured_stands_clear_of_rounding(model: Model) -> None:
     assert list(found) == [level.t for level in levels[:-1]]
     assert all(math.log2(length).is_integer() for length in found.values())
     assert found == lengths(model, levels)
-    direction, fixed = NewtonDirection("auto"), NewtonDirection(0.005)
-    direction.lengths = found
+    direction, fixed = Newton("auto"), Newton(0.005)
+    direction = direction.with_lengths(found)
     randn = RecordNoise([5, 6, 7, 8], model.device)
     known = torch.zeros(1, 16, 16)
     known[..., :8] = 1
     denoise = model.guided([""] * 4)
     for level in levels[1:-1]:
         x = level.sigma * randn(model.shape)
-        with torch.no_grad(), float32(model):
+        with torch.no_grad(), float32():
             x0 = denoise(x, level)
             e = known * (x0.roll(1, 0) - x0)
         cosines = []
         for one in (direction, fixed):
             with torch.no_grad():
                 sixteen = one.linearize(lambda x, level=level: denoise(x, level), x, level)[1](e)
-                with float32(model):
+                with float32():
                     exact = one.linearize(lambda x, level=level: denoise(x, level), x, level)[1](e)
             cosines.append(torch.nn.functional.cosine_similarity(sixteen.flatten(1), exact.flatten(1)).mean().item())
         assert cosines[0] > 0.9, (level.t, cosines)
@@ -179,20 +179,20 @@ def test_lengths_are_measured_where_the_run_computes(
     monkeypatch.setattr(predict, "device", lambda place: torch.device("meta"))
     monkeypatch.setattr(Pipeline, "lengths", lengths)
     own = load(find("digits-16"), torch.bfloat16)
-    solver = Pipeline(own, Inpaint(), InexactNewton(NewtonDirection("auto")))
+    solver = Pipeline(own, Inpaint(), InexactNewton(Newton("auto")))
     measured = predict._measured(LocalStore(tmp_path), solver, ProcessInfo.here())
     assert seen == ["meta"]
     assert measured.sampler.direction.lengths == {999.0: 0.125}
 
 
 def test_float32_takes_the_lengths_that_it_finds_and_measures_none(model: Model, tmp_path: Path) -> None:
-    solver, out = Pipeline(model, Inpaint(), InexactNewton(NewtonDirection("auto"))), LocalStore(tmp_path)
-    with float32(model):
+    solver, out = Pipeline(model, Inpaint(), InexactNewton(Newton("auto"))), LocalStore(tmp_path)
+    with float32():
         assert predict._measured(out, solver, ProcessInfo.here()).sampler.direction.lengths == {}
         assert list(tmp_path.iterdir()) == []
         (tmp_path / "difference.json").write_text(json.dumps({"999.0": 0.25}))
         assert predict._measured(out, solver, ProcessInfo.here()).sampler.direction.lengths == {999.0: 0.25}
-        fixed = Pipeline(model, Inpaint(), InexactNewton(NewtonDirection(0.005)))
+        fixed = Pipeline(model, Inpaint(), InexactNewton(Newton(0.005)))
         assert predict._measured(out, fixed, ProcessInfo.here()) is fixed
 
 
@@ -201,9 +201,9 @@ def test_float32_takes_a_sixteenth_and_a_sparse_error_is_not_thrown_far() -> Non
     x, e = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
     e[1] = 0
     e[1, 0, 0, 0] = 3
-    direction, level = NewtonDirection("auto"), Level(500.0, 0.6, 0.8)
+    direction, level = Newton("auto"), Level(500.0, 0.6, 0.8)
     for found in ({}, {500.0: 0.25}):
-        direction.lengths = found
+        direction = direction.with_lengths(found)
         seen.clear()
         direction.linearize(lambda x: seen.append(x) or x, x, level)[1](e)
         assert seen[1].abs().amax((1, 2, 3)).tolist() == [0.25 if found else 0.0625, 0.5 if found else 0.0625]
@@ -245,7 +245,7 @@ def test_lengths_are_measured_with_the_guidance_of_the_run(tiny_sd: Path, monkey
     monkeypatch.setattr(Denoiser, "forward", noting)
     for scale, seen in ((1.0, 4), (2.0, -8)):  # two branches, with a prompt and without
         rows.clear()
-        Pipeline(own, Inpaint(), InexactNewton(NewtonDirection("auto")), 2, guidance=scale).lengths()
+        Pipeline(own, Inpaint(), InexactNewton(Newton("auto")), 2, guidance=scale).lengths()
         assert set(rows) == {seen}
 
 
@@ -310,7 +310,7 @@ def test_a_run_computes_as_it_was_told(tmp_path: Path, digits_shard: Path, monke
 def test_float32_is_all_of_it(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     allow_tf32(True)
     assert rounds(model)
-    with float32(model):
+    with float32():
         assert not rounds(model)
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cuda.matmul.allow_tf32
@@ -343,7 +343,7 @@ def off(model: Model, level: Level, x: Tensor) -> float:
     """How far x_0 in 16 bits is from that of float32."""
     with torch.no_grad():
         sixteen = model.guided([""] * len(x))(x, level)
-        with float32(model):
+        with float32():
             exact = model.guided([""] * len(x))(x, level)
     return ((sixteen - exact).norm() / exact.norm()).item()
 
@@ -352,10 +352,10 @@ def test_what_is_kept_in_float32_rounds_less_and_stays_the_network(model: Model)
     kept, level = load(find("digits-16"), torch.bfloat16), model.schedule.levels(10)[4]
     x = level.sigma * RecordNoise([1, 2], "cpu")(model.shape)
     assert 0 < off(kept, level, x) < off(model, level, x) / 1.5
-    with torch.no_grad(), float32(kept), float32(model):
+    with torch.no_grad(), float32():
         assert torch.equal(kept.guided([""] * 2)(x, level), model.guided([""] * 2)(x, level))
     kept.double()
-    with torch.no_grad(), float32(kept):
+    with torch.no_grad(), float32():
         assert kept.guided([""] * 2)(x.double(), level).dtype == torch.float64
 
 

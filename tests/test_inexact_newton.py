@@ -10,13 +10,13 @@ from helpers.gaussian import Gaussian
 from torch import Tensor, nn
 
 from fcs.core.constraints import Known, Measured
+from fcs.core.denoise_wrappers import CallCounter
 from fcs.core.denoiser import Denoiser, Guided
-from fcs.core.directions import Direction, Exact, Gradient, Local
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.directions import Direction, Exact, Gradient, Local, Newton
 from fcs.core.levels import Level, ddpm_levels, flow_levels, pairs
 from fcs.core.per_sample import RecordNoise
 from fcs.samplers import DDIM, InexactNewton, Replacement, Sampler
-from fcs.samplers.base import ddim
+from fcs.samplers.base import ddim_step
 
 TIGHT = {"rtol": 0, "atol": 1e-10}
 SEEDS = [11, 12, 13, 14]
@@ -50,7 +50,7 @@ def sampled(sampler: Sampler, network: nn.Module, abar: Tensor, rows: list[int],
 # Rows
 
 
-@pytest.mark.parametrize("direction", [NewtonDirection(), Gradient(), Local()])
+@pytest.mark.parametrize("direction", [Newton(), Gradient(), Local()])
 def test_a_batch_is_its_rows_alone(direction: Direction, small_network: nn.Module, abar: Tensor) -> None:
     sample = partial(sampled, InexactNewton(direction), small_network, abar, y=targets(), known=left())
     together = sample([0, 1, 2, 3])
@@ -84,9 +84,7 @@ def test_a_met_constraint_leaves_x_unchanged(small_network: nn.Module, abar: Ten
     t, s = ddpm_levels(abar, 20)[10:12]
     denoise, x = Guided(Denoiser(small_network, "eps")), targets()
     met = Known(denoise(x, t), torch.ones_like(x))
-    assert torch.equal(
-        InexactNewton().step(x, t, s, denoise, met, noise()), DDIM().step(x, t, s, denoise, met, noise())
-    )
+    assert torch.equal(InexactNewton()(x, [t, s], denoise, met, noise()), DDIM()(x, [t, s], denoise, met, noise()))
 
 
 def test_no_step_sizes_is_plain_sampling(small_network: nn.Module, abar: Tensor) -> None:
@@ -130,7 +128,7 @@ def test_unnormalised_steps_contract_the_residual(gaussian: Gaussian, level: Lev
     x, step = targets(1, 4), part / torch.linalg.matrix_norm(A @ gaussian.jacobian(*level[1:3]), 2) ** 2
     residuals = []
     for _ in range(20):
-        x0, F = NewtonDirection().linearize(f, x)
+        x0, F = Newton().linearize(f, x)
         residuals.append(constraint.error(x0).norm())
         x = x + step * F(constraint.error(x0))
     assert all(after < before for before, after in pairwise(residuals))
@@ -144,7 +142,7 @@ def test_unnormalised_steps_diverge_beyond_the_bound(gaussian: Gaussian) -> None
     x, step = targets(1, 4), 2.2 / torch.linalg.matrix_norm(A @ gaussian.jacobian(*level[1:3]), 2) ** 2
     first = constraint.error(f(x)).norm()
     for _ in range(50):
-        x0, F = NewtonDirection().linearize(f, x)
+        x0, F = Newton().linearize(f, x)
         x = x + step * F(constraint.error(x0))
     assert constraint.error(f(x)).norm() > 10 * first
 
@@ -161,7 +159,7 @@ def test_newton_reaches_the_posterior_where_the_prior_is_a_subspace() -> None:
     f = partial(denoiser(prior), level=level)
     x = level.alpha * prior.mean.reshape(1, 1, 4, 4)
     for _ in range(2000):
-        x0, F = NewtonDirection().linearize(f, x)
+        x0, F = Newton().linearize(f, x)
         x = x + F(constraint.error(x0)) / level.alpha**2
     torch.testing.assert_close(f(x).flatten(), prior.posterior_mean(A, y), rtol=0, atol=1e-8)
 
@@ -175,7 +173,7 @@ def test_one_known_pixel_is_overshot_by_one_step_at_most(gaussian: Gaussian, lev
         known[row].view(-1)[place] = 1
     constraint = Watched(targets(4, 4), known)
     x = noise()((1, 4, 4))
-    InexactNewton(step_sizes=[size] * 30).step(x, level, CLEAN, denoiser(gaussian), constraint, noise())
+    InexactNewton(step_sizes=[size] * 30)(x, [level, CLEAN], denoiser(gaussian), constraint, noise())
     r = torch.stack([known.mul(constraint.target - x0).flatten(1).sum(1) for x0 in constraint.seen])
     bound = size * gaussian.jacobian(*level[1:3])[pixel].abs().sum(1)  # lambda sum_j |(A J)_j|
     assert (r[1:].abs() <= torch.maximum(r[:-1].abs(), bound) + 1e-12).all()
@@ -193,7 +191,7 @@ def test_each_move_is_one_step_size_long_in_every_row(small_network: nn.Module, 
         return model(x, level)
 
     t, s = ddpm_levels(abar, 20)[:2]
-    InexactNewton(step_sizes=[size, size]).step(targets(), t, s, denoise, Known(targets(), left()), noise())
+    InexactNewton(step_sizes=[size, size])(targets(), [t, s], denoise, Known(targets(), left()), noise())
     base, _, moved, _, last = asked  # the perturbed points lie between
     expected = torch.full((4,), size, dtype=torch.float64)
     torch.testing.assert_close((moved - base).abs().amax((1, 2, 3)), expected)
@@ -211,10 +209,10 @@ def test_ddim_keeps_the_marginals(abar: Tensor, steps: int, kind: str) -> None:
     x0, eps, z = torch.eye(3, dtype=torch.float64).unsqueeze(1).unbind(0)
     levels = flow_levels(steps) if kind == "flow" else ddpm_levels(abar, steps, kind)
     for t, s in pairs(levels):
-        x = ddim(t.alpha * x0 + t.sigma * eps, x0, t, s, lambda shape: z)[0]
+        x = ddim_step(t.alpha * x0 + t.sigma * eps, x0, t, s, lambda shape: z)[0]
         assert x[0].item() == pytest.approx(s.alpha, abs=1e-10)
         assert x[1:].norm().item() == pytest.approx(s.sigma, abs=1e-10)
-        assert x[2].item() == pytest.approx(s.fresh, abs=1e-10)
+        assert x[2].item() == pytest.approx(s.noise_std, abs=1e-10)
 
 
 def test_ddim_over_every_level_is_ancestral_sampling(abar: Tensor) -> None:
@@ -225,7 +223,7 @@ def test_ddim_over_every_level_is_ancestral_sampling(abar: Tensor) -> None:
         beta = 1 - abar[i] / abar[i - 1]
         on_x0 = abar[i - 1].sqrt() * beta / (1 - abar[i])
         on_x = (1 - beta).sqrt() * (1 - abar[i - 1]) / (1 - abar[i])
-        mean = ddim(x, x0, t, s, lambda shape: torch.zeros(1, *shape, dtype=torch.float64))
+        mean = ddim_step(x, x0, t, s, lambda shape: torch.zeros(1, *shape, dtype=torch.float64))
         torch.testing.assert_close(mean, on_x0 * x0 + on_x * x, rtol=0, atol=1e-9)
 
 
@@ -282,18 +280,24 @@ def test_the_residual_ends_at_the_noise_level(gaussian: Gaussian, abar: Tensor, 
 @pytest.mark.parametrize("inner", [0, 1, 2, 5])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_newton_calls(small_network: nn.Module, abar: Tensor, steps: int, inner: int) -> None:
-    guided, sampler = Guided(Denoiser(small_network, "eps")), InexactNewton(step_sizes=[0.1] * inner)
-    sampler(targets(), ddpm_levels(abar, steps), guided, Known(targets(), left()), noise())
-    assert guided.calls == sampler.calls(steps) == steps * (1 + 2 * inner)
+    counter, sampler = CallCounter(), InexactNewton(step_sizes=[0.1] * inner)
+    sampler(
+        targets(),
+        ddpm_levels(abar, steps),
+        counter(Guided(Denoiser(small_network, "eps"))),
+        Known(targets(), left()),
+        noise(),
+    )
+    assert counter.calls == sampler.calls(steps) == steps * (1 + 2 * inner)
 
 
 @pytest.mark.parametrize(
     "sampler", [InexactNewton(Gradient()), InexactNewton(Local()), InexactNewton(Exact(), [0.5]), DDIM(), Replacement()]
 )
 def test_samplers_know_their_calls(sampler: Sampler, small_network: nn.Module, abar: Tensor) -> None:
-    guided, y, known = Guided(Denoiser(small_network, "eps")), targets(4, 4), left(4, 4)
-    sampler(y, ddpm_levels(abar, 3), guided, Known(y, known), noise())
-    assert guided.calls == sampler.calls(3)
+    counter, y, known = CallCounter(), targets(4, 4), left(4, 4)
+    sampler(y, ddpm_levels(abar, 3), counter(Guided(Denoiser(small_network, "eps"))), Known(y, known), noise())
+    assert counter.calls == sampler.calls(3)
 
 
 # Baselines
@@ -318,9 +322,9 @@ def test_a_restart_is_a_walk_from_the_noised_result(
 ) -> None:
     levels, y, known = ddpm_levels(abar, 8), targets(), left()
     constraint, sampler = Known(y, known), InexactNewton(step_sizes=[0.3], restarts=restarts, depth=depth)
-    guided, randn = Guided(Denoiser(small_network, "eps")), noise()
-    found = sampler(randn(y.shape[1:]), levels, guided, constraint, randn)
-    assert guided.calls == sampler.calls(8)
+    counter, randn = CallCounter(), noise()
+    found = sampler(randn(y.shape[1:]), levels, counter(Guided(Denoiser(small_network, "eps"))), constraint, randn)
+    assert counter.calls == sampler.calls(8)
 
     randn = noise()
     plain = InexactNewton(step_sizes=[0.3])

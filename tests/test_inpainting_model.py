@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -70,14 +71,14 @@ def test_plain_sampling_is_the_loop_written_out(model: StableDiffusionInpaint, b
     for t, s in pairwise(levels):
         eps = unet(torch.cat([x, beside], 1), torch.full((2,), t.t), model.embed(["red", ""])).sample
         x0 = (x - t.sigma * eps) / t.alpha
-        x = s.alpha * x0 + max(s.sigma**2 - s.fresh**2, 0) ** 0.5 * eps
-        x = x + s.fresh * noise((4, 16, 16)) if s.fresh else x
+        x = s.alpha * x0 + max(s.sigma**2 - s.noise_std**2, 0) ** 0.5 * eps
+        x = x + s.noise_std * noise((4, 16, 16)) if s.noise_std else x
     result = Pipeline(model, Inpaint(paste=False), DDIM(), 4)(batch)
     assert (result.images.int() - to_uint8(model.decode(x)).int()).abs().max() <= 1
     assert result.calls == (4, 4)
     blind = model.guided(batch.prompts)(x, levels[1]), model.guided(batch.prompts)
-    blind[1].beside = beside
-    assert not torch.allclose(blind[0], blind[1](x, levels[1]), atol=1e-3)
+    seeing = replace(blind[1], concat_cond=beside)
+    assert not torch.allclose(blind[0], seeing(x, levels[1]), atol=1e-3)
 
 
 def test_diffusers_own_pipeline_gives_the_same(
@@ -94,9 +95,8 @@ def test_diffusers_own_pipeline_gives_the_same(
     theirs = pipeline(
         ["red", "ap"], pictures, masks, num_inference_steps=4, guidance_scale=2.5, latents=start, output_type="latent"
     )
-    levels = [level._replace(fresh=0.0) for level in model.schedule.levels(4)]
-    guided = model.guided(["red", "ap"], "", 2.5)
-    guided.beside = Inpaint().shown(batch, model)
+    levels = [level._replace(noise_std=0.0) for level in model.schedule.levels(4)]
+    guided = replace(model.guided(["red", "ap"], "", 2.5), concat_cond=Inpaint().concat_cond(batch, model))
     with torch.no_grad():
         ours = DDIM()(start, levels, guided, Inpaint().constraint(batch, model), RecordNoise(batch.seeds))
     assert [level.t for level in levels[:-1]] == pipeline.scheduler.timesteps.tolist()
@@ -104,8 +104,8 @@ def test_diffusers_own_pipeline_gives_the_same(
 
 
 def test_a_task_without_masks_shows_that_all_is_to_be_generated(model: StableDiffusionInpaint, batch: Batch) -> None:
-    assert Superres(4).shown(batch, model) is None
-    shown = model.guided(["", "red"]).beside
+    assert Superres(4).concat_cond(batch, model) is None
+    shown = model.guided(["", "red"]).concat_cond
     assert shown is not None
     assert (shown[:, :1] == 1).all()
     with torch.no_grad():
@@ -131,8 +131,8 @@ def test_from_python(folder: Path) -> None:
 
 
 def test_other_networks_are_shown_nothing(latent_model: Model, batch: Batch) -> None:
-    assert Inpaint().shown(batch, latent_model) is None
-    assert latent_model.guided(["", ""]).beside is None
+    assert Inpaint().concat_cond(batch, latent_model) is None
+    assert latent_model.guided(["", ""]).concat_cond is None
 
 
 def test_a_unet_of_other_channels_is_one_line(tiny_sd: Path, tmp_path: Path) -> None:

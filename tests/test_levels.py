@@ -12,12 +12,12 @@ def test_diffusion_walks_from_its_last_level_to_the_clean_picture(abar: Tensor, 
     levels = ddpm_levels(abar, steps, spacing)
     assert len(levels) == steps + 1
     assert levels[0].sigma == pytest.approx((1 - abar[-1].item()) ** 0.5, abs=1e-12)
-    assert (levels[-1].alpha, levels[-1].sigma, levels[-1].fresh) == (1.0, 0.0, 0.0)
+    assert (levels[-1].alpha, levels[-1].sigma, levels[-1].noise_std) == (1.0, 0.0, 0.0)
     for t, s in pairs(levels):
         assert t.alpha**2 + t.sigma**2 == pytest.approx(1, abs=1e-12)
         assert t.sigma > s.sigma
         assert t.t > s.t or (s.t == t.t == 0 and s.sigma == 0)
-        assert 0 <= s.fresh <= s.sigma  # else the step to s could not keep its noise
+        assert 0 <= s.noise_std <= s.sigma  # else the step to s could not keep its noise
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 20, 1000])
@@ -39,7 +39,7 @@ def test_fresh_noise_is_ancestral_samplings_with_the_one_step_beta(abar: Tensor,
     for t, s in pairs(ddpm_levels(abar, steps)[:-1]):
         i = int(t.t)
         variance = (1 - abar[i] / abar[i - 1]) * (1 - abar[int(s.t)]) / (1 - abar[i])
-        assert s.fresh**2 == pytest.approx(variance.item(), rel=1e-9)
+        assert s.noise_std**2 == pytest.approx(variance.item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1001])
@@ -57,7 +57,7 @@ def test_flow_walks_a_straight_line(shift: float) -> None:
         assert t.alpha + t.sigma == pytest.approx(1, abs=1e-12)
         assert t.t == pytest.approx(1000 * t.sigma)
         assert t.sigma > s.sigma
-        assert s.fresh == 0
+        assert s.noise_std == 0
 
 
 def test_flow_shift_multiplies_the_noise_to_signal_ratio() -> None:

@@ -61,8 +61,9 @@ def published_inpainting(
 # Nothing above knows of fcs; below, the same through it.
 
 from fcs.core.constraints import Known  # noqa: E402
+from fcs.core.denoise_wrappers import CallCounter  # noqa: E402
 from fcs.core.denoiser import Denoiser, Guided  # noqa: E402
-from fcs.core.directions import Newton as NewtonDirection  # noqa: E402
+from fcs.core.directions import Newton  # noqa: E402
 from fcs.core.errors import UsageError  # noqa: E402
 from fcs.core.images import to_float  # noqa: E402
 from fcs.core.levels import ddpm_levels  # noqa: E402
@@ -105,11 +106,12 @@ def test_equals_the_published_loop(kind: str, rates: list[float], small_network:
 
     expected = published_inpainting(eps, BETAS, y, mask, iter(noise), rates)
     draws = iter(noise)
-    sampler = InexactNewton(NewtonDirection(difference=0.005), rates)
-    levels, denoise = ddpm_levels(ABAR, 20, "paper"), Guided(Denoiser(network, "eps"))
+    sampler = InexactNewton(Newton(difference=0.005), rates)
+    levels, counter = ddpm_levels(ABAR, 20, "paper"), CallCounter()
+    denoise = counter(Guided(Denoiser(network, "eps")))
     x0 = sampler(next(draws), levels, denoise, Known(y, mask), lambda shape: next(draws))
     torch.testing.assert_close(x0, expected, rtol=0, atol=1e-8)
-    assert denoise.calls == 20 * (1 + 2 * len(rates))
+    assert counter.calls == 20 * (1 + 2 * len(rates))
     # Agreement says nothing if the inner loop did nothing: it must have brought the kept part nearer to y.
     free = published_inpainting(eps, BETAS, y, mask, iter(noise), [])
     gaps = [((mask == 1) * (sample - y)).norm() for sample in (x0, free)]

@@ -20,7 +20,7 @@ from fcs.bench.equality import verdict
 from fcs.bench.trial import Trial
 from fcs.core.constraints import Known
 from fcs.core.denoiser import Denoiser, Guided
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.directions import Newton
 from fcs.core.errors import UsageError
 from fcs.core.per_sample import RecordNoise
 from fcs.models.base import Model, Schedule
@@ -125,7 +125,7 @@ def test_a_path_that_is_shown_stays_the_path() -> None:
     known = torch.zeros(1, 1, 8, 8)
     known[..., :4] = 1
     ends = []
-    for direction in (NewtonDirection(), Passing(NewtonDirection(), places.append)):
+    for direction in (Newton(), Passing(Newton(), places.append)):
         randn = RecordNoise([4, 5], "cpu")
         sampler = InexactNewton(direction, [0.4, 0.2])
         with torch.no_grad():

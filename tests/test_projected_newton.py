@@ -6,15 +6,14 @@ from helpers.gaussian import Gaussian
 from torch import Tensor, nn
 
 from fcs.core.constraints import Constraint, Known, Measured, Projectable
+from fcs.core.denoise_wrappers import CallCounter
 from fcs.core.denoiser import Denoiser, Guided
-from fcs.core.directions import Gradient
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.directions import Gradient, Newton
 from fcs.core.levels import Level, ddpm_levels, flow_levels, pairs
 from fcs.core.per_sample import RecordNoise
 from fcs.samplers import DDIM, InexactNewton, ProjectedNewton
-from fcs.samplers.base import ddim, stochastic
-from fcs.samplers.inexact_newton import moved
-from fcs.samplers.projected_newton import ahead, fitted
+from fcs.samplers.base import ddim_step, with_eta
+from fcs.samplers.projected_newton import ahead, fitted, moved
 
 SHAPE = (1, 8, 8)
 
@@ -35,7 +34,7 @@ def walk(gaussian: Gaussian, x: Tensor, levels: list[Level], second: bool) -> Te
     for t, s in pairs(levels):
         x0 = gaussian.x0(x, t.alpha, t.sigma)
         D = x0 if before is None else ahead(x0, t, s, *before)
-        x, before = ddim(x, D, t, s, noise()), (t, x0) if second else None
+        x, before = ddim_step(x, D, t, s, noise()), (t, x0) if second else None
     return x
 
 
@@ -58,7 +57,7 @@ def test_first_order_without_corrections_is_ddim_of_that_eta(
     small_network: nn.Module, abar: Tensor, eta: float
 ) -> None:
     levels = ddpm_levels(abar, 6)
-    known = [levels[0], *(stochastic(t, s, eta) for t, s in pairs(levels))]
+    known = [levels[0], *(with_eta(t, s, eta) for t, s in pairs(levels))]
     x, free = noise()(SHAPE), Known(torch.zeros(2, *SHAPE, dtype=torch.float64), 0 * left())
     denoise = Guided(Denoiser(small_network, "eps"))
     with torch.no_grad():
@@ -68,7 +67,7 @@ def test_first_order_without_corrections_is_ddim_of_that_eta(
 
 
 def test_without_its_five_changes_it_is_newton(small_network: nn.Module, abar: Tensor) -> None:
-    levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 5)]
+    levels = [level._replace(noise_std=0.0) for level in ddpm_levels(abar, 5)]
     denoise, constraint = Guided(Denoiser(small_network, "eps")), Known(noise()(SHAPE), left())
     bare = ProjectedNewton(moves=[2], first=0.4, last=0.2, growth=(1, 1), fit=False, project=False, order=1, eta=0)
     with torch.no_grad():
@@ -95,10 +94,11 @@ def test_the_profile_is_stretched_over_the_levels(small_network: nn.Module, abar
     assert sampler.plan(2) == [2, 0]
     assert sampler.plan(1) == [1]
     assert ProjectedNewton().calls(10) == 40
-    denoise = Guided(Denoiser(small_network, "eps"))
+    counter = CallCounter()
+    denoise = counter(Guided(Denoiser(small_network, "eps")))
     with torch.no_grad():
         sampler(noise()(SHAPE), ddpm_levels(abar, 8), denoise, Known(noise()(SHAPE), left()), noise())
-    assert denoise.calls == sampler.calls(8) == 8 + 2 * 6
+    assert counter.calls == sampler.calls(8) == 8 + 2 * 6
 
 
 def test_step_sizes_fall_within_a_level_and_grow_from_level_to_level() -> None:
@@ -180,9 +180,8 @@ def test_what_was_seen_is_j_of_the_error_and_the_change_of_each_move(gaussian: G
     def f(x: Tensor, level: Level) -> Tensor:
         return gaussian.x0(x, level.alpha, level.sigma)
 
-    for direction, count in ((NewtonDirection(), 2), (Gradient(), 1)):
-        seen: list[Tensor] = []
-        after, _ = moved(x, level, f, constraint, direction, [0.5], seen)
+    for direction, count in ((Newton(), 2), (Gradient(), 1)):
+        after, _, seen = moved(x, level, f, constraint, direction, [0.5])
         assert len(seen) == count
         error = constraint.error(f(x, level)).flatten(1)
         expected = [error @ J.T, (after - x).flatten(1) @ J.T][-count:]
@@ -197,7 +196,7 @@ def test_it_wants_an_error_that_is_a_displacement(small_network: nn.Module, abar
 
 
 def test_without_projection_any_error_does(small_network: nn.Module, abar: Tensor) -> None:
-    levels = [level._replace(fresh=0.0) for level in ddpm_levels(abar, 5)]
+    levels = [level._replace(noise_std=0.0) for level in ddpm_levels(abar, 5)]
     denoise, blurred = Guided(Denoiser(small_network, "eps")), Measured(noise()(SHAPE), lambda x: x, lambda x: x)
     bare = ProjectedNewton(moves=[1], first=0.4, growth=(1, 1), project=False, order=1, eta=0)
     assert (bare.needs, ProjectedNewton().needs) == (Constraint, Projectable)

@@ -13,7 +13,7 @@ from torch import Tensor
 from fcs.core.constraints import Known
 from fcs.core.levels import Level
 from fcs.shards.store.local import LocalStore
-from fcs.tasks.sampling_loop import ResidualTrace
+from fcs.tasks.residual_trace import ResidualTrace
 from fcs.tools.cli.predict import main
 from fcs.tools.report.read import read
 from fcs.tools.report.residual_curve import course
@@ -29,12 +29,13 @@ def test_the_last_look_at_each_level_counts() -> None:
 
     target = torch.zeros(2, 1, 4, 4)
     found = ResidualTrace(Counted(target, torch.ones(2, 1, 4, 4)))
+    denoise = found(lambda x, level: x)
     high, low = Level(900, 0.1, 0.9), Level(100, 0.9, 0.1)
     for value, level in ((5, high), (3, high), (2, low), (4, high), (1, low)):  # back up once, as restarts go
-        found(torch.tensor([value, 10.0 * value]).reshape(2, 1, 1, 1).expand(2, 1, 4, 4), level)
-    assert found.rows() == ((4, 1), (40, 10))
+        denoise(torch.tensor([value, 10.0 * value]).reshape(2, 1, 1, 1).expand(2, 1, 4, 4), level)
+    assert found.per_sample() == ((4, 1), (40, 10))
     assert len(looks) == 4  # not once a call
-    assert ResidualTrace(Known(target, target)).rows() == ()
+    assert ResidualTrace(Known(target, target)).per_sample() == ()
 
 
 def test_a_run_keeps_it(digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +44,7 @@ def test_a_run_keeps_it(digits_run: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert {len(one) for one in courses} == {2}
     assert [one[-1] for one in courses] == pytest.approx(residuals, rel=1e-5)  # what came last is the result
     assert sum(one[0] > one[-1] for one in courses) > 20
-    monkeypatch.setattr(Known, "light", False)
+    monkeypatch.setattr(Known, "cheap", False)
     options = ["steps=2", "data.limit=24", "data.batch_size=8", "data.workers=1"]
     assert main(["--config", "digits_inpaint", f"out={tmp_path}/out", *options]) == 0
     unseen = pq.read_table(tmp_path / "out" / "metrics" / "mixed.parquet")

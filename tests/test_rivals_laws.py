@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from fcs.core.constraints import Known, Measured, Observed, Sum
 from fcs.core.denoiser import Denoiser, Guided
-from fcs.core.directions import Direction, Gradient
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.directions import Direction, Gradient, Newton
 from fcs.core.levels import Level, ddpm_levels, flow_levels
 from fcs.core.operators import Downsample, GaussianBlur, Operator, Pixels
 from fcs.core.per_sample import RecordNoise
@@ -82,7 +81,7 @@ def test_the_squared_norm_is_each_rows_largest_singular_value(operator: Operator
 
 @pytest.mark.parametrize("level", [Level(0, 0.07, 0.9975), Level(0, 0.5, 0.75**0.5), Level(0, 0.99, 0.0199**0.5)])
 @pytest.mark.parametrize("kind", ["known", "soft", "measured"])
-@pytest.mark.parametrize("direction", [NewtonDirection(), Gradient()])
+@pytest.mark.parametrize("direction", [Newton(), Gradient()])
 def test_mmps_is_the_exact_posterior_mean_on_a_gaussian(
     gaussian: Gaussian, level: Level, kind: str, direction: Direction
 ) -> None:
@@ -100,8 +99,8 @@ def test_mmps_is_the_exact_posterior_mean_on_a_gaussian(
 
     x = rows(5, 4, 3)
     clean = Level(0, 1.0, 0.0)  # a step to it gives x_0 itself
-    made = MMPS(16, noise, direction, 1e-12).step(
-        x, level, clean, lambda x, at: gaussian.x0(x, at.alpha, at.sigma), constraint, RecordNoise([0, 1, 2])
+    made = MMPS(16, noise, direction, 1e-12)(
+        x, [level, clean], lambda x, at: gaussian.x0(x, at.alpha, at.sigma), constraint, RecordNoise([0, 1, 2])
     )
     # The precisions of prior, x_t and y add up.
     information = torch.linalg.inv(gaussian.covariance) @ gaussian.mean
@@ -141,10 +140,10 @@ def test_ding_on_a_scalar_gaussian() -> None:
     expected = (1 - gamma) * mu + gamma * (0.8 * y + 0.6 * eh) + 0.8 * noise * gamma**0.5 * n2
     given = Known(torch.full((1, 1), y, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
     start = torch.full((1, 1), x, dtype=torch.float64)
-    found = DING(noise).step(start, t, s, lambda x, level: level.alpha * x, given, second)
+    found = DING(noise)(start, [t, s], lambda x, level: level.alpha * x, given, second)
     assert found.item() == pytest.approx(expected, abs=1e-12)
-    free = DING(noise).step(
-        start, t, s, lambda x, level: level.alpha * x, Known(given.target, 0 * given.known), RecordNoise([5])
+    free = DING(noise)(
+        start, [t, s], lambda x, level: level.alpha * x, Known(given.target, 0 * given.known), RecordNoise([5])
     )
     assert free.item() == pytest.approx(mu + eta * n2, abs=1e-12)
 
@@ -185,7 +184,7 @@ def test_latino_is_the_posterior_mean_under_a_white_gaussian(kind: str) -> None:
         constraint = Measured(y, lambda x: F.avg_pool2d(x, 2), lambda x: x)
         A, b = F.avg_pool2d(torch.eye(16, dtype=torch.float64).reshape(16, *size), 2).flatten(1).T, y.flatten(1)
     model = Prior(Guided(Denoiser(Half(), "eps")), lambda picture: picture, lambda z: z)
-    made = LATINO(noise, trust, 1.0).step(x, t, Level(0, 1.0, 0.0), model, constraint, RecordNoise([0, 1, 2]))
+    made = LATINO(noise, trust, 1.0)(x, [t, Level(0, 1.0, 0.0)], model, constraint, RecordNoise([0, 1, 2]))
     mean = (x - 0.8 * 0.5 * x).flatten(1) / 0.6
     variance = trust * 0.8**2
     gain = variance * A.T @ torch.linalg.inv(variance * A @ A.T + noise**2 * torch.eye(len(A), dtype=torch.float64))

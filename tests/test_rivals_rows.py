@@ -1,7 +1,6 @@
 """The rival methods in a batch: rows, types, costs, prompts, and what does not fit."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import cast
@@ -26,6 +25,7 @@ from helpers.rivals import (
 from torch import Tensor, nn
 
 from fcs.core.constraints import Constraint, Known, Measured
+from fcs.core.denoise_wrappers import CallCounter, before_each_call
 from fcs.core.denoiser import Denoiser, Guided
 from fcs.core.directions import Exact, Gradient, Local
 from fcs.core.errors import UsageError
@@ -100,10 +100,12 @@ def test_a_flow_is_walked_too(sampler: Sampler, network: Conditional) -> None:
     # alpha is 0 at its first level.
     randn = RecordNoise(SEEDS, dtype=torch.float64)
     guided = Guided(Denoiser(network, "flow"), rows(3))
+    counter = CallCounter()
+    model = Prior(guided, encode, decode).wrapped(counter)
     with torch.no_grad():
-        x0 = sampler(randn((1, SIZE, SIZE)), flow_levels(4), Prior(guided, encode, decode), known([0, 1, 2, 3]), randn)
+        x0 = sampler(randn((1, SIZE, SIZE)), flow_levels(4), model, known([0, 1, 2, 3]), randn)
     assert torch.isfinite(x0).all()
-    assert guided.calls == sampler.calls(4)
+    assert counter.calls == sampler.calls(4)
 
 
 # Costs
@@ -127,11 +129,12 @@ def test_samplers_know_their_calls_and_backwards(
     sampler: Sampler, steps: int, network: Conditional, abar: Tensor
 ) -> None:
     watched: list[int] = []
-    model = replace(prior(network, [0, 1]), watch=lambda: watched.append(1))
+    counter = CallCounter()
+    model = prior(network, [0, 1]).wrapped(counter).wrapped(before_each_call(lambda: watched.append(1)))
     randn = RecordNoise(SEEDS[:2], dtype=torch.float64)
     with torch.no_grad():
         sampler(rows(0)[:2], ddpm_levels(abar, steps), model, known([0, 1]), randn)
-    assert model.guided.calls == len(watched) == sampler.calls(steps)
+    assert counter.calls == len(watched) == sampler.calls(steps)
     assert network.backwards == sampler.backwards(steps)
 
 
@@ -175,11 +178,12 @@ def test_stable_diffusions_codec_and_prompts_are_gone_through(sampler: Sampler, 
         constraint = Measured(reduction.A(picture), reduction.A, latent_model.decode)
     made = []
     for encoder in (latent_model.encode, lambda picture: torch.zeros(shape)):
-        model = Prior(latent_model.guided(prompts), encoder, latent_model.decode)
+        counter = CallCounter()
+        model = Prior(latent_model.guided(prompts), encoder, latent_model.decode).wrapped(counter)
         randn = RecordNoise([1, 2])
         with torch.no_grad():
             made.append(sampler(randn(shape[1:]), latent_model.schedule.levels(3), model, constraint, randn))
-        assert model.guided.calls == sampler.calls(3)
+        assert counter.calls == sampler.calls(3)
     assert torch.isfinite(made[0]).all()
     assert not torch.allclose(made[0], made[1])  # what the encoder says is listened to
 
@@ -206,7 +210,7 @@ def test_a_task_without_the_needed_constraint_is_refused(sampler: Sampler) -> No
     t, s = Level(0, 0.6, 0.8), Level(0, 0.8, 0.6)
     model = Prior(Guided(Denoiser(nn.Identity(), "eps"), rows(3)), encode, decode)
     with pytest.raises(TypeError, match=f"expected the constraint {sampler.needs.__name__}"):
-        sampler.step(rows(0), t, s, model, Darkness(), RecordNoise(SEEDS))
+        sampler(rows(0), [t, s], model, Darkness(), RecordNoise(SEEDS))
 
 
 @pytest.mark.parametrize("sampler", RIVALS, ids=named)

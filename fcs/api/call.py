@@ -12,12 +12,12 @@ from PIL import Image
 from fcs.api.inputs import Picture, PythonInputs, as_list
 from fcs.core.images import to_pil
 from fcs.core.levels import Spacing
-from fcs.core.tf32 import tf32
+from fcs.core.tf32 import no_tf32
 from fcs.metrics.image_scores import scores
 from fcs.models import Model, find
 from fcs.models import load as load_found
 from fcs.samplers.base import Sampler
-from fcs.samplers.baselines import DDIM
+from fcs.samplers.ddim import DDIM
 from fcs.samplers.inexact_newton import InexactNewton
 from fcs.tasks.base import Task
 from fcs.tasks.inpaint import Inpaint
@@ -122,7 +122,7 @@ def solve(solver: Pipeline, inputs: PythonInputs, scored: bool = True) -> Pictur
         raise ValueError(f"mask=None: expected one for task={type(task).__name__.lower()}")
     batch = inputs.batch(task.input_shape(model))
     task.prepare(model)
-    with tf32(False):  # torch lets a GPU's convolutions round, which the paper's difference does not survive
+    with no_tf32():  # torch lets a GPU's convolutions round, which the paper's difference does not survive
         if solver.unmeasured:
             solver = solver.measured(solver.lengths())
         result = solver(batch.to(model.device))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fcs.api.call import Pictures, apply, solve
 from fcs.api.inputs import Picture, PythonInputs, as_list
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.directions import Newton
 from fcs.core.levels import Spacing
 from fcs.core.operators import Operator
 from fcs.models import Model
@@ -175,7 +175,7 @@ def layers(
 
 
 def _ten_moves() -> InexactNewton:
-    return InexactNewton(NewtonDirection(), [0.1] * 10)
+    return InexactNewton(Newton(), [0.1] * 10)
 
 
 def _pairs(prompts: tuple[str, str] | Sequence[tuple[str, str]], count: int) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from fcs.core.directions import Direction, Exact, Gradient, Local, Newton
 from fcs.engine.config.schema import known_as
 from fcs.models import Model
 from fcs.samplers.base import Sampler
-from fcs.samplers.baselines import DDIM, Replacement
+from fcs.samplers.ddim import DDIM
 from fcs.samplers.ding import DING
 from fcs.samplers.dps import DPS, LDPS
 from fcs.samplers.freedom import FreeDoM
@@ -24,6 +24,7 @@ from fcs.samplers.p2l import P2L
 from fcs.samplers.projected_newton import ProjectedNewton
 from fcs.samplers.psld import PSLD
 from fcs.samplers.repaint import RePaint
+from fcs.samplers.replacement import Replacement
 from fcs.tasks.base import Task
 
 Setting = dict[str, float]
@@ -116,8 +117,9 @@ class Method:
         """Why it cannot do a task with a model, or None where it can."""
         if self.kind.prompted and not model.prompted:
             return "needs a model with prompts"
-        if not issubclass(task.makes, self.kind.needs):
-            return f"needs a constraint {self.kind.needs.__name__}"
+        needs = self.sampler(self.published(self.levels, False)).needs
+        if not issubclass(task.makes, needs):
+            return f"needs a constraint {needs.__name__}"
         if self.tuned and not task.needs_mask:
             return "is for inpainting"
         if self.consistency and not model.schedule.consistency:

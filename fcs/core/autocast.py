@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
 
 ROUNDED = (torch.bfloat16, torch.float16)
+_OFF: ContextVar[bool] = ContextVar("autocast_off", default=False)
+
+
+@contextmanager
+def no_autocast() -> Iterator[None]:
+    """Denoisers called in this thread run in the type of their weights, whatever their autocast; others go on."""
+    token = _OFF.set(True)
+    try:
+        yield
+    finally:
+        _OFF.reset(token)
+
+
+def is_off() -> bool:
+    """Whether this thread is inside ``no_autocast``."""
+    return _OFF.get()
 
 
 class Full(nn.Module):

@@ -15,10 +15,10 @@ class Constraint(ABC):
     """A condition on x_0. Only ``loss`` is compulsory.
 
     Attributes:
-        light: whether its residual is a few sums, without a network, so that it can be looked at on the way.
+        cheap: whether its residual costs a few sums and no network, so that it can be recorded at every level.
     """
 
-    light: bool = False
+    cheap: bool = False
 
     @abstractmethod
     def loss(self, x0: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Known(Projectable):
         known: m in [0, 1], ``(N, 1, ...)`` or like the target: 1 = known, 0 = free, between = softly known.
     """
 
-    light = True
+    cheap = True
 
     def __init__(self, target: Tensor, known: Tensor) -> None:
         self.target = target

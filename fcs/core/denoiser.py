@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from fcs.core.autocast import keep_ends, keep_sums
+from fcs.core.autocast import is_off, keep_ends, keep_sums
 from fcs.core.levels import Level
 
 Predicts = Literal["eps", "v", "flow"]
 Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Denoise = Callable[[Tensor, Level], Tensor]
 
 
 class Denoiser(nn.Module):
@@ -48,30 +50,40 @@ class Denoiser(nn.Module):
 
         self._compiled = Compiled(self.network, cuda_graphs), self.autocast
 
-    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, beside: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, concat_cond: Tensor | None = None) -> Tensor:
         """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``.
 
-        ``cond`` is handed to the network; ``beside`` ``(N, K, ...)`` are channels that it sees behind those of ``x``.
+        Args:
+            x: ``(N, *)`` x_t.
+            level: where it is.
+            cond: conditioning for the network, one entry per sample.
+            concat_cond: ``(N, K, ...)`` channels that the network sees after those of ``x``.
         """
         # A tensor of fixed shape and type: a Python number would be a new graph for the compiler at each level.
         t = torch.full((len(x),), level.t, dtype=torch.float32, device=x.device)
-        seen = x if beside is None else torch.cat([x, beside.to(x)], 1)
-        with torch.autocast(x.device.type, self.autocast, enabled=self.autocast is not None):
-            out = self._network(as_graphs_take_it(seen), t, cond)
+        inputs = x if concat_cond is None else torch.cat([x, concat_cond.to(x)], 1)
+        autocast = self._autocast
+        with torch.autocast(x.device.type, autocast, enabled=autocast is not None):
+            out = self._network(dense(inputs), t, cond)
         return x0_from(out.to(x.dtype), x, level, self.predicts)
 
     @property
+    def _autocast(self) -> torch.dtype | None:
+        """What autocast uses in this thread now."""
+        return None if is_off() else self.autocast
+
+    @property
     def _network(self) -> Network:
-        if self._compiled is None or self._compiled[1] is not self.autocast:
+        if self._compiled is None or self._compiled[1] is not self._autocast:
             return self.network
         return self._compiled[0]
 
 
-def as_graphs_take_it(x: Tensor) -> Tensor:
-    """``x`` with its entries one behind the other, and the strides that say so.
+def dense(x: Tensor) -> Tensor:
+    """``x`` in row-major order with the standard strides.
 
-    A compiled graph is for one memory layout. An output of the network may have another than pure noise; where a
-    dimension is 1 several strides mean the same, and ``contiguous`` takes any of them.
+    A compiled graph expects one memory layout, and x_t may have another than the noise it started from. ``contiguous``
+    is not enough: where a dimension is 1 it accepts several strides, and the compiler tells them apart.
     """
     return x.reshape(-1).view(x.shape)
 
@@ -86,50 +98,43 @@ def x0_from(out: Tensor, x: Tensor, level: Level, predicts: Predicts) -> Tensor:
     return (x - level.sigma * out) / (level.alpha + level.sigma)
 
 
+@dataclass(frozen=True, eq=False)
 class Guided:
-    """A denoiser bound to a batch's prompts; counts its calls.
+    """A denoiser bound to a batch's prompts, with classifier-free guidance.
 
     With guidance the two branches run in one batch of 2N and count as one call. x_0 is affine in the network's
     output, so guiding x_0 is guiding the output: ``x_0 = x_0(uncond) + scale (x_0(cond) - x_0(uncond))``.
 
-    Args:
+    Attributes:
         denoiser: the network's x_0.
         cond: conditioning ``(N, ...)``, or None for an unconditional network.
         uncond: conditioning of the other branch; needed where ``scale`` is not 1.
         scale: diffusers' ``guidance_scale``; 1 is none.
-        above: guidance ends with the last level whose t is above this; from there on the prompt alone counts, and
-            one branch runs (Kynkäänniemi et al. 2024: limited intervals).
-        beside: channels ``(N, K, ...)`` that the network sees behind those of x_t, None for most networks.
+        concat_cond: channels ``(N, K, ...)`` that the network sees after those of x_t, None for most networks.
+        guided_above: only levels whose t is above this are guided; at the others the prompt alone counts and one
+            branch runs (Kynkäänniemi et al. 2024: limited intervals).
 
     Raises:
         ValueError: a scale other than 1 for a network without prompts.
     """
 
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        cond: Tensor | None = None,
-        uncond: Tensor | None = None,
-        scale: float = 1.0,
-        beside: Tensor | None = None,
-        above: float = -1.0,
-    ) -> None:
-        if scale != 1.0 and (cond is None or uncond is None):
-            raise ValueError(f"guidance={scale:g}: expected 1 for a model without prompts")
-        self.denoiser = denoiser
-        self.scale = scale
-        self.cond = cond
-        self.beside = beside
-        self.above = above
-        self.calls = 0
-        self.uncond = None if scale == 1.0 else uncond
+    denoiser: Denoiser
+    cond: Tensor | None = None
+    uncond: Tensor | None = None
+    scale: float = 1.0
+    concat_cond: Tensor | None = None
+    guided_above: float = -1.0
+
+    def __post_init__(self) -> None:
+        if self.scale != 1.0 and (self.cond is None or self.uncond is None):
+            raise ValueError(f"guidance={self.scale:g}: expected 1 for a model without prompts")
 
     def __call__(self, x: Tensor, level: Level) -> Tensor:
         """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``."""
-        self.calls += 1
-        if self.cond is None or self.uncond is None or level.t <= self.above:
-            return self.denoiser(x, level, self.cond, self.beside)
+        guides = self.scale != 1.0 and level.t > self.guided_above
+        if not guides or self.cond is None or self.uncond is None:
+            return self.denoiser(x, level, self.cond, self.concat_cond)
         cond = torch.cat([self.cond, self.uncond])
-        beside = None if self.beside is None else torch.cat([self.beside, self.beside])
-        with_prompt, without = self.denoiser(torch.cat([x, x]), level, cond, beside).chunk(2)
+        concat_cond = None if self.concat_cond is None else torch.cat([self.concat_cond, self.concat_cond])
+        with_prompt, without = self.denoiser(torch.cat([x, x]), level, cond, concat_cond).chunk(2)
         return without + self.scale * (with_prompt - without)

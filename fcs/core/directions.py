@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Literal
+from copy import copy
+from types import MappingProxyType
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ from torch import Tensor
 from fcs.core.levels import Level
 from fcs.core.per_sample import column, max_norm, rms, safe_divide
 
-Denoise = Callable[[Tensor], Tensor]
+Function = Callable[[Tensor], Tensor]
 LinearMap = Callable[[Tensor], Tensor]
 FLOAT32 = 2.0**-4  # delta of ``auto`` in float32: far above its rounding, so that other batch shapes give the same
 LARGEST = 0.5  # largest entry of a perturbation in 16 bits; beyond it x_0 bends (cosine to J e .98 on digits, .93 at 1)
@@ -38,7 +40,7 @@ class Direction(ABC):
     backwards: int = 0
 
     @abstractmethod
-    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+    def linearize(self, f: Function, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
         """The value ``f(x)`` and the map ``e -> F(J, e)``, both ``(N, *)`` like ``x``; ``level`` is where f is."""
 
 
@@ -59,7 +61,7 @@ class Newton(Direction):
         ValueError: a difference that is not positive.
 
     Attributes:
-        lengths: for ``auto``, rms of the perturbation by the level's t; none where float32 needs none.
+        lengths: for ``auto``, the rms of the perturbation by the level's t; empty in float32, which needs none.
     """
 
     def __init__(self, difference: float | Literal["auto"] = 0.005, central: bool = False) -> None:
@@ -68,9 +70,15 @@ class Newton(Direction):
         self.difference = difference
         self.central = central
         self.forwards = 2 if central else 1
-        self.lengths: Mapping[float, float] = {}
+        self.lengths: Mapping[float, float] = MappingProxyType({})
 
-    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+    def with_lengths(self, lengths: Mapping[float, float]) -> Self:
+        """The same direction with the lengths that were measured for 16 bits."""
+        made = copy(self)
+        made.lengths = MappingProxyType(dict(lengths))
+        return made
+
+    def linearize(self, f: Function, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
         fx = f(x)
 
         def apply(e: Tensor) -> Tensor:
@@ -97,7 +105,7 @@ class Gradient(Direction):
 
     backwards = 1
 
-    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+    def linearize(self, f: Function, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             fx = f(leaf)
@@ -111,7 +119,7 @@ class Gradient(Direction):
 class Local(Direction):
     """The error itself, as if the Jacobian were the identity."""
 
-    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+    def linearize(self, f: Function, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
         return f(x), lambda e: e
 
 
@@ -135,7 +143,7 @@ class Exact(Direction):
             raise ValueError(f"cutoff={cutoff}: expected 0 or more and below 1")
         self.cutoff = cutoff
 
-    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+    def linearize(self, f: Function, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
         fx = f(x)
 
         def apply(e: Tensor) -> Tensor:
@@ -146,7 +154,7 @@ class Exact(Direction):
 
 
 @torch.enable_grad()
-def jacobian(f: Denoise, x: Tensor) -> Tensor:
+def jacobian(f: Function, x: Tensor) -> Tensor:
     """The Jacobian of each row, ``(N, D, D)`` for rows of D entries, one backward per entry."""
     leaf = x.detach().requires_grad_()
     fx = f(leaf).flatten(1)

@@ -1,4 +1,4 @@
-"""Noise levels: the walk from pure noise to the picture."""
+"""Noise levels, from pure noise to the picture."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class Level(NamedTuple):
         t: what the network is told, in its own unit (0 to 1000).
         alpha: scale of the picture.
         sigma: scale of the noise.
-        fresh: standard deviation of the new noise added on arriving here.
+        noise_std: standard deviation of the new noise that a step to this level adds.
     """
 
     t: float
     alpha: float
     sigma: float
-    fresh: float = 0.0
+    noise_std: float = 0.0
 
 
 def ddpm_levels(alphas_cumprod: Tensor, steps: int, spacing: Spacing = "even") -> list[Level]:
     """Levels of a variance-preserving diffusion, from noise to ``(alpha, sigma) = (1, 0)``.
 
     The noise is nearly deterministic DDIM's as the authors use it (Graikos et al. 2025, slides, line 16):
-    ``fresh^2 = beta_t (1 - abar_s) / (1 - abar_t)`` with the one-step beta although the stride is longer.
+    ``noise_std^2 = beta_t (1 - abar_s) / (1 - abar_t)`` with the one-step beta although the stride is longer.
 
     Args:
         alphas_cumprod: ``(T,)`` products abar of the training schedule.
@@ -50,12 +50,12 @@ def ddpm_levels(alphas_cumprod: Tensor, steps: int, spacing: Spacing = "even") -
     places = [round(total * (1 - i / steps)) for i in range(steps)] + [0]
     levels = []
     for before, place in zip([None, *places], places, strict=False):
-        fresh = 0.0
+        noise_std = 0.0
         if before is not None:
             beta = 1 - abar[before] / abar[before - 1]
-            fresh = (beta * (1 - abar[place]) / (1 - abar[before])) ** 0.5
+            noise_std = (beta * (1 - abar[place]) / (1 - abar[before])) ** 0.5
         t = max(place - 1 + offset, 0)
-        levels.append(Level(float(t), abar[place] ** 0.5, (1 - abar[place]) ** 0.5, fresh))
+        levels.append(Level(float(t), abar[place] ** 0.5, (1 - abar[place]) ** 0.5, noise_std))
     return levels
 
 

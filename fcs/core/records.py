@@ -97,15 +97,15 @@ class Result:
         images: ``(B, C, H, W)`` uint8 pictures as they are to be written, on the CPU.
         residuals: rms of the constraint's error in its own space, before paste-back.
         calls: denoiser calls until each record's own stop.
-        finite: False where the model gave NaN or infinity.
+        finite: False where x_0 holds NaN or infinity.
         seconds: each record's share of the batch's sampling time.
         further: uint8 ``(B, C, H, W)`` pictures besides the images, on the CPU, each written as ``KEY.NAME.png``.
         scores: a dictionary a slot of what only the task can score (its ``scored``); empty where it scores nothing.
         errors: ``code: detail`` by slot, of records that the task found wrong.
-        courses: the residuals at the levels, noisiest first, slot by slot; empty where they were not looked at.
+        residual_traces: the residuals at the levels, noisiest first, slot by slot; empty where they were not recorded.
         memory: most bytes that were held until the batch was sampled, on a GPU since it was begun; None where that was
             not measured.
-        redone: slots that were sampled again in float32, since 16 bits gave NaN or infinity.
+        redone: slots that overflowed in 16 bits and were sampled again in float32.
     """
 
     images: Tensor
@@ -116,7 +116,7 @@ class Result:
     further: dict[str, Tensor] = field(default_factory=dict)
     scores: tuple[dict[str, float | None], ...] = ()
     errors: dict[int, str] = field(default_factory=dict)
-    courses: tuple[tuple[float, ...], ...] = ()
+    residual_traces: tuple[tuple[float, ...], ...] = ()
     memory: int | None = None
     redone: tuple[int, ...] = ()
 

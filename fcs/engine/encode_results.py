@@ -104,7 +104,7 @@ class ResultEncoder:
             seconds=result.seconds,
             residual=result.residuals[slot],
             memory=result.memory,
-            course=result.courses[slot] if result.courses else (),
+            course=result.residual_traces[slot] if result.residual_traces else (),
             redone=slot in result.redone,
             scores=scores,
             members=tuple(members),

@@ -74,7 +74,7 @@ def joined(first: Result, second: Result) -> Result:
         further,
         ((first.scores or ({},) * count) + (second.scores or ({},) * more)) if scored else (),
         first.errors | {count + slot: text for slot, text in second.errors.items()},
-        (first.courses or ((),) * count) + (second.courses or ((),) * more),
+        (first.residual_traces or ((),) * count) + (second.residual_traces or ((),) * more),
         redone=first.redone + tuple(count + slot for slot in second.redone),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.directions import Newton
 from fcs.engine.config.run import Run
 from fcs.samplers.inexact_newton import InexactNewton
 
@@ -24,21 +24,28 @@ log = logging.getLogger("fcs")
 
 def warn(run: Run) -> None:
     """One warning for each setting that is beyond what was found to work."""
-    for text in (_rounding(run), _guidance(run), _travel(run)):
+    for text in (_rounding(run), _tf32(run), _guidance(run), _travel(run)):
         if text:
             log.warning(text)
 
 
 def _rounding(run: Run) -> str:
-    direction = getattr(run.sampler, "direction", None)
+    direction = run.sampler.direction
     key, least = f"trainer.precision={run.trainer.precision}", ROUNDING[run.trainer.precision]
     if run.trainer.tf32 and least < TF32:
         key, least = "trainer.tf32=true", TF32
-    if not isinstance(direction, NewtonDirection) or direction.difference == "auto" or direction.difference >= least:
+    if not isinstance(direction, Newton) or direction.difference == "auto" or direction.difference >= least:
         return ""
     return (
         f"sampler.difference={direction.difference:g} is lost in the rounding of {key}: take auto, or {least:g} or more"
     )
+
+
+def _tf32(run: Run) -> str:
+    if not run.trainer.tf32 or not (run.task.needs_float32 or run.metrics.networks):
+        return ""
+    what = "task.error=vae_newton" if run.task.needs_float32 else "metrics by networks"
+    return f"trainer.tf32=true has no effect: {what} needs every digit of float32, and torch has one switch for all"
 
 
 def _guidance(run: Run) -> str:

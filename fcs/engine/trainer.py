@@ -71,10 +71,16 @@ def batch_size(run: Run, solver: Pipeline, shape: tuple[int, int, int], place: P
 
 
 def takes_tf32(run: Run) -> bool:
-    """Whether float32's products may round to ten mantissa bits on a GPU; a difference of .005 does not survive it."""
+    """Whether float32's products may round to ten mantissa bits on a GPU; a difference of .005 does not survive it.
+
+    The switch is of the whole process and the metrics' networks compute beside the sampler, so it stays off for all
+    where anything needs every digit of float32.
+    """
+    if run.task.needs_float32 or run.metrics.networks:
+        return False
     if run.trainer.tf32 is not None:
         return run.trainer.tf32
-    return run.trainer.precision != "32" and not run.metrics.networks
+    return run.trainer.precision != "32"
 
 
 def compiles(run: Run) -> bool:

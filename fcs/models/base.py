@@ -96,8 +96,8 @@ class Model(nn.Module, ABC):
             scale: diffusers' guidance_scale; 1 is none.
         """
 
-    def shown(self, pictures: Tensor, generate: Tensor) -> Tensor | None:
-        """What the network sees of a batch beside x_t, ``(N, K, h, w)``: None, unless it was tuned for inpainting.
+    def concat_cond(self, pictures: Tensor, generate: Tensor) -> Tensor | None:
+        """Channels ``(N, K, h, w)`` that the network sees after those of x_t; None unless it was tuned for inpainting.
 
         Args:
             pictures: ``(N, C, H, W)`` in [-1, 1].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -19,21 +20,21 @@ class StableDiffusionInpaint(StableDiffusion):
     the mask is 1 where the picture is to be generated, made 0 or 1 at one half, reduced to the latents' size by
     taking each cell's first pixel (nearest); the masked picture is ``picture * (mask < 0.5)`` in [-1, 1], mid grey in
     the hole. The pipeline encodes it to a draw from the posterior; here it is the posterior's mean, so that a record's
-    result is fixed by its own noise. Any sampler can walk it; plain ``ddim`` is what it was tuned for.
+    result is fixed by its own noise. Any sampler works with it; it was tuned for plain ``ddim``.
     """
 
     @classmethod
     def inputs(cls, latents: int) -> int:
         return 2 * latents + 1
 
-    def shown(self, pictures: Tensor, generate: Tensor) -> Tensor:
+    def concat_cond(self, pictures: Tensor, generate: Tensor) -> Tensor:
         mask = (generate >= 0.5).to(pictures.dtype)
         with torch.no_grad():
             return torch.cat([F.interpolate(mask, self.shape[1:]), self.encode(pictures * (1 - mask))], 1)
 
     def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
-        """As ``StableDiffusion.guided``, the network being shown that all is to be generated."""
+        """As ``StableDiffusion.guided``, with everything to be generated."""
         guided = super().guided(prompts, negative, scale)
         grey = torch.zeros(1, *self.picture_shape, device=self.device, dtype=next(self.vae.parameters()).dtype)
-        guided.beside = self.shown(grey, torch.ones_like(grey[:, :1])).expand(len(prompts), -1, -1, -1)
-        return guided
+        concat_cond = self.concat_cond(grey, torch.ones_like(grey[:, :1])).expand(len(prompts), -1, -1, -1)
+        return replace(guided, concat_cond=concat_cond)

@@ -1,32 +1,40 @@
-"""The walk down the noise levels, and the step that every sampler ends with."""
+"""What a sampler is, and the steps between noise levels that samplers are made of."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from copy import copy
+from typing import Self, TypeVar
 
 from torch import Tensor
 
 from fcs.core.constraints import Constraint
+from fcs.core.denoiser import Denoise
+from fcs.core.directions import Direction
 from fcs.core.levels import Level, pairs
 
-Denoise = Callable[[Tensor, Level], Tensor]
 Noise = Callable[[Sequence[int]], Tensor]
 Kind = TypeVar("Kind", bound=Constraint)
 
 
 class Sampler(ABC):
-    """Walks down the levels; ``step`` says what happens at each.
+    """A method of constrained sampling: noise in, x_0 out. Its attributes never change after construction.
 
     Attributes:
-        needs: the kind of constraint that it can work with.
         prompted: whether it needs a model with prompts.
+        direction: the map from errors to steps of samplers that take one; None for the others.
     """
 
-    needs: type[Constraint] = Constraint
     prompted: bool = False
+    direction: Direction | None = None
 
+    @property
+    def needs(self) -> type[Constraint]:
+        """The kind of constraint that it can work with."""
+        return Constraint
+
+    @abstractmethod
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
     ) -> Tensor:
@@ -37,15 +45,8 @@ class Sampler(ABC):
             levels: noisiest first; the last is ``(alpha, sigma) = (1, 0)``.
             denoise: ``(x, level) -> x_0``.
             constraint: what x_0 must satisfy.
-            randn: ``shape of a row -> (N, *)`` standard normal noise.
+            randn: ``shape of one sample -> (N, *)`` standard normal noise.
         """
-        for t, s in pairs(levels):
-            x = self.step(x, t, s, denoise, constraint, randn)
-        return x
-
-    @abstractmethod
-    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        """``x`` ``(N, *)`` at level ``t`` to level ``s``."""
 
     @abstractmethod
     def calls(self, steps: int) -> int:
@@ -54,6 +55,33 @@ class Sampler(ABC):
     def backwards(self, steps: int) -> int:
         """Backward passes through the denoiser for one record; those through a decoder alone are not counted."""
         return 0
+
+    def with_direction(self, direction: Direction) -> Self:
+        """The same sampler with another direction.
+
+        Raises:
+            TypeError: a sampler that takes none.
+        """
+        if self.direction is None:
+            raise TypeError(f"{type(self).__name__}: expected a sampler with a direction")
+        made = copy(self)
+        made.direction = direction
+        return made
+
+
+class StepSampler(Sampler):
+    """A sampler that does the same at every level and keeps nothing from one to the next."""
+
+    def __call__(
+        self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
+    ) -> Tensor:
+        for t, s in pairs(levels):
+            x = self.step(x, t, s, denoise, constraint, randn)
+        return x
+
+    @abstractmethod
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
+        """``x`` ``(N, *)`` at level ``t`` to level ``s``, ``(N, *)``. The other arguments are those of the sampler."""
 
 
 def require(constraint: Constraint, kind: type[Kind]) -> Kind:
@@ -72,30 +100,44 @@ def at(denoise: Denoise, level: Level) -> Callable[[Tensor], Tensor]:
     return lambda x: denoise(x, level)
 
 
-def ddim(x: Tensor, x0: Tensor, t: Level, s: Level, randn: Noise) -> Tensor:
+def ddim_step(x: Tensor, x0: Tensor, t: Level, s: Level, randn: Noise) -> Tensor:
     """The DDIM step from level ``t`` to ``s`` (Song et al. 2021, eq. 12); Euler's step for a flow.
 
-    ``x_s = alpha_s x_0 + sqrt(sigma_s^2 - b^2) eps + b z`` with ``eps`` recomputed from ``x`` and ``b = s.fresh``.
+    ``x_s = alpha_s x_0 + sqrt(sigma_s^2 - b^2) eps + b z`` with ``eps`` recomputed from ``x`` and ``b = s.noise_std``.
+
+    Args:
+        x, x0: ``(N, *)`` at level ``t``.
+        t, s: levels, the noisier first.
+        randn: new noise.
     """
-    return arrive(x0, (x - t.alpha * x0) / t.sigma, s, randn)
+    return noised(x0, (x - t.alpha * x0) / t.sigma, s, randn)
 
 
-def arrive(x0: Tensor, eps: Tensor, s: Level, randn: Noise) -> Tensor:
-    """Level ``s`` from a picture and a noise: ``alpha_s x_0 + sqrt(sigma_s^2 - b^2) eps + b z``, ``b = s.fresh``."""
-    x = s.alpha * x0 + max(s.sigma**2 - s.fresh**2, 0.0) ** 0.5 * eps
-    return x + s.fresh * randn(x.shape[1:]) if s.fresh > 0 else x
+def noised(x0: Tensor, eps: Tensor, s: Level, randn: Noise) -> Tensor:
+    """``x_s = alpha_s x_0 + sqrt(sigma_s^2 - b^2) eps + b z`` with ``b = s.noise_std``.
+
+    Args:
+        x0, eps: picture and noise ``(N, *)``.
+        s: the level.
+        randn: new noise.
+    """
+    x = s.alpha * x0 + max(s.sigma**2 - s.noise_std**2, 0.0) ** 0.5 * eps
+    return x + s.noise_std * randn(x.shape[1:]) if s.noise_std > 0 else x
 
 
-def stochastic(t: Level, s: Level, eta: float) -> Level:
-    """Level ``s`` with the new noise of DDIM's eta on arriving from ``t`` (Song et al. 2021, eq. 16).
+def with_eta(t: Level, s: Level, eta: float) -> Level:
+    """Level ``s`` with the new noise of DDIM's eta for a step from ``t`` (Song et al. 2021, eq. 16).
 
     0 adds none; 1 is ancestral sampling, whatever the distance between the levels.
     """
     kept = t.alpha * s.sigma / (s.alpha * t.sigma)
-    return s._replace(fresh=eta * s.sigma * max(1 - kept**2, 0.0) ** 0.5)
+    return s._replace(noise_std=eta * s.sigma * max(1 - kept**2, 0.0) ** 0.5)
 
 
 def renoise(x: Tensor, s: Level, t: Level, randn: Noise) -> Tensor:
-    """Back from level ``s`` to the noisier ``t``, as the forward diffusion goes (Lugmayr et al. 2022, sec. 4.2)."""
+    """``x`` ``(N, *)`` from level ``s`` back to the noisier ``t``, as the forward diffusion goes.
+
+    Lugmayr et al. 2022, sec. 4.2.
+    """
     ratio = t.alpha / s.alpha
     return ratio * x + max(t.sigma**2 - (ratio * s.sigma) ** 2, 0.0) ** 0.5 * randn(x.shape[1:])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from fcs.core.constraints import Constraint, Known
+from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
-from fcs.samplers.base import Denoise, Noise, Sampler, arrive, require
+from fcs.samplers.base import Noise, StepSampler, noised, require
 
 
-class DING(Sampler):
+class DING(StepSampler):
     """Two calls a level, no backpropagation (DING, ICLR 2026; published code ``src/fm/samplers/exact_algo.py``).
 
     With ``mu`` the DDIM mean of x_s, ``eta = sigma_s (1 - alpha_s)`` and ``eh`` the noise predicted at
@@ -18,7 +19,7 @@ class DING(Sampler):
     gamma (alpha_s y + sigma_s eh) + alpha_s noise sqrt(gamma) n'`` and the others ``mu + eta n'``. The last level gives
     its x_0. The published code is for flows, ``alpha = 1 - t``; nothing in it is theirs alone. It takes this eta
     (``square`` in its config; its function's own default is ``sigma_s sqrt(1 - alpha_s)``), 28 levels, and ends two
-    levels early since bfloat16 cannot hold them; here all are walked. A softly known entry has its precision times m.
+    levels early since bfloat16 cannot hold them; here all are sampled. A softly known entry has its precision times m.
 
     Args:
         noise: standard deviation of the known entries' noise, sigma_y, above 0; published 0.01.
@@ -35,7 +36,7 @@ class DING(Sampler):
         self.noise = noise
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        given = require(constraint, Known)
+        known = require(constraint, Known)
         x0 = denoise(x, t)
         if s.sigma == 0:
             return x0
@@ -44,10 +45,10 @@ class DING(Sampler):
         mean = s.alpha * x0 + spread * (x - t.alpha * x0) / t.sigma
         ahead = mean + eta * randn(x.shape[1:])
         eps = (ahead - s.alpha * denoise(ahead, s)) / s.sigma
-        target = arrive(given.target, eps, s._replace(fresh=0.0), randn)
+        target = noised(known.target, eps, s._replace(noise_std=0.0), randn)
         floor = (s.alpha * self.noise) ** 2
-        precision = given.known * eta**2 + floor
-        gamma = given.known * eta**2 / precision
+        precision = known.known * eta**2 + floor
+        gamma = known.known * eta**2 / precision
         return mean + gamma * (target - mean) + eta * (floor / precision).sqrt() * randn(x.shape[1:])
 
     def calls(self, steps: int) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from fcs.core.constraints import Constraint
+from fcs.core.denoiser import Denoise
 from fcs.core.directions import Gradient
 from fcs.core.levels import Level
-from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim, stochastic
+from fcs.samplers.base import Noise, StepSampler, at, ddim_step, with_eta
 
 
-class DPS(Sampler):
+class DPS(StepSampler):
     """``x_s = sample(x_t) - step_size grad_{x_t} |y - A x_0(x_t)|`` (Chung et al. 2023, Alg. 1).
 
     The gradient goes through the denoiser. The paper writes a squared norm and a step size divided by the norm; the
@@ -34,7 +35,7 @@ class DPS(Sampler):
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
         x0, F = Gradient().linearize(at(denoise, t), x)
-        return ddim(x, x0, t, stochastic(t, s, self.eta), randn) + self.step_size * F(constraint.pull(x0))
+        return ddim_step(x, x0, t, with_eta(t, s, self.eta), randn) + self.step_size * F(constraint.pull(x0))
 
     def calls(self, steps: int) -> int:
         return steps

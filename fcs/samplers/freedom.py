@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fcs.core.constraints import Constraint
+from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level, pairs
-from fcs.samplers.base import Denoise, Noise, Sampler, ddim, renoise, stochastic
+from fcs.samplers.base import Noise, Sampler, ddim_step, renoise, with_eta
 from fcs.samplers.dps import DPS
 
 
@@ -60,20 +61,14 @@ class FreeDoM(Sampler):
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
     ) -> Tensor:
-        walk = zip(pairs(levels), self._passes(len(levels) - 1), strict=True)
-        for (t, s), (passes, guided) in walk:
-            step = self.step if guided else self._free
-            arrived = step(x, t, s, denoise, constraint, randn)
-            for _ in range(passes - 1):
-                arrived = step(renoise(arrived, s, t, randn), t, s, denoise, constraint, randn)
-            x = arrived
+        for (t, s), (passes, guided) in zip(pairs(levels), self._passes(len(levels) - 1), strict=True):
+            for number in range(passes):
+                x_t = renoise(x, s, t, randn) if number else x
+                if guided:
+                    x = DPS(self.step_size * t.alpha, self.eta).step(x_t, t, s, denoise, constraint, randn)
+                else:
+                    x = ddim_step(x_t, denoise(x_t, t), t, with_eta(t, s, self.eta), randn)
         return x
-
-    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        return DPS(self.step_size * t.alpha, self.eta).step(x, t, s, denoise, constraint, randn)
-
-    def _free(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        return ddim(x, denoise(x, t), t, stochastic(t, s, self.eta), randn)
 
     def _passes(self, steps: int) -> list[tuple[int, bool]]:
         """For each level how often it is passed, and whether it is guided."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fcs.core.constraints import Constraint
-from fcs.core.directions import Direction
-from fcs.core.directions import Newton as NewtonDirection
-from fcs.core.levels import Level
+from fcs.core.denoiser import Denoise
+from fcs.core.directions import Direction, Newton
+from fcs.core.levels import Level, pairs
 from fcs.core.per_sample import max_norm, safe_divide
-from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim
+from fcs.samplers.base import Noise, Sampler, at, ddim_step
 
 PAPER_STEP_SIZES = (0.5, 0.4, 0.3, 0.2, 0.1)
 
@@ -27,7 +27,7 @@ class InexactNewton(Sampler):
         direction: the map from errors to steps; the paper's ``fcs.core.directions.Newton`` if left out.
         step_sizes: the K step sizes lambda, in units of x_t; the paper's for inpainting are .5, .4, .3, .2, .1.
             An empty list is plain DDIM sampling.
-        restarts: how often the result is noised again and walked down once more (the ICLR 2025 submission's warm
+        restarts: how often the result is noised again and sampled once more (the ICLR 2025 submission's warm
             restarts; their number is not published).
         depth: share of the levels that a restart goes back, above 0 and up to 1.
 
@@ -36,6 +36,7 @@ class InexactNewton(Sampler):
     """
 
     known_as = "Newton"
+    direction: Direction
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class InexactNewton(Sampler):
             raise ValueError(f"restarts={restarts}: expected 0 or more")
         if not 0 < depth <= 1:
             raise ValueError(f"depth={depth}: expected above 0 and up to 1")
-        self.direction = NewtonDirection() if direction is None else direction
+        self.direction = Newton() if direction is None else direction
         self.step_sizes = tuple(step_sizes)
         self.restarts = restarts
         self.depth = depth
@@ -56,19 +57,30 @@ class InexactNewton(Sampler):
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
     ) -> Tensor:
-        x0 = super().__call__(x, levels, denoise, constraint, randn)
+        x0 = self.algorithm_1(x, levels, denoise, constraint, randn)
         for _ in range(self.restarts):
-            again = levels[len(levels) - 1 - self._levels_again(len(levels) - 1) :]
+            again = levels[-1 - self._levels_again(len(levels) - 1) :]
             x = again[0].alpha * x0 + again[0].sigma * randn(x.shape[1:])
-            x0 = super().__call__(x, again, denoise, constraint, randn)
+            x0 = self.algorithm_1(x, again, denoise, constraint, randn)
         return x0
 
-    def _levels_again(self, steps: int) -> int:
-        return max(1, round(self.depth * steps))
+    def algorithm_1(
+        self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
+    ) -> Tensor:
+        """The paper's Algorithm 1: x_0 ``(N, *)`` from ``x`` ``(N, *)`` at ``levels[0]``."""
+        for t, s in pairs(levels):
+            f = at(denoise, t)
+            x0, F = self.direction.linearize(f, x, t)
+            for step_size in self.step_sizes:
+                d = F(constraint.error(x0))
+                x = x + step_size * safe_divide(d, max_norm(d))
+                x0, F = self.direction.linearize(f, x, t)
+            x = ddim_step(x, x0, t, s, randn)
+        return x  # at the last level, (alpha, sigma) = (1, 0), it is x_0
 
-    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        x, x0 = moved(x, t, denoise, constraint, self.direction, self.step_sizes)
-        return ddim(x, x0, t, s, randn)
+    def _levels_again(self, steps: int) -> int:
+        """Levels of one restart."""
+        return max(1, round(self.depth * steps))
 
     def calls(self, steps: int) -> int:
         levels = steps + self.restarts * self._levels_again(steps)
@@ -79,33 +91,6 @@ class InexactNewton(Sampler):
         return levels * len(self.step_sizes) * self.direction.backwards
 
 
-def moved(
-    x: Tensor,
-    t: Level,
-    denoise: Denoise,
-    constraint: Constraint,
-    direction: Direction,
-    step_sizes: Sequence[float],
-    seen: list[Tensor] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The inner loop: x_t ``(N, *)`` moved towards the constraint, and its x_0.
-
-    Args:
-        seen: is given what J was seen to make on the way, ``J e`` where that is the direction and the change of x_0
-            by each move, ``(N, *)`` each.
-    """
-    f = at(denoise, t)
-    x0, F = direction.linearize(f, x, t)
-    for size in step_sizes:
-        d = F(constraint.error(x0))
-        x = x + size * safe_divide(d, max_norm(d))
-        before = x0
-        x0, F = direction.linearize(f, x, t)
-        if seen is not None:
-            seen += [d, x0 - before] if isinstance(direction, NewtonDirection) else [x0 - before]
-    return x, x0
-
-
 def falling(first: float, last: float, count: int) -> list[float]:
-    """Step sizes of ``count`` moves that fall linearly; one move has the first."""
+    """``count`` step sizes that fall linearly from ``first`` to ``last``; one alone is ``first``."""
     return [first + (last - first) * k / max(count - 1, 1) for k in range(count)]

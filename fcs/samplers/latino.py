@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from fcs.core.constraints import Constraint, Observed
+from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
-from fcs.samplers.base import Denoise, Noise, Sampler, require
+from fcs.samplers.base import Noise, StepSampler, require
 from fcs.samplers.prior import prior_of
 from fcs.samplers.proximal import proximal
 
@@ -14,7 +15,7 @@ CG_ITERATIONS = 20  # the proximal weights are small, down to 4e-4
 MIDDLE = 500  # of what the network is told of the noise, 0 to 1000
 
 
-class LATINO(Sampler):
+class LATINO(StepSampler):
     """Noise to x_0, decode, proximal step in pixels, encode, fresh noise to the next level; no gradient anywhere.
 
     Spagnoletti et al. (2025, LATINO-PRO, Alg. 1; published code ``main_LATINO.py`` and ``noise_schemes.py``). Made for
@@ -48,10 +49,10 @@ class LATINO(Sampler):
         self.late = late
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        prior, given = prior_of(denoise, "latino"), require(constraint, Observed)
+        prior, measurement = prior_of(denoise, "latino"), require(constraint, Observed)
         trust = self.early if t.t > MIDDLE else self.late
         weight = self.noise**2 / (trust * t.sigma**2)
-        x0 = proximal(prior(x, t), given, prior, weight, CG_ITERATIONS)
+        x0 = proximal(prior(x, t), measurement, prior, weight, CG_ITERATIONS)
         return s.alpha * x0 + s.sigma * randn(x.shape[1:]) if s.sigma > 0 else x0
 
     def calls(self, steps: int) -> int:

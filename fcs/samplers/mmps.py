@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from fcs.core.constraints import Constraint, Observed
-from fcs.core.directions import Direction, Gradient, LinearMap
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.denoiser import Denoise
+from fcs.core.directions import Direction, Gradient, LinearMap, Newton
 from fcs.core.levels import Level
 from fcs.core.per_sample import column, dot, safe_divide
-from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim, require
+from fcs.samplers.base import Noise, StepSampler, at, ddim_step, require
 
 LEAST_ALPHA = 0.01  # at a flow's first level alpha is 0, and so is J: V = sigma^2 / alpha J would be 0 / 0
 
 
-class MMPS(Sampler):
+class MMPS(StepSampler):
     """``x_0 <- x_0 + V A^T (A V A^T + noise^2)^-1 (y - A x_0)``, then a DDIM step (Rozet et al. 2024, sec. 4).
 
     ``V = (sigma_t^2 / alpha_t) J`` is the covariance of x_0 given x_t (Tweedie). The paper takes products with J^T
@@ -38,6 +38,7 @@ class MMPS(Sampler):
     """
 
     needs = Observed
+    direction: Direction
 
     def __init__(
         self, iterations: int = 1, noise: float = 0.05, direction: Direction | None = None, cutoff: float = 1e-4
@@ -48,16 +49,16 @@ class MMPS(Sampler):
             raise ValueError(f"noise={noise}: expected a number above 0")
         if not 0 <= cutoff < 1:
             raise ValueError(f"cutoff={cutoff}: expected 0 or more and below 1")
-        self.direction = NewtonDirection() if direction is None else direction
+        self.direction = Newton() if direction is None else direction
         self.iterations = iterations
         self.noise = noise
         self.cutoff = cutoff
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        given = require(constraint, Observed)
+        measurement = require(constraint, Observed)
         x0, J = self.direction.linearize(at(denoise, t), x, t)
-        missing, transpose = Gradient().linearize(given.missing, x0)  # the map is e -> -A^T e
-        _, forward = NewtonDirection().linearize(given.missing, x0)  # and this one w -> -A w
+        missing, transpose = Gradient().linearize(measurement.missing, x0)  # the map is e -> -A^T e
+        _, forward = Newton().linearize(measurement.missing, x0)  # and this one w -> -A w
         scale = t.sigma**2 / max(t.alpha, LEAST_ALPHA)
 
         def spread(u: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ class MMPS(Sampler):
             return self.noise**2 * u - forward(spread_u)
 
         x0 = x0 + krylov(missing, spread, system, self.iterations, self.cutoff)
-        return ddim(x, x0, t, s, randn)
+        return ddim_step(x, x0, t, s, randn)
 
     def calls(self, steps: int) -> int:
         return steps * (1 + self.iterations * self.direction.forwards)

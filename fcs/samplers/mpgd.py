@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from fcs.core.constraints import Constraint
+from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
-from fcs.samplers.base import Denoise, Noise, Sampler, arrive, stochastic
+from fcs.samplers.base import Noise, StepSampler, noised, with_eta
 from fcs.samplers.prior import prior_of
 
 
-class MPGD(Sampler):
+class MPGD(StepSampler):
     """``x_0 <- x_0 - (step_size / alpha_s) grad_{x_0} |y - A D(x_0)|`` before a DDIM step (He et al. 2024).
 
     The noise ``eps`` of the step stays that of the x_0 before (published code for linear problems; the code for
@@ -42,7 +43,7 @@ class MPGD(Sampler):
         x0 = x0 + self.step_size / s.alpha * constraint.pull(x0)
         if self.project:
             x0 = prior_of(denoise, "mpgd").reencode(x0)
-        return arrive(x0, eps, stochastic(t, s, self.eta), randn)
+        return noised(x0, eps, with_eta(t, s, self.eta), randn)
 
     def calls(self, steps: int) -> int:
         return steps

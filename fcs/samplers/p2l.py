@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from fcs.core.constraints import Constraint, Observed
+from fcs.core.denoiser import Denoise
 from fcs.core.directions import Gradient
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level, pairs
-from fcs.samplers.base import Denoise, Noise, Sampler, arrive, at, require, stochastic
+from fcs.samplers.base import Noise, Sampler, at, noised, require, with_eta
 from fcs.samplers.prior import Prior, prior_of
 from fcs.samplers.proximal import proximal
 
@@ -71,31 +72,24 @@ class P2L(Sampler):
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
     ) -> Tensor:
-        prior, given = prior_of(denoise, "p2l"), require(constraint, Observed)
-        prompts = prior.guided.cond
-        if prompts is None:
+        prior, measurement = prior_of(denoise, "p2l"), require(constraint, Observed)
+        cond = prior.guided.cond
+        if cond is None:
             raise UsageError.of("sampler", "p2l", "a sampler for a model without prompts")
-        cond = prompts
-        try:
-            for number, (t, s) in enumerate(pairs(levels)):
-                prior.guided.cond = cond = self._tuned(cond, x, t, prior, given)
-                x = self._move(x, t, s, prior, given, randn, self.every > 0 and number % self.every == 0)
-        finally:
-            prior.guided.cond = prompts
+        for number, (t, s) in enumerate(pairs(levels)):
+            cond = self._tuned(cond, x, t, prior, measurement)
+            project = self.every > 0 and number % self.every == 0
+            x = self._move(x, t, s, prior.with_cond(cond), measurement, randn, project)
         return x
-
-    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        """A level under the prompts as they are, without projection."""
-        return self._move(x, t, s, prior_of(denoise, "p2l"), require(constraint, Observed), randn, False)
 
     @torch.enable_grad()
     def _tuned(self, cond: Tensor, x: Tensor, t: Level, prior: Prior, constraint: Observed) -> Tensor:
-        """The prompts' embeddings, fitted at level ``t``."""
+        """The prompts' embeddings ``(N, ...)``, fitted at level ``t``."""
         embedding = cond.clone().requires_grad_()
         adam = torch.optim.Adam([embedding], self.rate)
+        tuned = prior.with_cond(embedding)
         for _ in range(self.tunings):
-            prior.guided.cond = embedding
-            loss = constraint.missing(prior(x, t)).square().sum()
+            loss = constraint.missing(tuned(x, t)).square().sum()
             (embedding.grad,) = torch.autograd.grad(loss, embedding)
             adam.step()
         return embedding.detach()
@@ -103,10 +97,11 @@ class P2L(Sampler):
     def _move(
         self, x: Tensor, t: Level, s: Level, prior: Prior, constraint: Observed, randn: Noise, project: bool
     ) -> Tensor:
+        """LDPS's step from level ``t`` to ``s``, with the projection of x_0 where ``project`` asks for it."""
         x0, F = Gradient().linearize(at(prior, t), x)
         eps = (x - t.alpha * x0) / t.sigma
         kept = proximal(x0, constraint, prior, self.weight, CG_ITERATIONS) if project else x0
-        return arrive(kept, eps, stochastic(t, s, self.eta), randn) + self.step_size * F(constraint.pull(x0))
+        return noised(kept, eps, with_eta(t, s, self.eta), randn) + self.step_size * F(constraint.pull(x0))
 
     def calls(self, steps: int) -> int:
         return steps * (1 + self.tunings)

@@ -1,53 +1,51 @@
-"""What a sampler may ask of a model besides x_0: its codec and its prompts."""
+"""A model as one batch sees it: x_0 under the batch's prompts, and the codec that a few samplers need."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from fcs.core.denoiser import Guided
+from fcs.core.denoise_wrappers import Wrapper
+from fcs.core.denoiser import Denoise, Guided
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level
-from fcs.samplers.base import Denoise
 
 
-def _nothing() -> None:
-    """Watch over nothing."""
-
-
-def _unseen(x0: Tensor, level: Level) -> None:
-    """Look at nothing."""
-
-
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Prior:
-    """A model as one batch sees it; it is the batch's denoiser, and shows what most samplers need not know.
+    """The denoiser of a batch. It also shows the codec and the prompts, which most samplers need not know.
 
     Attributes:
-        guided: x_0 under the batch's prompts; counts its calls.
-        encode: pictures in [-1, 1] to the model's space.
-        decode: the model's space to pictures.
-        watch: called before each denoiser call; may raise to cut the batch short.
-        seen: shown what each call gave, and at which level.
+        guided: x_0 under the batch's prompts.
+        encode: pictures ``(N, C, H, W)`` in [-1, 1] to the model's space ``(N, *)``.
+        decode: the model's space ``(N, *)`` to pictures ``(N, C, H, W)``.
+        wrappers: applied to ``guided`` at each call, innermost first: counting, watching, recording.
     """
 
     guided: Guided
     encode: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
-    watch: Callable[[], None] = _nothing
-    seen: Callable[[Tensor, Level], None] = _unseen
+    wrappers: tuple[Wrapper, ...] = ()
 
     def __call__(self, x: Tensor, level: Level) -> Tensor:
         """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``."""
-        self.watch()
-        x0 = self.guided(x, level)
-        self.seen(x0, level)
-        return x0
+        denoise: Denoise = self.guided
+        for wrap in self.wrappers:
+            denoise = wrap(denoise)
+        return denoise(x, level)
+
+    def wrapped(self, wrapper: Wrapper) -> Prior:
+        """The same prior with one more wrapper around its calls."""
+        return replace(self, wrappers=(*self.wrappers, wrapper))
+
+    def with_cond(self, cond: Tensor) -> Prior:
+        """The same prior under another conditioning ``(N, ...)``; calls pass through the same wrappers."""
+        return replace(self, guided=replace(self.guided, cond=cond))
 
     def reencode(self, x0: Tensor) -> Tensor:
-        """x_0 ``(N, *)`` on its way to a picture and back: nearer to what the codec can say."""
+        """x_0 ``(N, *)`` decoded and encoded again: moved towards what the codec can represent."""
         return self.encode(self.decode(x0))
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from fcs.core.constraints import Constraint, Known, Projectable
-from fcs.core.directions import Direction
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.denoiser import Denoise
+from fcs.core.directions import Direction, Newton
 from fcs.core.levels import Level, pairs
-from fcs.core.per_sample import safe_divide
-from fcs.samplers.base import Denoise, Noise, Sampler, ddim, require, stochastic
-from fcs.samplers.inexact_newton import falling, moved
+from fcs.core.per_sample import max_norm, safe_divide
+from fcs.samplers.base import Noise, Sampler, at, ddim_step, require, with_eta
+from fcs.samplers.inexact_newton import falling
 
 RIDGE = 0.03  # a tenth of it is worse on halves of digits
 
@@ -48,7 +48,7 @@ class ProjectedNewton(Sampler):
             outside 0 to 1.
     """
 
-    needs: type[Constraint] = Projectable
+    direction: Direction
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class ProjectedNewton(Sampler):
             raise ValueError(f"eta={eta}: expected 0 to 1")
         if order not in (1, 2):
             raise ValueError(f"order={order}: expected 1 or 2")
-        self.direction = NewtonDirection() if direction is None else direction
+        self.direction = Newton() if direction is None else direction
         self.moves = tuple(moves)
         self.first = first
         self.last = last
@@ -82,32 +82,30 @@ class ProjectedNewton(Sampler):
         self.fit = fit
         self.memory = memory
         self.project = project
-        if not project:
-            self.needs = Constraint
         self.order = order
         self.eta = eta
+
+    @property
+    def needs(self) -> type[Constraint]:
+        """A measurement that x_0 can be put onto, unless ``project`` is off."""
+        return Projectable if self.project else Constraint
 
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
     ) -> Tensor:
-        given = require(constraint, Projectable) if self.project else None
+        measurement = require(constraint, Projectable) if self.project else None
         before: tuple[Level, Tensor] | None = None
         seen: list[Tensor] = []
-        for (t, s), sizes in zip(pairs(levels), self.step_sizes(len(levels) - 1), strict=True):
-            here: list[Tensor] = []
-            x, x0 = moved(x, t, denoise, constraint, self.direction, sizes, here)
+        for (t, s), step_sizes in zip(pairs(levels), self.step_sizes(len(levels) - 1), strict=True):
+            x, x0, here = moved(x, t, denoise, constraint, self.direction, step_sizes)
             seen = here + seen[: self.memory]
             corrected = fitted(x0, constraint, seen) if self.fit and isinstance(constraint, Known) else x0
-            corrected = corrected if given is None else given.project(corrected)
-            # x_t moves with its x_0, so that the noise in it stays what it was.
-            x = x + t.alpha * (corrected - x0)
+            corrected = corrected if measurement is None else measurement.project(corrected)
+            x = x + t.alpha * (corrected - x0)  # moves with its x_0, so that the noise in it stays what it was
             D = corrected if before is None or self.order == 1 else ahead(corrected, t, s, *before)
-            x = ddim(x, D, t, stochastic(t, s, self.eta), randn)
+            x = ddim_step(x, D, t, with_eta(t, s, self.eta), randn)
             before = t, corrected
         return x
-
-    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        return self(x, [t, s], denoise, constraint, randn)
 
     def plan(self, steps: int) -> list[int]:
         """Moves at each of ``steps`` levels: the profile, read at the middle of each level's share of the walk."""
@@ -125,6 +123,27 @@ class ProjectedNewton(Sampler):
 
     def backwards(self, steps: int) -> int:
         return sum(self.plan(steps)) * self.direction.backwards
+
+
+def moved(
+    x: Tensor, t: Level, denoise: Denoise, constraint: Constraint, direction: Direction, step_sizes: Sequence[float]
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """The paper's inner loop at level ``t``, and what it reveals of J.
+
+    Returns:
+        x_t ``(N, *)`` moved towards the constraint; its x_0 ``(N, *)``; images under J ``(N, *)``: ``J e`` where that
+        is the direction, and the change of x_0 by each move.
+    """
+    f = at(denoise, t)
+    x0, F = direction.linearize(f, x, t)
+    images: list[Tensor] = []
+    for step_size in step_sizes:
+        d = F(constraint.error(x0))
+        x = x + step_size * safe_divide(d, max_norm(d))
+        before = x0
+        x0, F = direction.linearize(f, x, t)
+        images += [d, x0 - before] if isinstance(direction, Newton) else [x0 - before]
+    return x, x0, images
 
 
 def fitted(x0: Tensor, constraint: Known, seen: list[Tensor], ridge: float = RIDGE) -> Tensor:

@@ -6,16 +6,17 @@ import torch
 from torch import Tensor
 
 from fcs.core.constraints import Constraint, Known, Measured, Observed
+from fcs.core.denoiser import Denoise
 from fcs.core.directions import Gradient
 from fcs.core.levels import Level
 from fcs.core.per_sample import column, dot, safe_divide
-from fcs.samplers.base import Denoise, Noise, Sampler, at, ddim, require, stochastic
+from fcs.samplers.base import Noise, StepSampler, at, ddim_step, require, with_eta
 from fcs.samplers.prior import Prior, prior_of
 
 ITERATIONS = 10  # for the largest singular value of A; exact after one where A A^T is a multiple of 1
 
 
-class PSLD(Sampler):
+class PSLD(StepSampler):
     """DPS with a gluing term (Rout et al. 2023, Alg. 2; published code ``stable-diffusion/.../psld.py``).
 
     ``x_s = ddim(x_t) - grad_{x_t} [omega |y - A D(z_0)| + gamma |E(A^T y + (I - A^T A) D(z_0)) - z_0|]``. The paper
@@ -46,9 +47,9 @@ class PSLD(Sampler):
         self.eta = eta
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        prior, given = prior_of(denoise, "psld"), require(constraint, Observed)
+        prior, measurement = prior_of(denoise, "psld"), require(constraint, Observed)
         x0, F = Gradient().linearize(at(prior, t), x)
-        return ddim(x, x0, t, stochastic(t, s, self.eta), randn) + F(self._pull(x0, given, prior))
+        return ddim_step(x, x0, t, with_eta(t, s, self.eta), randn) + F(self._pull(x0, measurement, prior))
 
     @torch.enable_grad()
     def _pull(self, x0: Tensor, constraint: Observed, prior: Prior) -> Tensor:

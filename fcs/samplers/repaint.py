@@ -8,8 +8,10 @@ from itertools import pairwise
 from torch import Tensor
 
 from fcs.core.constraints import Constraint, Known
+from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
-from fcs.samplers.base import Denoise, Noise, Sampler, ddim, renoise, require, stochastic
+from fcs.samplers.base import Noise, Sampler, renoise, require, with_eta
+from fcs.samplers.replacement import Replacement
 
 
 class RePaint(Sampler):
@@ -44,17 +46,15 @@ class RePaint(Sampler):
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
     ) -> Tensor:
+        known = require(constraint, Known)
+        replacement = Replacement()
         for here, there in pairwise(self.route(len(levels) - 1)):
             t, s = levels[here], levels[there]
-            down = there > here
-            x = self.step(x, t, s, denoise, constraint, randn) if down else renoise(x, t, s, randn)
+            if there < here:
+                x = renoise(x, t, s, randn)
+            else:
+                x = replacement.step(x, t, with_eta(t, s, self.eta), denoise, known, randn)
         return x
-
-    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        given = require(constraint, Known)
-        x = ddim(x, denoise(x, t), t, stochastic(t, s, self.eta), randn)
-        noised = s.alpha * given.target + s.sigma * randn(x.shape[1:])
-        return given.known * noised + (1 - given.known) * x
 
     def route(self, steps: int) -> list[int]:
         """Places in the list of levels in the order in which they are visited, 0 (noise) to ``steps`` (clean)."""

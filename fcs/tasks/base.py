@@ -12,7 +12,8 @@ from fcs.core.images import to_float, to_uint8
 from fcs.core.records import Batch, Result
 from fcs.models.base import Model
 from fcs.samplers.base import Sampler
-from fcs.tasks.sampling_loop import ResidualTrace, SamplingLoop
+from fcs.tasks.residual_trace import ResidualTrace
+from fcs.tasks.sampling_loop import SamplingLoop
 
 
 class Task(ABC):
@@ -20,13 +21,21 @@ class Task(ABC):
 
     Attributes:
         needs_mask: whether a record without a mask fails (``missing_mask``).
-        makes: the kind of constraint it makes.
         scored: names of the scores that its results carry themselves.
     """
 
     needs_mask: bool = False
-    makes: type[Constraint] = Constraint
     scored: tuple[str, ...] = ()
+
+    @property
+    def makes(self) -> type[Constraint]:
+        """The kind of constraint it makes."""
+        return Constraint
+
+    @property
+    def needs_float32(self) -> bool:
+        """Whether its constraint takes differences that TF32 would destroy."""
+        return False
 
     def prepare(self, model: Model) -> None:  # noqa: B027 (most tasks need nothing)
         """Load what the task itself needs and check that it fits the model; called once, before any record is read.
@@ -43,22 +52,22 @@ class Task(ABC):
     def constraint(self, batch: Batch, model: Model) -> Constraint:
         """The constraint that the batch's x_0 must satisfy, in the model's space."""
 
-    def solve(self, batch: Batch, walk: SamplingLoop) -> Result:
-        """Sample a batch: once, under its constraint. A task that samples more often says so here."""
-        denoise = walk.denoiser(batch.prompts, self.shown(batch, walk.model))
-        constraint = self.constraint(batch, walk.model)
-        course = ResidualTrace(constraint)
-        if constraint.light:
-            denoise.seen = course
-        x0 = walk.sample(denoise, constraint)
+    def sample(self, batch: Batch, loop: SamplingLoop) -> Result:
+        """Sample a batch once, under its constraint. A task that samples more often overrides this."""
+        denoise = loop.denoiser(batch.prompts, self.concat_cond(batch, loop.model))
+        constraint = self.constraint(batch, loop.model)
+        trace = ResidualTrace(constraint)
+        x0 = loop.sample(denoise.wrapped(trace) if constraint.cheap else denoise, constraint)
         residuals = constraint.residual(x0).cpu()
-        pictures = self.pictures(x0, batch, walk.model).cpu()
-        calls = (walk.calls,) * len(batch.records)
-        return Result(pictures, tuple(residuals.tolist()), calls, finite_rows(x0), courses=course.rows())
+        pictures = self.pictures(x0, batch, loop.model).cpu()
+        calls = (loop.calls,) * len(batch.records)
+        return Result(
+            pictures, tuple(residuals.tolist()), calls, finite_samples(x0), residual_traces=trace.per_sample()
+        )
 
-    def shown(self, batch: Batch, model: Model) -> Tensor | None:
-        """What a network that was tuned for inpainting sees of the batch, where the masks say what is given."""
-        return model.shown(to_float(batch.images), batch.masks.float() / 255) if self.needs_mask else None
+    def concat_cond(self, batch: Batch, model: Model) -> Tensor | None:
+        """What the network of an inpainting model sees of the batch, where the masks say what is given."""
+        return model.concat_cond(to_float(batch.images), batch.masks.float() / 255) if self.needs_mask else None
 
     def calls(self, sampler: Sampler, steps: int) -> int:
         """Denoiser calls for one record."""
@@ -83,6 +92,6 @@ class Task(ABC):
         return []
 
 
-def finite_rows(x: Tensor) -> tuple[bool, ...]:
-    """Whether each row of ``(N, *)`` is free of NaN and infinity."""
+def finite_samples(x: Tensor) -> tuple[bool, ...]:
+    """Whether each sample of ``(N, *)`` is free of NaN and infinity."""
     return tuple(x.isfinite().flatten(1).all(1).tolist())

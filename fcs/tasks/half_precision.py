@@ -1,4 +1,4 @@
-"""16 bits: how long a finite difference must be in them, and rows that they cannot hold once more in float32."""
+"""16 bits: how long a finite difference must be in them, and results of records that were sampled again in float32."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from fcs.core.autocast import is_off, no_autocast
 from fcs.core.denoiser import Guided
 from fcs.core.levels import Level, pairs
 from fcs.core.per_sample import RecordNoise, max_norm, rms
 from fcs.core.records import Result
-from fcs.core.tf32 import tf32
+from fcs.core.tf32 import no_tf32, tf32_is_on
 from fcs.models.base import Model
-from fcs.samplers.base import ddim
+from fcs.samplers.base import ddim_step
 
 COSINE = {torch.float16: 0.99, torch.bfloat16: 0.95}  # wanted of a difference in 16 bits to the same one in float64
 PROBES = 4  # pictures that are sampled to measure at
@@ -28,24 +29,19 @@ SHORTEST, LONGEST = 2.0**-10, 2.0**-1
 
 def rounds(model: Model) -> bool:
     """Whether the network's products have fewer bits than float32's."""
-    ten_bits = torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32
-    return model.denoiser.autocast is not None or (ten_bits and model.device.type == "cuda")
+    in_16_bits = model.denoiser.autocast is not None and not is_off()
+    return in_16_bits or (model.device.type == "cuda" and tf32_is_on())
 
 
 @contextmanager
-def float32(model: Model) -> Iterator[None]:
-    """The model's network in the arithmetic of its weights, whatever it runs in otherwise."""
-    before = model.denoiser.autocast
-    model.denoiser.autocast = None
-    try:
-        with tf32(False):
-            yield
-    finally:
-        model.denoiser.autocast = before
+def float32() -> Iterator[None]:
+    """Full float32: neither autocast in this thread nor TF32 in any; for measurements before threads are started."""
+    with no_autocast(), no_tf32():
+        yield
 
 
-def mended(result: Result, again: Result, slots: Sequence[int]) -> Result:
-    """A batch's result with some slots from a second try; the others stay to the bit."""
+def merged(result: Result, again: Result, slots: Sequence[int]) -> Result:
+    """A batch's result with some slots taken from a second one; the others keep every bit."""
 
     def tuples(first: tuple, second: tuple) -> tuple:  # type: ignore[type-arg]
         return tuple(second[slot] if slot in slots else one for slot, one in enumerate(first))
@@ -65,7 +61,7 @@ def mended(result: Result, again: Result, slots: Sequence[int]) -> Result:
         scores=tuples(result.scores, again.scores),
         errors={slot: text for slot, text in result.errors.items() if slot not in slots}
         | {slot: text for slot, text in again.errors.items() if slot in slots},
-        courses=tuples(result.courses, again.courses),
+        residual_traces=tuples(result.residual_traces, again.residual_traces),
         redone=tuple(slots),
     )
 
@@ -92,11 +88,11 @@ def lengths(
     guided = model.guided(["" if guidance == 1.0 else PROMPT] * PROBES, negative_prompt, guidance)
     known = torch.zeros(model.shape, device=model.device)
     known[..., : model.shape[-1] // 2] = 1
-    with float32(model):
+    with float32():
         target = _sampled(guided, levels[0].sigma * randn(model.shape), levels, randn).roll(1, 0)
     x, found = levels[0].sigma * randn(model.shape), {}
     for t, s in pairs(levels):
-        with float32(model):
+        with float32():
             x0 = guided(x, t)
             e = known * (target - x0)
             h = FIRST / max_norm(e)
@@ -105,14 +101,14 @@ def lengths(
         apart = rms(h * e).square() / 2 * rms(rounded - exact) / rms(half - exact)
         length = apart.log2().nanmean().div(2).nan_to_num().clamp(math.log2(SHORTEST), math.log2(LONGEST))
         found[t.t] = 2.0 ** round(length.item())
-        with float32(model):
+        with float32():
             x = x + MOVE * exact / max_norm(exact)
-            x = ddim(x, guided(x, t), t, s, randn)
+            x = ddim_step(x, guided(x, t), t, s, randn)
     return found
 
 
 def _sampled(f: Guided, x: Tensor, levels: Sequence[Level], randn: RecordNoise) -> Tensor:
     """Plain samples from noise ``x``."""
     for t, s in pairs(levels):
-        x = ddim(x, f(x, t), t, s, randn)
+        x = ddim_step(x, f(x, t), t, s, randn)
     return x

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from fcs.core.compositing import PixelMoments, blur, compose, composing
 from fcs.core.constraints import Known
+from fcs.core.denoiser import Denoise
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
 from fcs.core.per_sample import rms
 from fcs.core.records import Batch, Result
 from fcs.models.base import Model
-from fcs.samplers.base import Denoise, Sampler
-from fcs.tasks.base import Task, finite_rows
+from fcs.samplers.base import Sampler
+from fcs.tasks.base import Task, finite_samples
 from fcs.tasks.inpaint import Inpaint
 from fcs.tasks.sampling_loop import SamplingLoop
 
@@ -108,19 +109,19 @@ class Layers(Task):
         """What a layer must keep: the black pixels of the batch's masks."""
         return self.inpaint.constraint(batch, model)
 
-    def solve(self, batch: Batch, walk: SamplingLoop) -> Result:
+    def sample(self, batch: Batch, loop: SamplingLoop) -> Result:
         """The mask by rounds of guesses, then both layers."""
         picture = to_float(batch.images)
         prompts, errors = self._prompts(batch)
-        denoise = [walk.denoiser([pair[layer] for pair in prompts]) for layer in (0, 1)]
+        denoise = [loop.denoiser([pair[layer] for pair in prompts]) for layer in (0, 1)]
         mask = self._begin(batch)
         for _ in range(self.rounds):
-            mask = self._update(mask, picture, batch, walk, denoise)
+            mask = self._update(mask, picture, batch, loop, denoise)
         mask = (mask * 255).round() / 255  # as it will be written
         hidden = mask <= 0.5, mask >= 0.5
-        x0 = [walk.sample(denoise[layer], self._known(batch, hidden[layer], walk.model)) for layer in (0, 1)]
-        one, two = (walk.model.decode(z) for z in x0)
-        finite = finite_rows(torch.cat([one, two, mask], 1))
+        x0 = [loop.sample(denoise[layer], self._known(batch, hidden[layer], loop.model)) for layer in (0, 1)]
+        one, two = (loop.model.decode(z) for z in x0)
+        finite = finite_samples(torch.cat([one, two, mask], 1))
         residuals = tuple(rms(picture - compose(mask, one, two)).tolist())
         if self.paste:
             one, two = composing(picture, mask, one, two)
@@ -129,7 +130,7 @@ class Layers(Task):
         return Result(
             made.cpu(),
             residuals,
-            (walk.calls,) * len(batch.records),
+            (loop.calls,) * len(batch.records),
             finite,
             further={name: pictures.cpu() for name, pictures in further.items()},
             scores=tuple({"iou": value} for value in self._iou(mask, batch)),
@@ -156,30 +157,30 @@ class Layers(Task):
         return torch.where(torch.tensor(own, device=mask.device).view(-1, 1, 1, 1), mask, 0.5)
 
     def _update(
-        self, mask: Tensor, picture: Tensor, batch: Batch, walk: SamplingLoop, denoise: Sequence[Denoise]
+        self, mask: Tensor, picture: Tensor, batch: Batch, loop: SamplingLoop, denoise: Sequence[Denoise]
     ) -> Tensor:
         """``m = p N(x; mu_1, v_1) / (p N(x; mu_1, v_1) + (1 - p) N(x; mu_2, v_2))``, ``(N, 1, H, W)``."""
-        fold = (self._uniform(mask, walk) * self.samples).floor().clamp(max=self.samples - 1)
+        fold = (self._uniform(mask, loop) * self.samples).floor().clamp(max=self.samples - 1)
         layers = PixelMoments(), PixelMoments()
         for number in range(self.samples):
-            first = self._uniform(mask, walk) < mask
+            first = self._uniform(mask, loop) < mask
             for layer, given in enumerate((first, ~first)):
                 hidden = (~given | (fold == number)).float()
-                known = self._known(batch, hidden > 0, walk.model)
-                x0 = walk.guess(denoise[layer], known, known.target, self.depth)
-                layers[layer].add(walk.model.decode(x0), hidden)
+                known = self._known(batch, hidden > 0, loop.model)
+                x0 = loop.guess(denoise[layer], known, known.target, self.depth)
+                layers[layer].add(loop.model.decode(x0), hidden)
         odds = layers[0].log_likelihood(picture, self.floor) - layers[1].log_likelihood(picture, self.floor)
         before = math.log(self.prior / (1 - self.prior))
-        return (before + blur(odds, self.smooth * walk.model.factor)).sigmoid()
+        return (before + blur(odds, self.smooth * loop.model.factor)).sigmoid()
 
     def _known(self, batch: Batch, hidden: Tensor, model: Model) -> Known:
         return self.constraint(replace(batch, masks=255 * hidden.byte()), model)
 
-    def _uniform(self, mask: Tensor, walk: SamplingLoop) -> Tensor:
+    def _uniform(self, mask: Tensor, loop: SamplingLoop) -> Tensor:
         """Uniform random numbers ``(N, 1, H, W)``, one a cell."""
-        side = self.cell * walk.model.factor
+        side = self.cell * loop.model.factor
         height, width = mask.shape[2:]
-        normal = walk.randn((1, -(-height // side), -(-width // side)))
+        normal = loop.randn((1, -(-height // side), -(-width // side)))
         cells = torch.special.ndtr(normal).repeat_interleave(side, 2).repeat_interleave(side, 3)
         return cells[..., :height, :width]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import dataclass, replace
 
 import torch
 
+from fcs.core.autocast import no_autocast
 from fcs.core.directions import Newton
 from fcs.core.errors import UsageError
 from fcs.core.levels import Spacing
@@ -17,7 +17,7 @@ from fcs.core.records import Batch, Result
 from fcs.models.base import Model
 from fcs.samplers.base import Sampler
 from fcs.tasks.base import Task
-from fcs.tasks.half_precision import float32, lengths, mended, rounds
+from fcs.tasks.half_precision import lengths, merged, rounds
 from fcs.tasks.sampling_loop import SamplingLoop
 
 
@@ -61,7 +61,7 @@ class Pipeline:
     @property
     def automatic(self) -> Newton | None:
         """The sampler's Newton direction, where its difference is ``auto``."""
-        direction = getattr(self.sampler, "direction", None)
+        direction = self.sampler.direction
         return direction if isinstance(direction, Newton) and direction.difference == "auto" else None
 
     @property
@@ -76,32 +76,30 @@ class Pipeline:
         return lengths(self.model, levels, self.guidance, self.negative_prompt)
 
     def measured(self, found: Mapping[float, float]) -> Pipeline:
-        """The same with the Newton direction's perturbations as measured."""
-        sampler = copy(self.sampler)
-        direction = copy(sampler.direction)  # type: ignore[attr-defined]
-        direction.lengths = dict(found)
-        sampler.direction = direction  # type: ignore[attr-defined]
-        return replace(self, sampler=sampler)
+        """The same pipeline with the Newton direction's perturbations as measured."""
+        if self.automatic is None:
+            return self
+        return replace(self, sampler=self.sampler.with_direction(self.automatic.with_lengths(found)))
 
     @torch.no_grad()
     def __call__(self, batch: Batch, watch: Callable[[], None] = lambda: None) -> Result:
-        """Sample a batch; what 16 bits make NaN or infinity of once more in float32.
+        """Sample a batch; records that overflow in 16 bits are sampled again in float32.
 
         Args:
             batch: its pictures on the model's device.
             watch: called before each denoiser call; may raise to cut the batch short.
         """
         began = time.perf_counter()
-        result = self._solved(batch, watch)
-        lost = [slot for slot, valid in enumerate(batch.valid) if valid and not result.finite[slot]]
-        if lost and self.model.denoiser.autocast is not None:
-            with float32(self.model):
-                result = mended(result, self._solved(batch, watch), lost)
+        result = self._sampled(batch, watch)
+        overflowed = [slot for slot, valid in enumerate(batch.valid) if valid and not result.finite[slot]]
+        if overflowed and self.model.denoiser.autocast is not None:
+            with no_autocast():
+                result = merged(result, self._sampled(batch, watch), overflowed)
         return replace(result, seconds=(time.perf_counter() - began) / max(sum(batch.valid), 1))
 
-    def _solved(self, batch: Batch, watch: Callable[[], None]) -> Result:
+    def _sampled(self, batch: Batch, watch: Callable[[], None]) -> Result:
         randn = RecordNoise(batch.seeds, self.model.device)
         levels = self.model.schedule.levels(self.steps, self.levels)
         guidance = (self.guidance, self.negative_prompt, self.guidance_stop)
-        walk = SamplingLoop(self.model, self.sampler, levels, randn, *guidance, watch)
-        return self.task.solve(batch, walk)
+        loop = SamplingLoop(self.model, self.sampler, levels, randn, *guidance, watch)
+        return self.task.sample(batch, loop)

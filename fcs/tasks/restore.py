@@ -15,7 +15,7 @@ from fcs.core.images import to_float, to_uint8
 from fcs.core.operators import Operator, Pixels
 from fcs.core.per_sample import RecordNoise, column, rms
 from fcs.core.records import Batch
-from fcs.core.tf32 import tf32
+from fcs.core.tf32 import no_tf32
 from fcs.models.base import Model
 from fcs.tasks.base import Task
 
@@ -60,7 +60,7 @@ class EncodedMeasured(Measured, Projectable):
         missing = self.target - self.operator(picture)
         beyond = column(rms(missing) > self.noise, missing)
         wanted = self.inverse(torch.where(beyond, missing, torch.zeros_like(missing)))
-        with tf32(False):  # the length is made for float32
+        with no_tf32():  # the difference is chosen for float32
             _, jacobian = self.direction.linearize(self.encode, picture)
             return jacobian(wanted)
 
@@ -136,8 +136,18 @@ class Restore(Task):
         self.noise = noise
         self.perturb = perturb
         self.paste = paste
-        encoded = EncodedMeasured if error == "vae_newton" else Measured
-        self.makes = Constraint if perturb else encoded
+
+    @property
+    def makes(self) -> type[Constraint]:
+        """What ``error`` and ``perturb`` make of the measurement."""
+        if self.perturb:
+            return Constraint
+        return EncodedMeasured if self.error == "vae_newton" else Measured
+
+    @property
+    def needs_float32(self) -> bool:
+        """Whether the error is a finite difference of the encoder."""
+        return self.error == "vae_newton"
 
     def input_shape(self, model: Model) -> tuple[int, int, int]:
         """The model's picture shape where the truth is given, else that of its measurement."""

@@ -1,108 +1,69 @@
-"""From noise to x_0 for one batch: what a task walks, once or several times."""
+"""From noise to x_0 for one batch; a task runs it once or several times."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 
 from fcs.core.constraints import Constraint
-from fcs.core.denoiser import Guided
+from fcs.core.denoise_wrappers import CallCounter, before_each_call
+from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
 from fcs.core.per_sample import RecordNoise
 from fcs.models.base import Model
-from fcs.samplers.base import Denoise, Sampler
+from fcs.samplers.base import Sampler
 from fcs.samplers.prior import Prior
 
 
-class ResidualTrace:
-    """How a constraint's residual goes down the levels: at each, of the last x_0 that the denoiser gave there.
-
-    Nothing waits for the device before ``rows``.
-    """
-
-    def __init__(self, constraint: Constraint) -> None:
-        self.constraint = constraint
-        self._residuals: dict[Level, Tensor] = {}
-        self._last: tuple[Level, Tensor] | None = None
-
-    def __call__(self, x0: Tensor, level: Level) -> None:
-        """``x0`` ``(N, *)`` is what the denoiser gave at ``level``."""
-        if self._last is not None and self._last[0] != level:
-            self._settle()
-        self._last = level, x0.detach()
-
-    def rows(self) -> tuple[tuple[float, ...], ...]:
-        """Residuals of each row, in the order in which the levels were reached first; empty where none was."""
-        self._settle()
-        return tuple(map(tuple, torch.stack([*self._residuals.values()], 1).tolist())) if self._residuals else ()
-
-    @torch.no_grad()
-    def _settle(self) -> None:
-        if self._last is not None:
-            level, x0 = self._last
-            self._residuals[level] = self.constraint.residual(x0)
-            self._last = None
-
-
+@dataclass(frozen=True, eq=False)
 class SamplingLoop:
-    """A batch's way down the noise levels, with the batch's noise.
+    """A batch's way down the noise levels, with the batch's own noise.
 
-    Args:
+    Attributes:
         model: the pretrained model.
-        sampler: what happens at each level.
+        sampler: the method.
         levels: noisiest first; the last is ``(alpha, sigma) = (1, 0)``.
-        randn: the batch's noise, by row.
+        randn: the batch's noise, by sample.
         guidance: diffusers' guidance_scale; 1 is none.
         negative_prompt: prompt of guidance's other branch.
         guidance_stop: share of the levels that are guided, the noisiest first.
         watch: called before each denoiser call; may raise to cut the batch short.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        sampler: Sampler,
-        levels: Sequence[Level],
-        randn: RecordNoise,
-        guidance: float = 1.0,
-        negative_prompt: str = "",
-        guidance_stop: float = 1.0,
-        watch: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.model = model
-        self.sampler = sampler
-        self.levels = levels
-        self.randn = randn
-        self.guidance = guidance
-        self.negative_prompt = negative_prompt
-        self.guidance_stop = guidance_stop
-        self.watch = watch
-        self._guided: list[Guided] = []
+    model: Model
+    sampler: Sampler
+    levels: Sequence[Level]
+    randn: RecordNoise
+    guidance: float = 1.0
+    negative_prompt: str = ""
+    guidance_stop: float = 1.0
+    watch: Callable[[], None] = lambda: None
+    _counter: CallCounter = field(default_factory=CallCounter, init=False)
 
     @property
     def calls(self) -> int:
         """Denoiser calls until now, whatever the prompts; the two branches of guidance are one."""
-        return sum(guided.calls for guided in self._guided)
+        return self._counter.calls
 
-    def denoiser(self, prompts: Sequence[str], shown: Tensor | None = None) -> Prior:
-        """``(x, level) -> x_0`` with one prompt a row; its calls are counted.
+    def denoiser(self, prompts: Sequence[str], concat_cond: Tensor | None = None) -> Prior:
+        """``(x, level) -> x_0`` with one prompt per sample; its calls are counted.
 
         Args:
-            prompts: one a row.
-            shown: what the model makes of a batch for its network to see (``Model.shown``).
+            prompts: one per sample.
+            concat_cond: what the network of an inpainting model sees of the batch (``Model.concat_cond``).
         """
         guided = self.model.guided(prompts, self.negative_prompt, self.guidance)
-        guided.above = self._unguided
-        if shown is not None:
-            guided.beside = shown
-        self._guided.append(guided)
-        return Prior(guided, self.model.encode, self.model.decode, self.watch)
+        guided = replace(guided, guided_above=self._guided_above)
+        if concat_cond is not None:
+            guided = replace(guided, concat_cond=concat_cond)
+        wrappers = (self._counter, before_each_call(self.watch))
+        return Prior(guided, self.model.encode, self.model.decode, wrappers)
 
     @property
-    def _unguided(self) -> float:
-        """The t of the noisiest level without guidance, below all where there is none."""
+    def _guided_above(self) -> float:
+        """The t of the noisiest level without guidance; below every t where all levels are guided."""
         steps = len(self.levels) - 1
         first = round(self.guidance_stop * steps)
         return self.levels[first].t if first < steps else -1.0
@@ -113,9 +74,11 @@ class SamplingLoop:
         return self.sampler(x, self.levels, denoise, constraint, self.randn)
 
     def guess(self, denoise: Denoise, constraint: Constraint, start: Tensor, depth: float) -> Tensor:
-        """x_0 ``(N, *shape)`` in one step from a noised ``start``: the sampler's work at one level and no further one.
+        """x_0 ``(N, *shape)`` from a noised ``start`` in one step of the sampler.
 
         Args:
+            denoise: from ``denoiser``.
+            constraint: what x_0 must satisfy.
             start: ``(N, *shape)``, x_0 as far as it is known.
             depth: share of the levels that the noise goes back, above 0 and up to 1.
         """

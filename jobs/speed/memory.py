@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fcs
-from fcs.core.directions import Gradient
-from fcs.core.directions import Newton as NewtonDirection
+from fcs.core.directions import Gradient, Newton
 from fcs.engine.batch_size_finder import peak
 from fcs.samplers import DDIM, InexactNewton, Sampler
 from fcs.tasks import Inpaint, Superres, Task
@@ -35,7 +34,7 @@ def method(name: str) -> tuple[Task, Sampler]:
         error = "vae_newton" if name.endswith("VAE Newton") else "decoder_gradient"
         return Superres(4, degrade=True, error=error), InexactNewton(step_sizes=[0.1])
     if name.startswith("inpainting"):
-        return Inpaint(), InexactNewton(Gradient() if name.endswith("gradient") else NewtonDirection(), [0.5])
+        return Inpaint(), InexactNewton(Gradient() if name.endswith("gradient") else Newton(), [0.5])
     return Inpaint(), DDIM()
 
 

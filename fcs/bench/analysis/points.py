@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from contact_sheets import draw
@@ -66,7 +66,7 @@ class Subject:
         """``x_t -> x_0`` at a level under a record's prompt."""
         guided = self.model.guided(batch.prompts)
         if guided.cond is not None:
-            guided.cond = guided.cond.to(self.dtype)
+            guided = replace(guided, cond=guided.cond.to(self.dtype))
         return lambda x: guided(x, level)
 
     def noised(self, picture: Tensor, level: Level, seed: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fcs.bench.analysis.arithmetic import FORWARD_MODE, Arithmetic, Cast, swapped
 from fcs.bench.analysis.spectra import DIFFERENCES
-from fcs.core.directions import Denoise, Direction, LinearMap, Newton
+from fcs.core.directions import Direction, Function, LinearMap, Newton
 from fcs.core.errors import first_line
 from fcs.core.levels import Level
 from fcs.core.per_sample import max_norm
@@ -36,7 +36,7 @@ class Place:
         moves: how many were made at this level before.
     """
 
-    f: Denoise
+    f: Function
     x: Tensor
     e: Tensor
     level: Level
@@ -70,7 +70,7 @@ class Passing(Direction):
         self._level: Level | None = None
         self._moves = 0
 
-    def linearize(self, f: Denoise, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
+    def linearize(self, f: Function, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
         """As the path's; showing comes with the errors."""
         assert level is not None
         self._moves = self._moves + 1 if level == self._level else 0
@@ -131,8 +131,7 @@ class Gauge:
                 row = self._compare(rounded, arithmetic, Newton(delta), smooth, true, asked)
                 self.rows.append(row | {"way": delta, "call": call})
             for central in (False, True):
-                auto = Newton("auto", central)
-                auto.lengths = arithmetic.lengths
+                auto = Newton("auto", central).with_lengths(arithmetic.lengths)
                 with swapped(self.model, self.exact, None):
                     smooth = wide.along(auto)
                 row = self._compare(rounded, arithmetic, auto, smooth, true, asked)

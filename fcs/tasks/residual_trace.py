@@ -1,0 +1,50 @@
+"""How a constraint's residual goes down from level to level."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fcs.core.constraints import Constraint
+from fcs.core.denoiser import Denoise
+from fcs.core.levels import Level
+
+
+class ResidualTrace:
+    """Records the residual at each level, of the last x_0 that the denoiser gave there.
+
+    It wraps a denoise callable and is read after sampling. Nothing waits for the device before ``per_sample``.
+
+    Args:
+        constraint: whose residual.
+    """
+
+    def __init__(self, constraint: Constraint) -> None:
+        self.constraint = constraint
+        self._residuals: dict[Level, Tensor] = {}
+        self._last: tuple[Level, Tensor] | None = None
+
+    def __call__(self, denoise: Denoise) -> Denoise:
+        """``denoise``, with what it gives recorded."""
+
+        def recorded(x: Tensor, level: Level) -> Tensor:
+            x0 = denoise(x, level)
+            if self._last is not None and self._last[0] != level:
+                self._settle()
+            self._last = level, x0.detach()
+            return x0
+
+        return recorded
+
+    def per_sample(self) -> tuple[tuple[float, ...], ...]:
+        """Each sample's residuals, in the order in which the levels were first reached; empty without any call."""
+        self._settle()
+        return tuple(map(tuple, torch.stack([*self._residuals.values()], 1).tolist())) if self._residuals else ()
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Turn the last x_0 into its residual."""
+        if self._last is not None:
+            level, x0 = self._last
+            self._residuals[level] = self.constraint.residual(x0)
+            self._last = None
