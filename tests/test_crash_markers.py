@@ -18,6 +18,7 @@ from helpers import ledgers
 from helpers.ledgers import bury, cutting, none, nothing_left, outputs, remote, row
 from helpers.objects import Cut, Objects
 from helpers.shards import samples
+from helpers.waiting import GUARD
 
 from fcs.core.records import Record
 from fcs.engine.read_ahead import ReadAhead
@@ -370,7 +371,7 @@ def test_a_record_that_kills_the_command(tmp_path: Path, digits_shard: Path, mon
     monkeypatch.setenv("KILLING", "kill")
     for _ in range(2):
         command = [sys.executable, "-m", "fcs.tools.cli.predict", *arguments, f"out={out}"]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=GUARD, check=False)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
         assert not committed(LocalStore(out), "in")
     monkeypatch.setenv("KILLING", "no more")

@@ -15,6 +15,7 @@ import torch
 import webdataset as wds
 from helpers import sharing
 from helpers.shards import samples
+from helpers.waiting import GUARD
 
 from fcs.core.errors import Interrupted
 from fcs.core.intervals import Column, bootstrap_interval, total
@@ -66,7 +67,7 @@ def test_seven_shards_in_three_processes_are_as_one(
     monkeypatch.setattr(Leases, "take", Leases.take)  # so that it is put back
     sharing.together(out)
     assert main(arguments) == 0
-    assert [child.wait(timeout=250) for child in children] == [0, 0]
+    assert [child.wait(timeout=GUARD) for child in children] == [0, 0]
     workers = [json.loads(path.read_text()) for path in (out / "workers").iterdir()]
     assert len(workers) == 3
     assert sum(worker["done"] for worker in workers) == sum(COUNTS)

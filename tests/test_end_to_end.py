@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import tarfile
 import threading
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,9 +21,13 @@ import pytest
 import webdataset as wds
 from helpers.runs import DIGITS_RUN
 from helpers.shards import samples
+from helpers.waiting import GUARD
 from PIL import Image
+from torch import Tensor
 
 import fcs
+from fcs.core.denoiser import Guided
+from fcs.core.levels import Level
 from fcs.core.records import Record
 from fcs.shards.input.reader import ShardReader
 from fcs.tools.cli.predict import main
@@ -95,51 +102,46 @@ def test_complete_run_changes_nothing(digits_run: Path, capsys: pytest.CaptureFi
     assert "24 ok" in capsys.readouterr().out
 
 
-def test_interrupted_run_continues_to_the_same_bytes(digits_run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "cut"
-    slow = [sys.executable, "-c", SLOW, "--config", "digits_inpaint", f"out={out}", *DIGITS_RUN]
-    with subprocess.Popen(slow, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: list(out.glob("parts/mixed/0*")), process)
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 75
-    assert "SIGTERM" in said
-    assert not (out / "shards" / "mixed.json").exists()
-    assert main(["--config", "digits_inpaint", f"out={out}", *DIGITS_RUN]) == 0
-    tar = "shards/mixed.tar"
-    assert (out / tar).read_bytes() == (digits_run / tar).read_bytes()
+def signalled(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Let SIGTERM come while the denoiser is called for that time."""
+    call, calls = Guided.__call__, itertools.count(1)
+
+    def interrupted(self: Guided, x: Tensor, level: Level) -> Tensor:
+        if next(calls) == at:
+            signal.raise_signal(signal.SIGTERM)
+        return call(self, x, level)
+
+    monkeypatch.setattr(Guided, "__call__", interrupted)
 
 
-# The command with a sampler that takes its time, so that a signal finds it at work.
-SLOW = """
-import sys, time
-import torch
-torch.set_num_threads(1)
-from fcs.tools.cli import predict
-from fcs.core.denoiser import Guided
-call = Guided.__call__
-def slow(self, x, level):
-    time.sleep(0.1)
-    return call(self, x, level)
-Guided.__call__ = slow
-sys.exit(predict.main())
-"""
+def test_interrupted_run_continues_to_the_same_bytes(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config", "digits_inpaint", f"out={tmp_path}", f"trainer.grace={GUARD}", *DIGITS_RUN]
+    with monkeypatch.context() as patch:
+        signalled(patch, at=8)  # within the second of three batches
+        assert main(arguments) == 75
+    assert "SIGTERM" in capsys.readouterr().err
+    assert len(list(tmp_path.glob("parts/mixed/0*"))) == 2
+    assert not (tmp_path / "shards" / "mixed.json").exists()
+    assert main(arguments) == 0
+    made, whole = (out / "shards" / "mixed.tar" for out in (tmp_path, digits_run))
+    assert made.read_bytes() == whole.read_bytes()
 
 
-def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 60) -> None:
-    """Wait until ``condition()`` is true while the process lives."""
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
-
-
-def test_batch_size_is_free_on_continuation(tmp_path: Path) -> None:
-    arguments = ["--config", "digits_inpaint", f"out={tmp_path}/o", "steps=1", "data.limit=20"]
-    assert main([*arguments, "data.batch_size=8"]) == 0
-    assert main([*arguments, "data.batch_size=4", "data.workers=0"]) == 0
+def test_batch_size_is_free_on_continuation(digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--config", "digits_inpaint", f"out={tmp_path}", f"trainer.grace={GUARD}", *DIGITS_RUN]
+    with monkeypatch.context() as patch:
+        signalled(patch, at=1)
+        assert main(arguments) == 75
+    assert main([*arguments, "data.batch_size=5", "data.workers=0"]) == 0
+    made, whole = (samples(out / "shards" / "mixed.tar") for out in (tmp_path, digits_run))
+    assert list(made) == list(whole)
+    processes = [json.loads(path.read_text())["done"] for path in (tmp_path / "workers").iterdir()]
+    assert sum(processes) == 24
+    pairs = [(picture(made[key]["png"]), picture(whole[key]["png"])) for key in whole]
+    assert all(np.array_equal(*pair) for pair in pairs[:8])  # the first batch was not made again
+    assert all(np.median(np.abs(a.astype(int) - b)) <= 1 for a, b in pairs[8:])
 
 
 def test_failures_are_rows(tmp_path: Path, digits_shard: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,7 +206,7 @@ def test_as_many_shards_are_read_at_once_as_there_are_workers(
     all_open, read = threading.Barrier(20), ShardReader.record
 
     def together(reader: ShardReader, number: int) -> Record:
-        all_open.wait(60)
+        all_open.wait(GUARD)
         return read(reader, number)
 
     monkeypatch.setattr(ShardReader, "record", together)
@@ -224,26 +226,79 @@ def test_own_seed_wins(tmp_path: Path, digits_shard: Path) -> None:
     assert [row["seed"] for row in rows] == [5, 5]
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "sampler=replacement",
-        "sampler.direction=gradient",
-        "sampler.direction=local",
-        "levels=paper",
-        "model.name=digits-16-flow",
-        "format=jpg",
-        "format=webp",
-        "task.paste=false",
-        "copy_inputs=true",
-        "trainer.precision=bf16",
-    ],
-)
-def test_choices_run(override: str, tmp_path: Path) -> None:
-    arguments = ["--config", "digits_inpaint", f"out={tmp_path}/o", "steps=2", "data.limit=3", "data.batch_size=3"]
-    assert main([*arguments, override]) == 0
-    rows = pq.read_table(tmp_path / "o" / "metrics" / "mixed.parquet").to_pylist()
+@dataclass(frozen=True)
+class Run:
+    """What a run gave: its rows, and the results of each record by suffix."""
+
+    rows: list[dict[str, Any]]
+    samples: dict[str, dict[str, bytes]]
+
+    @property
+    def pictures(self) -> np.ndarray:
+        return np.array([picture(sample["png"]) for sample in self.samples.values()]).astype(int)
+
+    @property
+    def formats(self) -> dict[str, str | None]:
+        """Of the pictures, by suffix."""
+        found = {suffix: data for one in self.samples.values() for suffix, data in one.items() if suffix != "json"}
+        return {suffix: Image.open(io.BytesIO(data)).format for suffix, data in found.items()}
+
+    @property
+    def calls(self) -> set[int]:
+        return {row["nfe"] for row in self.rows}
+
+
+def three(out: Path, *settings: str) -> Run:
+    """The first three digits in two steps."""
+    arguments = ["--config", "digits_inpaint", f"out={out}", "steps=2", "data.limit=3", "data.batch_size=3"]
+    assert main([*arguments, *settings]) == 0
+    rows = pq.read_table(out / "metrics" / "mixed.parquet").to_pylist()
     assert [row["status"] for row in rows] == ["ok"] * 3
+    return Run(rows, samples(out / "shards" / "mixed.tar"))
+
+
+def differs(run: Run, plain: Run) -> bool:
+    return not np.array_equal(run.pictures, plain.pictures)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return three(tmp_path_factory.mktemp("plain"))
+
+
+def exact(run: Run) -> int:
+    """How many pictures keep every pixel that was given: their PSNR there is infinite, and null."""
+    return sum(row["psnr_kept"] is None for row in run.rows)
+
+
+def of_that_model(run: Run, plain: Run) -> bool:
+    return all(json.loads(one["json"])["fcs"]["model"] == "digits-16-flow" for one in run.samples.values())
+
+
+def with_inputs(run: Run, plain: Run) -> bool:
+    shard = samples(Path(fcs.__file__).parent / "samples" / "digits" / "mixed.tar")
+    given = {key: {f"input.{suffix}": data for suffix, data in members.items()} for key, members in shard.items()}
+    kept = {key: {name: one[name] for name in one if name != "json"} for key, one in run.samples.items()}
+    return all(one == {"png": plain.samples[key]["png"]} | given[key] for key, one in kept.items())
+
+
+CHOICES: dict[str, Callable[[Run, Run], bool]] = {
+    "sampler=replacement": lambda run, plain: (run.calls, plain.calls) == ({2}, {6}),
+    "sampler.direction=gradient": differs,
+    "sampler.direction=local": differs,
+    "levels=paper": differs,
+    "model.name=digits-16-flow": of_that_model,
+    "format=jpg": lambda run, plain: run.formats == {"jpg": "JPEG"},
+    "format=webp": lambda run, plain: run.formats == {"webp": "WEBP"},
+    "task.paste=false": lambda run, plain: (exact(plain), exact(run)) == (3, 0),
+    "copy_inputs=true": with_inputs,
+    "trainer.precision=bf16": differs,
+}
+
+
+@pytest.mark.parametrize("setting", CHOICES)
+def test_choices(setting: str, plain: Run, tmp_path: Path) -> None:
+    assert CHOICES[setting](three(tmp_path, setting), plain)
 
 
 def test_superresolution_runs(tmp_path: Path) -> None:
@@ -289,7 +344,7 @@ def test_two_processes_share_a_run(digits_run: Path, tmp_path: Path) -> None:
         f"out={tmp_path}/o",
         *DIGITS_RUN,
     ]
-    ended = subprocess.run([*command, "trainer.devices=2"], capture_output=True, text=True, timeout=200, check=False)
+    ended = subprocess.run([*command, "trainer.devices=2"], capture_output=True, text=True, timeout=GUARD, check=False)
     assert ended.returncode == 0, ended.stderr
     tar = "shards/mixed.tar"
     assert (tmp_path / "o" / tar).read_bytes() == (digits_run / tar).read_bytes()

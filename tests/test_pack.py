@@ -9,11 +9,10 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +27,7 @@ from fcs.shards.input.reader import ShardReader
 from fcs.shards.input.sources import resolve
 from fcs.tools.cli.pack import main
 from fcs.tools.cli.predict import main as predict
+from fcs.tools.pack import write
 from fcs.tools.pack.masks import FRACTIONS, draw
 from fcs.tools.pack.raw import Keys, Raw, valid
 from fcs.tools.pack.write import pack
@@ -434,39 +434,18 @@ def test_a_full_disk(
     assert not (tmp_path / "out").exists()
 
 
-# The command with records that take their time, so that a signal finds it at work.
-SLOW = """
-import sys, time
-from fcs.tools.cli.pack import main
-from fcs.tools.pack import write
-members = write.members
-def slow(*given):
-    print(flush=True)
-    time.sleep(0.1)
-    return members(*given)
-write.members = slow
-sys.exit(main())
-"""
+def test_a_signal(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = write.members
 
+    def signalled(*given: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return members(*given)
 
-def test_a_signal(folder: Path, tmp_path: Path) -> None:
-    slow = "import sys, time; from fcs.tools.pack import write; from fcs.tools.cli.pack import main\n"
-    slow += "made = write.members\n"
-    slow += "def members(*given):\n    print(flush=True); time.sleep(0.1); return made(*given)\n"
-    command = [
-        sys.executable,
-        "-c",
-        slow + "write.members = members; sys.exit(main())",
-        str(folder),
-        str(tmp_path / "o"),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 75
-    assert "SIGTERM" in said
+    monkeypatch.setattr(write, "members", signalled)
+    assert main([str(folder), str(tmp_path / "o")]) == 75
+    assert "SIGTERM" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import re
 import shutil
-import time
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -322,22 +320,9 @@ def test_many_records(count: int, tmp_path: Path, request: pytest.FixtureRequest
         return {f"score_{i}": float(value) for i, value in enumerate(draw[index])}
 
     keys = [f"{i:06d}" for i in range(count)]
-    write_run(
-        tmp_path / "out",
-        tmp_path / "in.tar",
-        keys,
-        scores=scores,
-        side=64,
-        kinds=20,
-        batch=100,
-    )
-    began, worked = time.monotonic(), time.process_time()
+    write_run(tmp_path / "out", tmp_path / "in.tar", keys, scores=scores, side=64, kinds=20, batch=100)
     assert main([str(tmp_path / "out")]) == 0
-    seconds, work = time.monotonic() - began, time.process_time() - worked
-    size = (tmp_path / "out" / "report.html").stat().st_size
-    print(json.dumps({"records": count, "seconds": round(seconds, 1), "of work": round(work, 1), "bytes": size}))
-    assert size < 15e6
-    assert work < 60  # seconds of this process, whatever else the machine does
+    assert (tmp_path / "out" / "report.html").stat().st_size < 15e6
 
 
 def test_the_pace_adds_up_to_the_records(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers.waiting import GUARD, wait_until
 
 from fcs.core.package_files import SCRIPTS
 
@@ -63,19 +63,16 @@ def script(
 
 def ended(home: Path, code: str, **more: str) -> int:
     with script(home, code, "digits_inpaint", "steps=2", **more) as process:
-        return process.wait(30)
+        return process.wait(GUARD)
 
 
 def signalled(home: Path, *numbers: signal.Signals, **more: str) -> tuple[int, str]:
     """Exit code and stderr after signals that come while the step runs."""
     with script(home, "", "digits_inpaint", **more) as process:
-        until = time.monotonic() + 30
-        while not (home / "log.started").exists():
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_until((home / "log.started").exists)
         for number in numbers:
             process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=GUARD)
     return process.returncode, said
 
 

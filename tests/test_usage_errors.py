@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.runs import DIGITS_RUN
+from helpers.waiting import GUARD
 
 from fcs.core.package_files import KEYS
 from fcs.engine.config import schema
@@ -238,7 +239,7 @@ def test_prepare_pins_and_indexes(here: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_command_itself(here: Path) -> None:
     command = [sys.executable, "-m", "fcs.tools.cli.predict", "--config", "digits_inpaint", "fomat=png"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=GUARD, check=False)
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1

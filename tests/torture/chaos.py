@@ -17,7 +17,6 @@ asked to try them again before it is compared; chaos.json says how many there we
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -26,21 +25,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-import webdataset as wds
+from digit_runs import BATCH, committed, hashes, keys, make_inputs, settings, written
 
-import fcs
-
-DIGITS = Path(fcs.__file__).parent / "samples" / "digits" / "half.tar"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
-BATCH = 4
-SETTINGS = ["steps=1", f"data.batch_size={BATCH}", "previews.max=0", "trainer.grace=1"]
+GRACE = 60.0  # seconds that the first process may go on before the others are asked to end
 
 # The command, with two additions: a line in a log for each batch it computes, with the number of its records (where
 # they are tried one at a time, each batch has one), and a kill before a file operation.
@@ -118,36 +111,33 @@ class Chaos:
         self, out: Path, processes: int, operation: int = 0, number: int = 0, retry: bool = False
     ) -> list[subprocess.Popen[bytes]]:
         """The command in so many processes; the first is killed before an operation, where one is given."""
-        settings = ["--config", "digits_inpaint", f"data.shards={self.inputs}/*.tar", f"out={out}", *SETTINGS]
-        settings += ["data.retry_failed=true"] if retry else []
+        given = settings(self.inputs, out) + (["data.retry_failed=true"] if retry else [])
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         commands = [
-            [sys.executable, "-c", CHILD, str(self.log), str(operation if rank == 0 else 0), str(number), *settings]
+            [sys.executable, "-c", CHILD, str(self.log), str(operation if rank == 0 else 0), str(number), *given]
             for rank in range(processes)
         ]
         return [subprocess.Popen(command, env=environment, **quiet) for command in commands]
 
     def kill(self, out: Path, number: int) -> Kill:
         """Start the run, kill its first process once, and let the others end."""
-        before = committed(out)
-        chosen = self.random.choice(SIGNALS)
+        before, chosen = committed(out), self.random.choice(SIGNALS)
         if number % 2:
-            moment: float = self.random.randint(1, 120)
+            by, moment = "operation", float(self.random.randint(1, 120))
             processes = self.start(out, self.processes, int(moment), chosen)
         else:
-            moment = self.random.uniform(0, self.run_seconds)
+            by, moment = "time", self.random.uniform(0, self.run_seconds)
             processes = self.start(out, self.processes)
             end_or_wait(processes[0], moment)
-        if processes[0].poll() is None and not number % 2:
             processes[0].send_signal(chosen)
-        end_or_wait(processes[0], 60 if number % 2 else 30)
+        end_or_wait(processes[0], GRACE)
         for process in processes[1:]:
             process.terminate()
         codes = [process.wait() for process in processes]
         after = committed(out)
         untouched = all(after.get(stem) == state for stem, state in before.items())
-        return Kill(number, chosen.name, moment, "operation" if number % 2 else "time", codes, len(after), untouched)
+        return Kill(number, chosen.name, moment, by, codes, len(after), untouched)
 
     def finish(self, out: Path, expected: dict[str, str]) -> dict[str, bool]:
         """Run to the end without a kill, crashed records once more, and compare."""
@@ -172,44 +162,6 @@ def end_or_wait(process: subprocess.Popen[bytes], seconds: float) -> None:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         return
-
-
-def make_inputs(folder: Path, shards: int, records: int) -> Path:
-    """Shards of held-out digits, each record under a key of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    digits = list(wds.WebDataset(str(DIGITS), shardshuffle=False))
-    for shard in range(shards):
-        with wds.TarWriter(str(folder / f"{shard:05d}.tar"), mtime=0) as tar:
-            for place in range(records):
-                digit = digits[(shard * records + place) % len(digits)]
-                tar.write({name: digit[name] for name in ("png", "mask.png")} | {"__key__": f"r{shard}-{place}"})
-    return folder
-
-
-def keys(path: Path) -> set[str]:
-    """Keys of a shard."""
-    with tarfile.open(path) as tar:
-        return {name.partition(".")[0] for name in tar.getnames()}
-
-
-def written(out: Path) -> list[dict[str, str | None]]:
-    """Rows of the committed shards."""
-    tables = (pq.read_table(path, columns=["shard", "key", "error"]) for path in (out / "metrics").glob("*.parquet"))
-    return [row for table in tables for row in table.to_pylist()]
-
-
-def hashes(out: Path) -> dict[str, str]:
-    """SHA-256 of each result tar."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (out / "shards").glob("*.tar")}
-
-
-def committed(out: Path) -> dict[str, tuple[int, str]]:
-    """Committed shards: time and content of tar and commit record."""
-    found = {}
-    for record in (out / "shards").glob("*.json"):
-        tar = record.with_suffix(".tar")
-        found[record.stem] = (tar.stat().st_mtime_ns, record.read_text())
-    return found
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from chaos import SETTINGS, committed, hashes, make_inputs
+from digit_runs import committed, hashes, make_inputs, settings
 
 ROOM = 256 << 20
 FILES = 100_000
@@ -96,9 +96,8 @@ class Runs:
 
     def start(self, out: Path) -> subprocess.Popen[str]:
         """The command in a process of its own."""
-        settings = ["--config", "digits_inpaint", f"data.shards={self.inputs}/*.tar", f"out={out}", *SETTINGS]
         return subprocess.Popen(
-            [sys.executable, "-m", "fcs.tools.cli.predict", *settings],
+            [sys.executable, "-m", "fcs.tools.cli.predict", *settings(self.inputs, out)],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -1,46 +1,23 @@
-"""Good tars, and ways to damage them that know what a tar is made of."""
+"""Ways to damage a shard that know what a tar is made of; fuzz.py reads what becomes of it."""
 
 from __future__ import annotations
 
 import gzip
-import io
 import random
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import zstandard
-from PIL import Image
+from tars import BLOCK, Tar
 
-SIDE = 32
-BLOCK = 512
 HEADER_FIELDS = {
-    "name": (0, 100),
-    "mode": (100, 108),
-    "uid": (108, 116),
-    "size": (124, 136),
-    "mtime": (136, 148),
-    "checksum": (148, 156),
-    "type": (156, 157),
-    "link": (157, 257),
-    "magic": (257, 265),
-    "prefix": (345, 500),
+    **{"name": (0, 100), "mode": (100, 108), "uid": (108, 116), "size": (124, 136), "mtime": (136, 148)},
+    **{"checksum": (148, 156), "type": (156, 157), "link": (157, 257), "magic": (257, 265), "prefix": (345, 500)},
     "sparse": (386, 495),
 }
-NAMES = (
-    b"k1.png",
-    b"k1.mask.png",
-    b"k2.txt",
-    b"k9.json",
-    b"../k3.png",
-    b"/k4.png",
-    b".png",
-    b"k5.",
-    b"k6\xff.png",
-    b"",
-)
-NUMBERS = (
+NAMES = [*rb"k1.png k1.mask.png k2.txt k9.json ../k3.png /k4.png .png k5.".split(), b"k6\xff.png", b""]
+NUMBERS = [
     b"00000000000\0",
     b"00000001000\0",
     b"77777777777\0",
@@ -48,51 +25,14 @@ NUMBERS = (
     b"\x80" + b"\x7f" * 11,
     b"-1\0",
     b"9" * 12,
-)
+]
 TYPES = b"0\x0012345679xgLKSVNMX?A"
-PAX = (
-    b"path=k1.png",
-    b"path=../x.png",
-    b"path=",
-    b"size=0",
-    b"size=512",
-    b"size=-512",
-    b"size=99999999999999999999",
-    b"size=nan",
-    b"hdrcharset=BINARY",
-    b"hdrcharset=UTF-7",
-    b"linkpath=/etc/passwd",
-    b"mtime=1e999",
-    b"GNU.sparse.map=0,512,1024,1",
+PAX = [
+    *rb"path=k1.png path=../x.png path= size=0 size=512 size=-512 size=99999999999999999999 size=nan".split(),
+    *rb"hdrcharset=BINARY hdrcharset=UTF-7 linkpath=/etc/passwd mtime=1e999 GNU.sparse.map=0,512,1024,1".split(),
     b"GNU.sparse.major=1\n28 GNU.sparse.minor=0",
-    b"GNU.sparse.size=1",
-    b"GNU.sparse.realsize=-1",
-    b"GNU.sparse.name=k2.png",
-)
-
-
-@dataclass(frozen=True)
-class Member:
-    """A member of a good tar: its header begins at ``start``, its ``data`` at ``place``."""
-
-    key: str
-    suffix: str
-    start: int
-    place: int
-    data: bytes
-
-    @property
-    def end(self) -> int:
-        """Where its data ends; padding follows."""
-        return self.place + len(self.data)
-
-
-@dataclass(frozen=True)
-class Tar:
-    """A good tar and what is where in it."""
-
-    data: bytes
-    members: tuple[Member, ...]
+    *rb"GNU.sparse.size=1 GNU.sparse.realsize=-1 GNU.sparse.name=k2.png".split(),
+]
 
 
 @dataclass(frozen=True)
@@ -108,38 +48,6 @@ class Case:
     changes: tuple[str, ...]
     suffix: str
     data: bytes
-
-
-def picture(number: int, form: str) -> bytes:
-    """A picture of noise, unlike any other number's."""
-    pixels = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
-    buffer = io.BytesIO()
-    image = Image.fromarray(pixels)
-    (image.convert("RGB") if form == "webp" else image).save(buffer, {"jpg": "jpeg"}.get(form, form))
-    return buffer.getvalue()
-
-
-def corpus() -> list[Tar]:
-    """Three tars of six records: in each format that tars have, with short and long names."""
-    formats = (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT)
-    return [_tar(form, 100 * number) for number, form in enumerate(formats)]
-
-
-def _tar(form: int, first: int) -> Tar:
-    buffer, members = io.BytesIO(), []
-    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
-        for place in range(6):
-            long = "" if form == tarfile.USTAR_FORMAT or place % 3 != 1 else "folder/" * 30
-            key, number = f"{long}k{place}", first + place
-            parts = {("png", "jpg", "webp")[place % 3]: picture(number, ("png", "jpg", "webp")[place % 3])}
-            parts |= {"mask.png": picture(number + 50, "png"), "txt": f"prompt of {key}".encode()}
-            parts |= {"json": b'{"number": %d}' % number} if place % 2 else {}
-            for suffix, data in parts.items():
-                info, start = tarfile.TarInfo(f"{key}.{suffix}"), tar.offset
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-                members.append(Member(key, suffix, start, tar.offset - -(-len(data) // BLOCK) * BLOCK, data))
-    return Tar(buffer.getvalue()[: tar.offset], tuple(members))
 
 
 def mutate(tars: list[Tar], chosen: int, chance: random.Random) -> Case:
@@ -269,17 +177,7 @@ def _splice(data: bytearray, chance: random.Random, tars: list[Tar]) -> bytearra
 
 
 Change = Callable[[bytearray, random.Random, list[Tar]], bytearray]
-CHANGES: tuple[Change, ...] = (
-    _flip,
-    _field,
-    _field,
-    _extend,
-    _cut,
-    _append,
-    _insert,
-    _delete,
-    _overwrite,
-    _swap,
-    _repeat,
-    _splice,
-)
+CHANGES: list[Change] = [
+    *(_flip, _field, _field, _extend, _cut, _append, _insert, _delete),
+    *(_overwrite, _swap, _repeat, _splice),
+]
