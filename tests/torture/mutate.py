@@ -17,15 +17,8 @@ HEADER_FIELDS = {
     "sparse": (386, 495),
 }
 NAMES = [*rb"k1.png k1.mask.png k2.txt k9.json ../k3.png /k4.png .png k5.".split(), b"k6\xff.png", b""]
-NUMBERS = [
-    b"00000000000\0",
-    b"00000001000\0",
-    b"77777777777\0",
-    b"\xff" * 12,
-    b"\x80" + b"\x7f" * 11,
-    b"-1\0",
-    b"9" * 12,
-]
+NUMBERS = [b"00000000000\0", b"00000001000\0", b"77777777777\0", b"\xff" * 12]
+NUMBERS += [b"\x80" + b"\x7f" * 11, b"-1\0", b"9" * 12]
 TYPES = b"0\x0012345679xgLKSVNMX?A"
 PAX = [
     *rb"path=k1.png path=../x.png path= size=0 size=512 size=-512 size=99999999999999999999 size=nan".split(),
