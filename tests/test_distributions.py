@@ -28,7 +28,7 @@ from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.predict import main
 from fcs.tools.cli.report import main as report
 from fcs.tools.report import distributions
-from fcs.tools.report.distributions import Gathered, distances, energies
+from fcs.tools.report.distributions import FeatureSample, energy_scores_over_seeds, feature_distances
 
 COUNTS = (3, 1, 2, 2, 4, 1, 2)
 RUN = ["--config", "digits_inpaint", "steps=2", "data.batch_size=2", "data.workers=1", "previews.max=0"]
@@ -78,7 +78,7 @@ def test_seven_shards_in_three_processes_are_as_one(
     n = alone["metrics"]["psnr"]["n"]
     mean = sum(worker["scores"]["psnr"]["mean"] * worker["scores"]["psnr"]["n"] for worker in workers) / n
     assert mean == pytest.approx(alone["metrics"]["psnr"]["mean"], rel=1e-10)
-    first, second = distances(LocalStore(runs[0])), distances(LocalStore(out))
+    first, second = feature_distances(LocalStore(runs[0])), feature_distances(LocalStore(out))
     for name in ("digits", "random"):
         for kind in ("n", "reference_n", "fid", "kid", "kid_error"):
             assert second[name][kind] == pytest.approx(first[name][kind], rel=1e-10), (name, kind)
@@ -110,7 +110,7 @@ def features(out: Path, name: str) -> np.ndarray:
 
 
 def test_distances_are_those_of_all_features_at_once(runs: list[Path]) -> None:
-    found = distances(LocalStore(runs[0]))
+    found = feature_distances(LocalStore(runs[0]))
     assert list(found) == ["digits", "random"]
     made, reference = (features(runs[0], name) for name in ("digits", "digits_reference"))
     assert made.shape == reference.shape == (sum(COUNTS), 64)
@@ -122,13 +122,13 @@ def test_distances_are_those_of_all_features_at_once(runs: list[Path]) -> None:
 
 
 def test_another_runs_pictures_as_reference(runs: list[Path], tmp_path: Path, digits_run: Path) -> None:
-    whole = distances(LocalStore(runs[0]), LocalStore(runs[1]))
-    assert whole["digits"]["fid"] == pytest.approx(distances(LocalStore(runs[0]))["digits"]["fid"], rel=1e-10)
+    whole = feature_distances(LocalStore(runs[0]), LocalStore(runs[1]))
+    assert whole["digits"]["fid"] == pytest.approx(feature_distances(LocalStore(runs[0]))["digits"]["fid"], rel=1e-10)
     assert report([str(runs[0]), "--reference", str(digits_run), "--to", str(tmp_path)]) == 2
 
 
 def test_energy_scores_of_two_seeds(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = {one.feature: one for one in energies({"a": LocalStore(runs[0]), "b": LocalStore(runs[1])})}
+    found = {one.feature: one for one in energy_scores_over_seeds({"a": LocalStore(runs[0]), "b": LocalStore(runs[1])})}
     assert list(found) == ["digits", "random"]
     rows = [torch.from_numpy(features(out, "digits")) for out in runs]
     expected = energy_scores(torch.stack(rows), torch.from_numpy(features(runs[0], "digits_reference")))
@@ -137,8 +137,8 @@ def test_energy_scores_of_two_seeds(runs: list[Path], tmp_path: Path, capsys: py
     assert report([*map(str, runs), "--to", str(tmp_path)]) == 0
     written = json.loads((tmp_path / "summary.json").read_text())
     assert [entry["feature"] for entry in written["energy"]] == ["digits", "random"]
-    assert written["energy"][0] == found["digits"].facts() | {"runs": ["0", "1"]}
-    assert written["runs"]["0"]["features"] == distances(LocalStore(runs[0]))
+    assert written["energy"][0] == found["digits"].as_json() | {"runs": ["0", "1"]}
+    assert written["runs"]["0"]["features"] == feature_distances(LocalStore(runs[0]))
     said = capsys.readouterr()
     assert "fid digits" in said.out
     assert "energy digits: " in said.out
@@ -146,24 +146,24 @@ def test_energy_scores_of_two_seeds(runs: list[Path], tmp_path: Path, capsys: py
 
 
 def test_runs_that_differ_in_more_than_the_seed_have_no_energy(runs: list[Path], digits_run: Path) -> None:
-    assert energies({"a": LocalStore(runs[0]), "b": LocalStore(digits_run)}) == []
-    assert energies({"a": LocalStore(runs[0])}) == []
+    assert energy_scores_over_seeds({"a": LocalStore(runs[0]), "b": LocalStore(digits_run)}) == []
+    assert energy_scores_over_seeds({"a": LocalStore(runs[0])}) == []
 
 
 def test_a_report_keeps_the_distances_beside_the_means(runs: list[Path]) -> None:
     before = json.loads((runs[0] / "summary.json").read_text())
     assert report([str(runs[0])]) == 0
     after = json.loads((runs[0] / "summary.json").read_text())
-    assert after == before | {"features": distances(LocalStore(runs[0]))}
+    assert after == before | {"features": feature_distances(LocalStore(runs[0]))}
 
 
 def test_kid_looks_at_pictures_that_are_spread_over_all(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
-    gathered = Gathered(3)
+    gathered = FeatureSample(3)
     for piece in np.split(np.arange(20, dtype=np.float16).reshape(20, 1), [1, 7, 8]):
         gathered.add(piece)
     assert np.concatenate(gathered.chosen)[:, 0].tolist() == list(range(0, 20, 3))
     monkeypatch.setattr(distributions, "KID_MOST", 10)
-    assert distances(LocalStore(runs[0]))["random"]["notes"][-1].startswith("KID of every 2. picture")
+    assert feature_distances(LocalStore(runs[0]))["random"]["notes"][-1].startswith("KID of every 2. picture")
 
 
 def test_columns_of_pieces_are_those_of_the_whole() -> None:

@@ -42,7 +42,7 @@ from fcs.shards.ledger.retry import reopen, retry_failed
 from fcs.shards.store.local import LocalStore
 from fcs.shards.store.open_store import open_store
 from fcs.shards.store.remote import RemoteStore
-from fcs.tools.status.read import status
+from fcs.tools.status.read_status import read_status
 from fcs.tools.status.verify import verify
 
 
@@ -189,7 +189,7 @@ def test_a_run(out: RemoteStore, expected: dict[str, bytes]) -> None:
     assert outputs(out) == expected
     assert nothing_left(out)
     assert verify(out) == (8, [])
-    found = status(out)
+    found = read_status(out)
     assert (found.complete, found.done, found.failed) == (True, 32, 5)
     before = dict(out.fs.held)
     assert finish(out) == []

@@ -11,8 +11,10 @@ import pytest
 from fcs.shards.ledger.summary import summarize
 from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.report import main
-from fcs.tools.report import write as report_module
-from fcs.tools.report.write import named, report, table
+from fcs.tools.report import write_report as report_module
+from fcs.tools.report.run_names import run_names
+from fcs.tools.report.text_tables import summary_lines
+from fcs.tools.report.write_report import write_report
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_runs_side_by_side(runs: list[Path], tmp_path: Path, capsys: pytest.Capt
 
 
 def test_an_unfinished_run_is_written_as_such(runs: list[Path]) -> None:
-    assert not report(list(map(LocalStore, runs)))["part"]["complete"]
+    assert not write_report(list(map(LocalStore, runs)))["part"]["complete"]
     assert not json.loads((runs[1] / "summary.json").read_text())["complete"]
 
 
@@ -66,26 +68,29 @@ def test_a_run_that_ends_meanwhile(runs: list[Path], monkeypatch: pytest.MonkeyP
 
     write_summary = report_module.write_summary
     monkeypatch.setattr(report_module, "write_summary", write)
-    assert report([LocalStore(runs[1])])["part"]["complete"]
+    assert write_report([LocalStore(runs[1])])["part"]["complete"]
     assert json.loads((runs[1] / "summary.json").read_text())["complete"]
 
 
 def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert named([LocalStore(Path("a/x")), LocalStore(Path("b/y/")), LocalStore(Path("."))]) == [
+    assert run_names([LocalStore(Path("a/x")), LocalStore(Path("b/y/")), LocalStore(Path("."))]) == [
         "x",
         "y",
         tmp_path.name,
     ]
-    assert named([LocalStore(Path("a/x")), LocalStore(Path("b/x"))]) == ["a", "b"]
-    assert named([LocalStore(Path("t/ding-20/seed-0")), LocalStore(Path("t/dps/80/seed-0"))]) == ["ding-20", "dps/80"]
-    assert named([LocalStore(Path("x")), LocalStore(Path("x/x"))]) == ["x", "x/x"]
+    assert run_names([LocalStore(Path("a/x")), LocalStore(Path("b/x"))]) == ["a", "b"]
+    assert run_names([LocalStore(Path("t/ding-20/seed-0")), LocalStore(Path("t/dps/80/seed-0"))]) == [
+        "ding-20",
+        "dps/80",
+    ]
+    assert run_names([LocalStore(Path("x")), LocalStore(Path("x/x"))]) == ["x", "x/x"]
 
 
 def test_metrics_that_one_run_lacks() -> None:
     one = {"complete": True, "records": {"ok": 2, "failed": 0}, "metrics": {"psnr": {"mean": 1.5, "n": 2}}}
     other = {**one, "metrics": {"lpips": {"mean": 0.25, "n": 1}, "psnr": {"mean": None, "n": 0}}}
-    cells = {line[:16].strip(): line[16:].split() for line in table({"one": one, "other": other})}
+    cells = {line[:16].strip(): line[16:].split() for line in summary_lines({"one": one, "other": other})}
     assert cells["psnr"] == ["1.5000", "(2)", "-"]
     assert cells["lpips"] == ["-", "0.2500", "(1)"]
 
@@ -102,6 +107,8 @@ def test_mistakes(
         ("done", "done"): "OUT=done",
         ("done", "--ta", "x"): "did you mean --to?",
         ("done", "--to", "file"): "--to=file",
+        ("done", "--to", "file/below"): "--to=file/below",
+        ("done", "--to", "/proc/x"): "a place where a folder can be made",
         ("done", "--records", "many"): "--records=many",
         ("done", "--records", "-1"): "--records=-1",
         ("done", "--records", "9999"): "a whole number from 0 to 2000",

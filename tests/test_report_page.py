@@ -23,14 +23,15 @@ from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
 from fcs.shards.store.remote import RemoteStore
 from fcs.tools.cli.report import main
-from fcs.tools.report.charts import change, histogram, number, rounds
-from fcs.tools.report.choose import choose
-from fcs.tools.report.original_inputs import task_of
-from fcs.tools.report.pace import curve
-from fcs.tools.report.page import page
-from fcs.tools.report.pictures import look
-from fcs.tools.report.read import read
-from fcs.tools.report.scores import difference
+from fcs.tools.report.charts import histogram, round_values
+from fcs.tools.report.finished_run import read_finished_run
+from fcs.tools.report.html_page import html_page
+from fcs.tools.report.number_format import number, signed_number
+from fcs.tools.report.record_pictures import read_pictures
+from fcs.tools.report.record_selection import select_records
+from fcs.tools.report.run_task import run_task
+from fcs.tools.report.score_statistics import paired_difference
+from fcs.tools.report.throughput import throughput_curve
 
 KEYS = [f"k{i:02d}" for i in range(16)]
 
@@ -66,8 +67,8 @@ class Found(HTMLParser):
 
 def render(*outs: Path | Store) -> Found:
     stores = [LocalStore(out) if isinstance(out, Path) else out for out in outs]
-    runs = [read(store, f"run{i}") for i, store in enumerate(stores)]
-    return Found(page(runs, [{"complete": True}] * len(runs)))
+    runs = [read_finished_run(store, f"run{i}") for i, store in enumerate(stores)]
+    return Found(html_page(runs, [{"complete": True}] * len(runs)))
 
 
 def array(uri: str) -> np.ndarray:
@@ -114,15 +115,15 @@ def test_the_sample_is_such_a_page() -> None:
 
 
 def test_pictures_are_those_of_the_records(run: Path) -> None:
-    store = read(LocalStore(run), "run")
-    seen = look(store, [("in", "k05"), ("in", "k02"), ("in", "nobody")])
+    store = read_finished_run(LocalStore(run), "run")
+    seen = read_pictures(store, [("in", "k05"), ("in", "k02"), ("in", "nobody")])
     one = made(5)
     assert set(seen) == {("in", "k05"), ("in", "k02")}
     here = seen["in", "k05"]
     assert here.given is not None
     assert here.mask is not None
     assert here.reference is not None
-    assert (array(here.made["result"].uri) == one.result).all()
+    assert (array(here.results["result"].uri) == one.result).all()
     assert (array(here.reference.uri) == one.image).all()
     assert (array(here.mask.uri)[..., 0] == one.mask).all()
     assert (array(here.given.uri)[:, :8] == one.image[:, :8]).all()
@@ -130,14 +131,14 @@ def test_pictures_are_those_of_the_records(run: Path) -> None:
     assert (here.prompt, here.model, here.missing) == ("prompt of k05", "some-model", "")
     failed = seen["in", "k02"]
     assert failed.given is not None
-    assert not failed.made
+    assert not failed.results
 
 
 def test_large_pictures_become_small_ones(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", ["a"], side=512)
-    seen = look(read(LocalStore(tmp_path / "out"), "run"), [("in", "a")])["in", "a"]
+    seen = read_pictures(read_finished_run(LocalStore(tmp_path / "out"), "run"), [("in", "a")])["in", "a"]
     assert seen.given is not None
-    assert array(seen.made["result"].uri).shape == (256, 256, 3)
+    assert array(seen.results["result"].uri).shape == (256, 256, 3)
     assert (seen.given.width, seen.given.height) == (512, 512)
 
 
@@ -148,8 +149,8 @@ def test_what_data_says_is_only_text(tmp_path: Path) -> None:
     write_run(
         tmp_path / "out", tmp_path / "in.tar", keys, fails=lambda i: failing if i == 2 else None, settings=settings
     )
-    rows = read(LocalStore(tmp_path / "out"), HOSTILE)
-    found = Found(page([rows, rows], [{"complete": True}] * 2))
+    rows = read_finished_run(LocalStore(tmp_path / "out"), HOSTILE)
+    found = Found(html_page([rows, rows], [{"complete": True}] * 2))
     assert len(found.all("script")) == 1
     assert all(image.get("onerror") is None for image in found.all("img"))
     assert HOSTILE in found.words
@@ -171,15 +172,15 @@ def test_inputs_that_are_gone_or_changed_are_said_to_be(tmp_path: Path) -> None:
 def test_copies_stand_in_for_inputs(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", KEYS[:2], copies=True)
     (tmp_path / "in.tar").unlink()
-    seen = look(read(LocalStore(tmp_path / "out"), "run"), [("in", "k01")])["in", "k01"]
+    seen = read_pictures(read_finished_run(LocalStore(tmp_path / "out"), "run"), [("in", "k01")])["in", "k01"]
     assert seen.reference is not None
     assert (array(seen.reference.uri) == made(1).image).all()
-    assert list(seen.made) == ["result"]
+    assert list(seen.results) == ["result"]
 
 
 def test_only_committed_shards_are_read(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", KEYS, stop=2)
-    assert read(LocalStore(tmp_path / "out"), "run").rows.num_rows == 0
+    assert read_finished_run(LocalStore(tmp_path / "out"), "run").rows.num_rows == 0
     assert "No record has a score yet." in render(tmp_path / "out").words
     assert main([str(tmp_path / "out")]) == 0
 
@@ -194,7 +195,7 @@ def test_a_run_in_which_all_failed(tmp_path: Path) -> None:
 def test_best_median_and_worst(run: Path) -> None:
     found = {
         (reason.kind, reason.score, reason.rank): one.key[1]
-        for one in choose([read(LocalStore(run), "run")], 40)
+        for one in select_records([read_finished_run(LocalStore(run), "run")], 40)
         for reason in one.reasons
     }
     good = [key for key in KEYS if key != "k02"]
@@ -203,8 +204,8 @@ def test_best_median_and_worst(run: Path) -> None:
         assert [found["worst", score, rank] for rank in range(3)] == order[:-4:-1]
         assert found["typical", score, 0] == good[7]
     assert sum(kind == "lot" for kind, _, _ in found) == 10
-    assert len(choose([read(LocalStore(run), "run")], 5)) == 5
-    assert choose([read(LocalStore(run), "run")], 0) == []
+    assert len(select_records([read_finished_run(LocalStore(run), "run")], 5)) == 5
+    assert select_records([read_finished_run(LocalStore(run), "run")], 0) == []
 
 
 def test_runs_are_compared_record_by_record(run: Path, tmp_path: Path) -> None:
@@ -214,12 +215,12 @@ def test_runs_are_compared_record_by_record(run: Path, tmp_path: Path) -> None:
         return {"psnr": index + 1.5, "ssim": 0.5 + index / 100, "lpips": 0.1}
 
     write_run(tmp_path / "out", data, KEYS, scores=scores, settings={"sampler": "fcs.samplers.DPS", "steps": 50})
-    runs = [read(LocalStore(run), "one"), read(LocalStore(tmp_path / "out"), "two")]
-    found = difference(runs[1], runs[0], "psnr")
+    runs = [read_finished_run(LocalStore(run), "one"), read_finished_run(LocalStore(tmp_path / "out"), "two")]
+    found = paired_difference(runs[1], runs[0], "psnr")
     assert found is not None
     assert (found.mean.mean, found.mean.low, found.mean.high, found.mean.n) == (1.5, 1.5, 1.5, 15)
     assert found.better == 1
-    assert difference(runs[1], runs[0], "lpips") is None
+    assert paired_difference(runs[1], runs[0], "lpips") is None
     words = render(run, tmp_path / "out").words
     differ = words[words.index("What differs") : words.index("Means over")]
     for text in ("sampler newton dps", "steps 20 50"):
@@ -247,17 +248,17 @@ def test_an_object_store_gives_the_same_page(tmp_path: Path) -> None:
 def test_no_code_is_imported_because_a_run_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert task_of({"task": "trap.Task"}) is None
-    assert task_of({"task": "fcs.tasks.Restore", "task.operator": "trap.Operator"}) is None
-    assert task_of({"task": "fcs.tasks.Restore", "task.operator": "fcs.nothing.Here"}) is None
-    task = task_of({"task": "fcs.tasks.Superres", "task.scale": 2, "task.degrade": True})
+    assert run_task({"task": "trap.Task"}) is None
+    assert run_task({"task": "fcs.tasks.Restore", "task.operator": "trap.Operator"}) is None
+    assert run_task({"task": "fcs.tasks.Restore", "task.operator": "fcs.nothing.Here"}) is None
+    task = run_task({"task": "fcs.tasks.Superres", "task.scale": 2, "task.degrade": True})
     assert type(task).__name__ == "Superres"
 
 
 def test_the_measurement_is_the_input_of_a_restoration(tmp_path: Path) -> None:
     settings = {"task": "fcs.tasks.Superres", "task.scale": 2, "task.degrade": True, "task.filter": "average"}
     write_run(tmp_path / "out", tmp_path / "in.tar", ["a"], settings=settings)
-    seen = look(read(LocalStore(tmp_path / "out"), "run"), [("in", "a")])["in", "a"]
+    seen = read_pictures(read_finished_run(LocalStore(tmp_path / "out"), "run"), [("in", "a")])["in", "a"]
     assert seen.given is not None
     assert seen.mask is None
     assert array(seen.given.uri).shape == (8, 8, 3)
@@ -292,15 +293,15 @@ def test_numbers_for_people() -> None:
         "\u2212635.6 M",
         "1 G",
     ]
-    assert [change(value) for value in (1.5, -1.5, 0)] == ["+1.5", "\u22121.5", "0"]
-    assert rounds(0.3, 2.2, 4) == [0.5, 1, 1.5, 2]
+    assert [signed_number(value) for value in (1.5, -1.5, 0)] == ["+1.5", "\u22121.5", "0"]
+    assert round_values(0.3, 2.2, 4) == [0.5, 1, 1.5, 2]
 
 
 def test_a_histogram_counts_every_record_once() -> None:
     values = np.random.default_rng(0).normal(size=500)
     chart = histogram({0: values}, "", "")
     assert chart is not None
-    assert sum(int(bar.tip.rpartition(" ")[2]) for bar in chart.bars) == 500
+    assert sum(int(bar.tooltip.rpartition(" ")[2]) for bar in chart.bars) == 500
     assert histogram({0: np.ones(5)}, "", "") is None
 
 
@@ -327,12 +328,12 @@ def test_many_records(count: int, tmp_path: Path, request: pytest.FixtureRequest
 
 def test_the_pace_adds_up_to_the_records(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", KEYS, batch=1)
-    run = read(LocalStore(tmp_path / "out"), "run")
+    run = read_finished_run(LocalStore(tmp_path / "out"), "run")
     (worker,) = run.workers
     assert [done for _, done in worker["history"]] == list(range(1, 17))
     worker = {**worker, "history": [[i + 1.0, i + 1] for i in range(16)], "started": 100.0, "updated": 116.0}
     later = {**worker, "started": 1100.0, "updated": 1116.0}  # nobody was at work in between
-    edges, rates = curve([worker, later])
+    edges, rates = throughput_curve([worker, later])
     assert edges[-1] == pytest.approx(32)
     assert np.sum(np.diff(edges) * (rates[1:] + rates[:-1]) / 2) == pytest.approx(32)
     assert rates == pytest.approx(1.0)
@@ -354,7 +355,7 @@ def test_what_is_said_of_sets_is_on_the_page(run: Path) -> None:
     features = {"n": 15, "reference_n": 14, "fid": 12.5, "fid_dimensions": 9, "kid": 0.25, "kid_error": 0.03}
     energy = {"runs": ["a", "b"], "feature": "clip", "mean": 0.5, "low": 0.4, "high": 0.6, "n": 15, "diversity": 0.3}
     summary = {"complete": True, "features": {"clip": {**features, "notes": ["too <few> for FID"]}}}
-    words = Found(page([read(LocalStore(run), "run")], [summary], [energy])).words
+    words = Found(html_page([read_finished_run(LocalStore(run), "run")], [summary], [energy])).words
     assert "clip run 12.5 0.25 ± 0.03 15 against 14" in words
     assert "clip, run: too <few> for FID" in words
     assert "clip a, b 0.5 (0.4 to 0.6) 0.3 15" in words

@@ -15,8 +15,8 @@ from fcs.core.levels import Level
 from fcs.shards.store.local import LocalStore
 from fcs.tasks.residual_trace import ResidualTrace
 from fcs.tools.cli.predict import main
-from fcs.tools.report.read import read
-from fcs.tools.report.residual_curve import course
+from fcs.tools.report.finished_run import read_finished_run
+from fcs.tools.report.residual_curve import residual_chart
 
 
 def test_the_last_look_at_each_level_counts() -> None:
@@ -54,8 +54,8 @@ def test_a_run_keeps_it(digits_run: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_its_figure_is_of_the_median_record(tmp_path: Path) -> None:
     write_run(tmp_path / "out", tmp_path / "in.tar", [f"k{i}" for i in range(11)])
-    run = read(LocalStore(tmp_path / "out"), "run")
-    chart = course([run])
+    run = read_finished_run(LocalStore(tmp_path / "out"), "run")
+    chart = residual_chart([run])
     assert chart is not None
     area, line = chart.paths
     assert (area.area, line.area) == (True, False)

@@ -22,8 +22,8 @@ from helpers.slurm_cluster import Cluster, lacking, until
 
 from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.predict import main
-from fcs.tools.status.read import status
-from fcs.tools.status.state import ProcessState
+from fcs.tools.status.read_status import read_status
+from fcs.tools.status.run_status import ProcessStatus
 
 pytestmark = pytest.mark.slurm
 TESTS = Path(__file__).parent
@@ -88,10 +88,10 @@ class Trial:
         command = ["sbatch", "--parsable", *options, str(SCRIPTS / script), *self.command]
         return self.cluster.run(*command, cwd=self.out.parent, **self.environment, **environment)
 
-    def processes(self) -> list[ProcessState]:
-        return list(status(LocalStore(self.out)).processes) if (self.out / "run.json").exists() else []
+    def processes(self) -> list[ProcessStatus]:
+        return list(read_status(LocalStore(self.out)).processes) if (self.out / "run.json").exists() else []
 
-    def working(self) -> list[ProcessState]:
+    def working(self) -> list[ProcessStatus]:
         """Those that have a slice in hand."""
         return [process for process in self.processes() if process.state == "working"]
 

@@ -22,8 +22,8 @@ from fcs.shards.ledger.pinned_run import describe, pin
 from fcs.shards.ledger.retry import retry_failed
 from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.status import lines, main
-from fcs.tools.status.read import status
-from fcs.tools.status.state import Shard
+from fcs.tools.status.read_status import read_status
+from fcs.tools.status.run_status import ShardStatus
 
 BATCH = 2
 COUNTS = (40, 3, 20)
@@ -92,11 +92,11 @@ def test_a_run_that_goes_on(out: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert found["rate"] == process["rate"] > 0
         assert found["seconds_left"] == pytest.approx(45 / found["rate"])
         assert not process["straggler"]
-        text = "\n".join(lines(status(LocalStore(out))))
+        text = "\n".join(lines(read_status(LocalStore(out))))
         assert "18 of 63 done, 45 missing" in text
         assert process["id"] in text
     assert asked(out, capsys)["processes"][0]["state"] == "idle"
-    assert status(LocalStore(out), time.time() + 1000).processes[0].state == "ended"
+    assert read_status(LocalStore(out), time.time() + 1000).processes[0].state == "ended"
 
 
 def test_shards_that_are_committed(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +138,7 @@ def test_unknown_sizes(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         found = asked(out, capsys)
         assert found["records"]["total"] is None
         assert found["seconds_left"] is None
-        assert "2 of ? done" in "\n".join(lines(status(LocalStore(out))))
+        assert "2 of ? done" in "\n".join(lines(read_status(LocalStore(out))))
     assert main([str(out), "--array"]) == 0
     assert capsys.readouterr().out == "0-2\n"
 
@@ -169,19 +169,19 @@ def test_array(
     work(out, batches).close()
     assert main([str(out), "--array"]) == 0
     assert capsys.readouterr().out == f"{expected}\n"
-    assert status(LocalStore(out)).processes[0].task == ("7" if tasks else "")
+    assert read_status(LocalStore(out)).processes[0].task == ("7" if tasks else "")
 
 
 def test_the_last_array_counts(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for tasks in (5, 2):
         monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", str(tasks))
         work(out, 1).close()
-    assert status(LocalStore(out)).array == "0-1"
+    assert read_status(LocalStore(out)).array == "0-1"
 
 
 def test_slices() -> None:
     def missing(size: int | None, *spans: tuple[int, int]) -> int:
-        return Shard("a", size, None, {}, spans).slices(BATCH)
+        return ShardStatus("a", size, None, {}, spans).slices(BATCH)
 
     assert missing(None) == 1
     assert missing(0) == 1  # to commit it
@@ -191,7 +191,7 @@ def test_slices() -> None:
     assert missing(40, (0, 14), (16, 39)) == 1
     assert missing(40, (3, 20)) == 3
     assert missing(40, (0, 39)) == 1
-    assert Shard("a", 40, {"records": 40}, {}, ()).slices(BATCH) == 0
+    assert ShardStatus("a", 40, {"records": 40}, {}, ()).slices(BATCH) == 0
 
 
 def write_process(out: Path, name: str, rate: float, silent: float, claim: float | None, now: float) -> None:
@@ -219,7 +219,7 @@ def test_states_and_stragglers(out: Path) -> None:
         "ended000": (8.0, 130, None),
     }.items():
         write_process(out, name, *values, now=now)
-    found = {process.id[7:]: process for process in status(LocalStore(out), now).processes}
+    found = {process.id[7:]: process for process in read_status(LocalStore(out), now).processes}
     assert {name: process.state for name, process in found.items()} == {
         **dict.fromkeys(("steady00", "steady01", "slow0000", "stuck000"), "working"),
         "idle0000": "idle",
@@ -227,17 +227,17 @@ def test_states_and_stragglers(out: Path) -> None:
         "ended000": "ended",
     }
     assert {name for name, process in found.items() if process.straggler} == {"slow0000", "stuck000"}
-    assert status(LocalStore(out), now).rate == 8 + 8 + 3 + 8
+    assert read_status(LocalStore(out), now).rate == 8 + 8 + 3 + 8
 
 
 def test_a_process_before_its_first_batch(out: Path) -> None:
     book = work(out, 0)
     with closing(book):
         next(book.work())
-        (process,) = status(LocalStore(out)).processes
+        (process,) = read_status(LocalStore(out)).processes
         assert (process.state, process.done, process.rate) == ("working", 0, None)
         assert process.id == book.worker.name
-        assert any("-" in line for line in lines(status(LocalStore(out))))
+        assert any("-" in line for line in lines(read_status(LocalStore(out))))
 
 
 def test_a_process_that_was_killed_on_this_machine(out: Path) -> None:
@@ -247,9 +247,9 @@ def test_a_process_that_was_killed_on_this_machine(out: Path) -> None:
         with subprocess.Popen(["true"]) as dead:
             pass
         claim.write_text(json.dumps({**book.claims.me, "pid": dead.pid}))
-        assert status(LocalStore(out)).processes[0].state == "lost"
+        assert read_status(LocalStore(out)).processes[0].state == "lost"
         claim.write_text(json.dumps({**book.claims.me, "pid": dead.pid, "host": "elsewhere"}))
-        assert status(LocalStore(out)).processes[0].state == "working"
+        assert read_status(LocalStore(out)).processes[0].state == "working"
 
 
 def damage(out: Path) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""``fcs-pack``: pictures in a folder, a table or a dataset on disk to input shards."""
+"""``fcs-pack``: input shards from pictures in a folder, a table or a dataset on disk."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ FILES = "files"
 LARGEST = 8192  # pixels a side
 
 HELP = """\
-Makes input shards of pictures, with masks, prompts and whatever else there is of them.
+Makes input shards from pictures, with their masks, prompts and other data.
 
-SOURCE is a folder (NAME.mask.png, NAME.txt and NAME.json beside a picture go with it), a CSV, JSONL or Parquet table
-with a column of paths (relative to the table) or of bytes, or a Hugging Face dataset on disk (save_to_disk). Other
-columns of a table go into KEY.json. OUT is a new folder, or an empty one.
+SOURCE is a folder (NAME.mask.png, NAME.txt and NAME.json beside a picture belong to it), a CSV, JSONL or Parquet table
+with a column of paths (relative to the table) or of image bytes, or a Hugging Face dataset on disk (save_to_disk).
+Further columns of a table go into KEY.json. OUT is a new or an empty folder.
 """
 CODES = """\
-A picture that cannot be read is named and left out.
+Pictures that cannot be read are named and left out.
 exit codes: 0 all records are in shards, 2 usage, 3 some were left out, 70 defect, 74 storage, 75 interrupted
-(nothing is left in OUT then)
+(OUT is empty then)
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit code. Every way to end early is one line on stderr."""
+    """Run the command; returns its exit code. Every error is one line on stderr."""
 
     def work() -> int:
         with Stop(last=arguments is None) as stop:
@@ -45,17 +45,21 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("source", metavar="SOURCE")
     add("out", metavar="OUT")
-    add("--mask", default=FILES, metavar="KIND", help=f"{FILES} (default): those that records have; else drawn for "
-        f"every record, white = generate: {', '.join(FRACTIONS)}")  # fmt: skip
-    add("--fraction", metavar="F", help="part of the picture that a drawn mask generates "
+    add("--mask", default=FILES, metavar="KIND", help=f"{FILES} (default): the masks that belong to the pictures; or a "
+        f"generated mask for every record, white = generate: {', '.join(FRACTIONS)}")  # fmt: skip
+    add("--fraction", metavar="F", help="share of the picture that a generated mask covers "
         "(0.5; box and freeform 0.25, outpaint 0.75)")  # fmt: skip
-    add("--seed", default="0", metavar="N", help="of drawn masks (0)")
-    add("--size", metavar="N|WxH", help="scale and cut to this many pixels; default: pictures stay as they are")
-    add("--records-per-shard", default="1000", metavar="N", help="(1000)")
-    add("--limit", metavar="N", help="first N records of SOURCE")
-    add("--split", metavar="NAME", help="of a dataset that has several")
+    add("--seed", default="0", metavar="N", help="seed of the generated masks (0)")
+    add("--size", metavar="N|WxH", help="scale and crop to this many pixels; by default pictures stay as they are")
+    add("--records-per-shard", default="1000", metavar="N", help="number of records in each shard (1000)")
+    add("--limit", metavar="N", help="only the first N records of SOURCE")
+    add("--split", metavar="NAME", help="which split of a dataset that has several")
     for role in ROLES:
-        add(f"--{role}-column", metavar="NAME", help=f"of a table; default: a usual name for {role}")
+        add(
+            f"--{role}-column",
+            metavar="NAME",
+            help=f"column of a table with the {role}; by default one with a usual name",
+        )
     return parser
 
 
@@ -67,14 +71,14 @@ def _pack(given: list[str], stop: Stop) -> int:
     if kind is not None and kind not in FRACTIONS:
         raise UsageError.of("--mask", kind, f"{FILES} or one of {', '.join(FRACTIONS)}", [FILES, *FRACTIONS])
     if options.fraction is not None and kind is None:
-        raise UsageError.of("--fraction", options.fraction, "a --mask that is drawn")
+        raise UsageError.of("--fraction", options.fraction, "a generated --mask")
     if options.mask_column is not None and kind is not None:
         raise UsageError.of("--mask-column", options.mask_column, f"--mask {FILES}, not {kind}")
     fraction = None if options.fraction is None else _fraction(options.fraction)
     size = None if options.size is None else _size(options.size)
     seed, per_shard = _whole("--seed", options.seed, 0), _whole("--records-per-shard", options.records_per_shard, 1)
     limit = None if options.limit is None else _whole("--limit", options.limit, 1)
-    # Below here torch is imported, which takes a second; mistakes in options are told before.
+    # Importing torch takes a second, so options are checked before.
     from fcs.tools.pack.members import Recipe
     from fcs.tools.pack.sources import records
     from fcs.tools.pack.write import pack

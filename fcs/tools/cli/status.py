@@ -1,4 +1,4 @@
-"""``fcs-status``: how far a run is, from its folder alone."""
+"""``fcs-status``: how far a run is."""
 
 from __future__ import annotations
 
@@ -10,40 +10,42 @@ from collections.abc import Iterator
 from fcs.core.errors import StorageError, UsageError
 from fcs.shards.store.open_store import open_store
 from fcs.tools.cli.ends import Parser, ending
-from fcs.tools.status.read import status
-from fcs.tools.status.state import ProcessState, Status
+from fcs.tools.status.read_status import read_status
+from fcs.tools.status.run_status import ProcessStatus, RunStatus
 from fcs.tools.status.verify import verify
 
 HELP = """\
-Says what of a run is done, failed and missing, how fast it goes and which of its processes lag. Reads only what is
-committed or listed in OUT; may be asked at any time, from any machine that sees the folder.
+Shows how many records of a run are done, failed and missing, how fast it goes and which processes are slow.
+Works at any time, from any machine that sees the folder. It only reads OUT.
 """
 CODES = """\
-exit codes: 0 the question was answered, however far the run is, 2 usage, 70 defect, 74 storage, or --verify found
-files that are not as they were committed
+exit codes: 0 the status was read, whether the run is complete or not, 2 usage, 70 defect, 74 storage, or --verify found
+files that differ from what was committed
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit code. Every way to end early is one line on stderr."""
+    """Run the command; returns its exit code. Every error is one line on stderr."""
     return ending("fcs-status", lambda: _status(sys.argv[1:] if arguments is None else arguments))
 
 
 def _status(given: list[str]) -> int:
     parser = Parser("fcs-status", HELP, CODES)
     parser.add_argument("out", metavar="OUT")
-    parser.add_argument("--json", action="store_true", help="everything as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     parser.add_argument(
-        "--array", action="store_true", help="the SLURM array expression that finishes the run; nothing if it is done"
+        "--array",
+        action="store_true",
+        help="print the SLURM array expression that finishes the run; nothing if it is complete",
     )
-    parser.add_argument("--verify", action="store_true", help="hash all committed files, name those that differ")
+    parser.add_argument("--verify", action="store_true", help="hash all committed files and name those that differ")
     options = parser.read(given)
     if options is None:
         return 0
     if options.array and (options.json or options.verify):
         raise UsageError("--array: expected alone; --json has it too")
     out = open_store(options.out)
-    found = status(out)
+    found = read_status(out)
     if options.array:
         if found.array is not None:
             print(found.array)
@@ -61,8 +63,8 @@ def _status(given: list[str]) -> int:
     return 0
 
 
-def lines(found: Status) -> Iterator[str]:
-    """What people read of a status: all in all, then the processes that work or were lost."""
+def lines(found: RunStatus) -> Iterator[str]:
+    """The status for people: the whole run, then the processes that have not ended."""
     total = "?" if found.total is None else found.total
     missing = "" if found.missing is None else f", {found.missing} missing"
     where = "" if found.complete else " in committed shards"
@@ -85,7 +87,7 @@ def lines(found: Status) -> Iterator[str]:
         yield from (_row(process, width) for process in shown)
 
 
-def _row(process: ProcessState, width: int) -> str:
+def _row(process: ProcessStatus, width: int) -> str:
     rate = "-" if process.rate is None else f"{process.rate:.2f}"
     silent = "-" if process.silent is None else f"{_duration(process.silent)} ago"
     row = (

@@ -1,4 +1,4 @@
-"""Where the parts of a figure lie; a template draws them as SVG."""
+"""Figures: where their parts lie. The template ``html/figures.html`` draws them as SVG."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 360.0, 170.0  # of a figure, in its own units
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 8.0, 8.0, 34.0  # around its field
-FEWEST, MOST = 8, 40  # bins
-MINUS, THIN, ABSENT = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}", "\N{EN DASH}"
+from fcs.tools.report.number_format import number
+
+WIDTH, HEIGHT = 360.0, 170.0  # of a figure, in SVG units
+LEFT, RIGHT, TOP, BOTTOM = 40.0, 8.0, 8.0, 34.0  # margins around the plotted area
+FEWEST_BINS, MOST_BINS = 8, 40
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: where, and what it says."""
+    """A mark on an axis: its place and its label."""
 
     at: float
     label: str
@@ -26,19 +27,19 @@ class Tick:
 
 @dataclass(frozen=True)
 class Bar:
-    """A rectangle in the colour of a run, and what it says."""
+    """A rectangle in the colour of run number ``run``, with a tooltip."""
 
     x: float
     y: float
     width: float
     height: float
-    tip: str
+    tooltip: str
     run: int
 
 
 @dataclass(frozen=True)
 class Path:
-    """A line in the colour of a run, or an area."""
+    """A line or an area in the colour of run number ``run``; ``d`` is SVG's path."""
 
     d: str
     run: int
@@ -50,17 +51,17 @@ class Chart:
     """A figure.
 
     Attributes:
-        label: what it shows, for those who do not see it.
-        across, up: what its axes are.
-        xticks, yticks: marks on them.
+        label: what it shows, for screen readers.
+        x_label, y_label: of the axes.
+        xticks, yticks: marks on the axes.
         bars, paths: what is drawn.
-        zero: where x is 0, if that is to be seen.
-        band: a mean and its interval, (low, mean, high), where it has one.
+        zero: place of x = 0, where it lies inside the figure.
+        band: places of a mean and its interval (low, mean, high).
     """
 
     label: str
-    across: str
-    up: str
+    x_label: str
+    y_label: str
     xticks: tuple[Tick, ...]
     yticks: tuple[Tick, ...]
     bars: tuple[Bar, ...] = ()
@@ -71,7 +72,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Scale:
-    """Values to places: ``low`` lies at ``start``, ``high`` at ``stop``."""
+    """Maps values to places: ``low`` to ``start``, ``high`` to ``stop``."""
 
     low: float
     high: float
@@ -85,24 +86,10 @@ class Scale:
 
     def ticks(self, count: int) -> tuple[Tick, ...]:
         """About ``count`` marks at round values."""
-        return tuple(Tick(self(value), number(value)) for value in rounds(self.low, self.high, count))
+        return tuple(Tick(self(value), number(value)) for value in round_values(self.low, self.high, count))
 
 
-def number(value: float) -> str:
-    """A number for people: four digits that count, of ten millions and more with M, G or T."""
-    for least, size, letter in ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e7, 1e6, "M")):
-        if abs(value) >= least:
-            return f"{value / size:.4g} {letter}".replace("-", MINUS)
-    form = ",.0f" if abs(value) >= 1000 else ".2g" if abs(value) < 1e-3 else ".4g"
-    return f"{value:{form}}".replace(",", THIN).replace("-", MINUS)
-
-
-def change(value: float) -> str:
-    """A difference for people, with its sign."""
-    return f"+{number(value)}" if value > 0 else number(value)
-
-
-def rounds(low: float, high: float, count: int) -> list[float]:
+def round_values(low: float, high: float, count: int) -> list[float]:
     """About ``count`` round values (1, 2 or 5 times a power of ten apart) from ``low`` to ``high``."""
     if not high > low:
         return [low]
@@ -113,23 +100,23 @@ def rounds(low: float, high: float, count: int) -> list[float]:
     return [place * step for place in range(first, last + 1)]
 
 
-def across(low: float, high: float) -> Scale:
-    """Of a figure's x axis."""
+def x_scale(low: float, high: float) -> Scale:
+    """The scale of a figure's x axis."""
     return Scale(low, high, LEFT, WIDTH - RIGHT)
 
 
-def up(high: float) -> Scale:
-    """Of its y axis, from 0."""
+def y_scale(high: float) -> Scale:
+    """The scale of a figure's y axis, from 0."""
     return Scale(0.0, high, HEIGHT - BOTTOM, TOP)
 
 
 def histogram(
     values: Mapping[int, Values], label: str, axis: str, mean: tuple[float, float, float] | None = None
 ) -> Chart | None:
-    """How often each value comes, by the run's number: bars for one run, outlines for several, as shares of each.
+    """A histogram of each run: bars for a single run, outlines in percent for several.
 
     Args:
-        values: of the records.
+        values: the records' values by the run's number.
         label, axis: of the figure and its x axis.
         mean: (low, mean, high) to be marked.
 
@@ -139,13 +126,13 @@ def histogram(
     some = np.concatenate([*values.values(), np.empty(0)])
     if not len(some) or some.min() == some.max():
         return None
-    bins = int(np.clip(math.sqrt(max(map(len, values.values()))) * 1.5, FEWEST, MOST))
+    bins = int(np.clip(math.sqrt(max(map(len, values.values()))) * 1.5, FEWEST_BINS, MOST_BINS))
     edges = np.linspace(some.min(), some.max(), bins + 1)
     several = len(values) > 1
     heights = {run: np.histogram(own, edges)[0].astype(float) for run, own in values.items()}
     if several:
         heights = {run: 100 * height / max(height.sum(), 1) for run, height in heights.items()}
-    x, y = across(float(edges[0]), float(edges[-1])), up(max(float(height.max()) for height in heights.values()))
+    x, y = x_scale(float(edges[0]), float(edges[-1])), y_scale(max(float(height.max()) for height in heights.values()))
     bars = () if several else tuple(bar for run, height in heights.items() for bar in _bars(height, edges, x, y, run))
     paths = tuple(Path(_outline(height, edges, x, y), run) for run, height in heights.items()) if several else ()
     zero = x(0.0) if edges[0] < 0 < edges[-1] else None
@@ -153,22 +140,23 @@ def histogram(
     return Chart(label, axis, "% of records" if several else "records", x.ticks(5), y.ticks(3), bars, paths, zero, band)
 
 
-def lines(
+def line_chart(
     curves: Mapping[int, tuple[Values, Values]],
     label: str,
     axes: tuple[str, str],
     bands: Mapping[int, tuple[Values, Values, Values]] | None = None,
 ) -> Chart | None:
-    """Curves ``(x, y)`` over one field from y = 0, by the run's number, and bands ``(x, low, high)`` behind them.
+    """Curves ``(x, y)`` by the run's number, on a y axis from 0, with bands ``(x, low, high)`` behind them.
 
-    None where there is no point.
+    Returns:
+        None where there is no point.
     """
     areas = bands or {}
     points = [curve for curve in curves.values() if len(curve[0])]
     if not points:
         return None
-    x = across(float(min(c[0].min() for c in points)), float(max(c[0].max() for c in points)))
-    y = up(float(max(ys.max() for ys in [c[1] for c in points] + [band[2] for band in areas.values()])) or 1.0)
+    x = x_scale(float(min(c[0].min() for c in points)), float(max(c[0].max() for c in points)))
+    y = y_scale(float(max(ys.max() for ys in [c[1] for c in points] + [band[2] for band in areas.values()])) or 1.0)
     paths = [
         Path(_line(np.r_[xs, xs[::-1]], np.r_[low, high[::-1]], x, y) + "Z", number, area=True)
         for number, (xs, low, high) in areas.items()
@@ -181,8 +169,8 @@ def _bars(counts: Values, edges: Values, x: Scale, y: Scale, run: int) -> Iterat
     for count, low, high in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if count:
             left, top = x(low), y(count)
-            tip = f"{number(low)} to {number(high)}: {count:.0f}"
-            yield Bar(left, top, round(x(high) - left - 0.8, 2), round(y(0) - top, 2), tip, run)
+            tooltip = f"{number(low)} to {number(high)}: {count:.0f}"
+            yield Bar(left, top, round(x(high) - left - 0.8, 2), round(y(0) - top, 2), tooltip, run)
 
 
 def _outline(heights: Values, edges: Values, x: Scale, y: Scale) -> str:

@@ -1,4 +1,4 @@
-"""What runs gave as sets: FID and KID of a run against a reference, energy scores of runs that differ in their seed."""
+"""Scores of whole sets of pictures: FID and KID against references, energy scores of runs that differ in their seed."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from fcs.shards.ledger.features import Piece, kept, pieces
 from fcs.shards.ledger.pinned_run import read_run
 from fcs.shards.store.base import Store
 
-LEAST = 3  # pictures for which the distances exist
+FEWEST = 3  # pictures for which the distances exist
+KID_MOST = 5000  # pictures of each set that KID uses, since its cost grows with their square
 Kept = dict[str, dict[str, int]]
-KID_MOST = 5000  # pictures of each set that KID looks at, since its cost is their number squared
 
 
 @dataclass
-class Gathered:
-    """Features of a set as far as FID and KID need them, shard by shard.
+class FeatureSample:
+    """What FID and KID need of a set's features, collected shard by shard.
 
     Attributes:
-        every: KID takes each so many-th picture.
-        moments: of all.
-        chosen: those for KID.
+        every: KID uses one picture of so many.
+        moments: of all pictures, for FID.
+        chosen: features for KID.
     """
 
     every: int
@@ -41,7 +41,7 @@ class Gathered:
     chosen: list[Array] = field(default_factory=list)
 
     def add(self, values: NDArray[np.float16]) -> None:
-        """One shard's features more."""
+        """Add the features of a shard."""
         features = values.astype(np.float64)
         before = 0 if self.moments is None else self.moments.n
         self.chosen.append(features[-before % self.every :: self.every])
@@ -54,9 +54,9 @@ class EnergyScore:
     """Energy scores of the records that several runs have in common.
 
     Attributes:
-        runs: names of the runs, which differ in their seed alone.
-        feature: in which features.
-        records: (STEM, place in it) of each.
+        runs: names of the runs, which differ only in their seed.
+        feature: name of the features.
+        records: (STEM, place in the shard) of each.
         scores: ``(N,)``, smaller is better.
         diversity: ``(N,)``, the mean distance of two runs' results.
     """
@@ -67,14 +67,14 @@ class EnergyScore:
     scores: Tensor
     diversity: Tensor
 
-    def facts(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """For ``summary.json``: means, and the 95 % interval over records."""
         mean, low, high = bootstrap_interval(self.scores, torch.arange(len(self.scores)))
         found = {"runs": list(self.runs), "feature": self.feature, "mean": mean, "low": low, "high": high}
         return {**found, "n": len(self.scores), "diversity": self.diversity.mean().item()}
 
 
-def distances(out: Store, reference: Store | None = None) -> dict[str, dict[str, Any]]:
+def feature_distances(out: Store, reference: Store | None = None) -> dict[str, dict[str, Any]]:
     """FID and KID in each of a run's features over its committed shards, in float64.
 
     Args:
@@ -93,14 +93,14 @@ def distances(out: Store, reference: Store | None = None) -> dict[str, dict[str,
 
 
 def _distance(out: Store, name: str, reference: Store | None) -> dict[str, Any]:
-    made = _gather(out, name)
-    true = _gather(out if reference is None else reference, name + REFERENCE)
+    made = _feature_sample(out, name)
+    true = _feature_sample(out if reference is None else reference, name + REFERENCE)
     if reference is not None and true.moments is None:
         raise UsageError.of("--reference", reference, f"a run that kept {name} features of its records' pictures")
     n, reference_n = (0 if one.moments is None else one.moments.n for one in (made, true))
     missing = dict.fromkeys(("fid", "fid_dimensions", "kid", "kid_error"))
     found: dict[str, Any] = {"n": n, "reference_n": reference_n, **missing}
-    if made.moments is None or true.moments is None or min(n, reference_n) < LEAST:
+    if made.moments is None or true.moments is None or min(n, reference_n) < FEWEST:
         why = f"{n} and {reference_n} pictures" if reference_n else "no reference; --reference names a run that has one"
         return {**found, "notes": [f"no FID and KID: {why}"]}
     if len(made.moments.mean) != len(true.moments.mean):
@@ -113,20 +113,20 @@ def _distance(out: Store, name: str, reference: Store | None) -> dict[str, Any]:
     return {**found, "notes": notes}
 
 
-def _gather(out: Store, name: str) -> Gathered:
+def _feature_sample(out: Store, name: str) -> FeatureSample:
     """A run's features of that name; what KID takes of them is spread evenly over all."""
     stems = kept(out).get(name, {})
-    gathered = Gathered(max(1, -(-sum(stems.values()) // KID_MOST)))
+    gathered = FeatureSample(max(1, -(-sum(stems.values()) // KID_MOST)))
     for piece in pieces(out, name, stems):
         gathered.add(piece.values)
     return gathered
 
 
-def energies(outs: Mapping[str, Store]) -> list[EnergyScore]:
-    """Energy scores, in each feature, of the runs that are one another's repetitions under other seeds.
+def energy_scores_over_seeds(outs: Mapping[str, Store]) -> list[EnergyScore]:
+    """Energy scores, in each feature, of runs that repeat one another with other seeds.
 
-    Runs belong together where all that is pinned is alike but the seed. A record counts where each of them has it,
-    and its reference.
+    Runs belong together if their pinned settings differ only in the seed. A record counts if all of them have it, and
+    its reference.
 
     Args:
         outs: the runs by name.
@@ -137,11 +137,11 @@ def energies(outs: Mapping[str, Store]) -> list[EnergyScore]:
     """
     groups: dict[str, dict[str, Store]] = {}
     for name, out in outs.items():
-        groups.setdefault(_but_seed(read_run(out)), {})[name] = out
+        groups.setdefault(_without_seed(read_run(out)), {})[name] = out
     return [energy for group in groups.values() if len(group) > 1 for energy in _of_group(group)]
 
 
-def _but_seed(run: Mapping[str, Any]) -> str:
+def _without_seed(run: Mapping[str, Any]) -> str:
     settings = {key: value for key, value in run["settings"].items() if key != "seed"}
     return json.dumps([settings, [shard["stem"] for shard in run["shards"]], run.get("limit")], sort_keys=True)
 

@@ -1,4 +1,4 @@
-"""Every committed file against its commit record."""
+"""Compares every committed file with its commit record."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from fcs.shards.ledger.commit_records import committed, records
 from fcs.shards.ledger.layout import SHARDS, commit_file
 from fcs.shards.store.base import Store
-from fcs.tools.status.read import pinned
+from fcs.tools.status.read_status import pinned_run
 
 
 def verify(out: Store) -> tuple[int, list[str]]:
     """Hash all committed files; safe while the run goes on.
 
     Returns:
-        How many files were looked at, and a line for each that is not as it was committed.
+        The number of files, and a line for each that differs from what was committed.
 
     Raises:
         UsageError: OUT has no pinned run.
         OSError: OUT cannot be read.
     """
     count, differ = 0, []
-    stems = [shard["stem"] for shard in pinned(out)["shards"]]
+    stems = [shard["stem"] for shard in pinned_run(out)["shards"]]
     listed = out.tree(SHARDS)
     done = records(out, stems, listed)
     for stem in [stem for stem in stems if commit_file(stem) in listed]:
@@ -33,7 +33,7 @@ def verify(out: Store) -> tuple[int, list[str]]:
                 differ.append(f"{commit_file(stem)}: no commit record can be read from it")
             continue
         found = list(_differences(out, record))
-        # A shard that is tried again meanwhile is not damaged: its commit record is gone, or another one.
+        # A shard that is being computed again is not damaged: its commit record is gone or another one.
         if found and committed(out, stem) == record:
             differ += found
         count += len(record["files"])

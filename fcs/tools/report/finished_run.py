@@ -1,4 +1,4 @@
-"""Everything that a report says, from what is committed in OUT."""
+"""What a run has committed in OUT; everything that a report says is computed from it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fcs.shards.ledger.layout import WORKERS, metrics_file
 from fcs.shards.ledger.pinned_run import read_run
 from fcs.shards.store.base import Store, each
 
-COSTS = ("nfe", "seconds", "memory")  # what a record cost, beside what it scored
-Key = tuple[str, str]  # shard, key
+COSTS = ("nfe", "seconds", "memory")  # columns that say what a record cost, not how good it is
+Key = tuple[str, str]  # shard and key, which identify a record
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class FinishedRun:
     """What a run has committed.
 
     Attributes:
-        name: what it is called beside others.
-        out: where it is.
-        pinned: what ``run.json`` says.
+        name: its name in reports of several runs.
+        out: its folder.
+        pinned: the content of ``run.json``.
         commits: the commit records by STEM, in the run's order.
-        rows: of the committed shards, as their Parquet files have them.
-        workers: what its processes said of themselves, oldest first.
+        rows: the rows of the committed shards, as in their Parquet files.
+        workers: the content of ``workers/*.json``, oldest process first.
     """
 
     name: str
@@ -48,47 +48,47 @@ class FinishedRun:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Of the run, by key."""
+        """The run's settings by key."""
         return self.pinned.get("settings") or {}
 
     @cached_property
-    def good(self) -> pa.Table:
+    def succeeded(self) -> pa.Table:
         """Rows of the records that have a result."""
         return self.rows.filter(pc.equal(self.rows["status"], "ok"))
 
     @cached_property
-    def bad(self) -> pa.Table:
-        """Rows of the others."""
+    def failed(self) -> pa.Table:
+        """Rows of the records that failed."""
         return self.rows.filter(pc.equal(self.rows["status"], "failed"))
 
     @cached_property
-    def scores(self) -> list[str]:
-        """Names of the numbers that records have: scores first, then the residual, then costs."""
+    def score_names(self) -> list[str]:
+        """Names of all numbers that records have: scores first, then the residual, then costs."""
         names = [name for name in self._columns if self._columns[name]]
         return sorted(names, key=lambda name: (name in COSTS, name == "residual", name))
 
-    def values(self, name: str) -> dict[Key, float]:
-        """A score by record, of those that have one."""
+    def scores(self, name: str) -> dict[Key, float]:
+        """A score by record, of the records that have it."""
         return self._columns.get(name, {})
 
-    def numbers(self, name: str) -> NDArray[np.float64]:
-        """The same without the records, in their order."""
-        return np.fromiter(self.values(name).values(), np.float64)
+    def score_values(self, name: str) -> NDArray[np.float64]:
+        """The same as an array, in the order of the records."""
+        return np.fromiter(self.scores(name).values(), np.float64)
 
     @cached_property
     def _columns(self) -> dict[str, dict[Key, float]]:
         known = set(parts.FIXED) - {"residual", *COSTS}
-        names = [name for name in self.good.column_names if name not in known and _is_number(self.good[name])]
-        keys = list(zip(self.good["shard"].to_pylist(), self.good["key"].to_pylist(), strict=True))
-        columns = {name: zip(keys, self.good[name].to_pylist(), strict=True) for name in names}
+        names = [name for name in self.succeeded.column_names if name not in known and _is_number(self.succeeded[name])]
+        keys = list(zip(self.succeeded["shard"].to_pylist(), self.succeeded["key"].to_pylist(), strict=True))
+        columns = {name: zip(keys, self.succeeded[name].to_pylist(), strict=True) for name in names}
         return {
             name: {key: float(value) for key, value in column if value is not None and math.isfinite(value)}
             for name, column in columns.items()
         }
 
 
-def read(out: Store, name: str) -> FinishedRun:
-    """What a run has committed.
+def read_finished_run(out: Store, name: str) -> FinishedRun:
+    """Read what a run has committed.
 
     Raises:
         UsageError: OUT has no pinned run.

@@ -1,19 +1,19 @@
-"""The tables of a report in Markdown, for a README."""
+"""The tables of a report in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fcs.tools.report.charts import MINUS
-from fcs.tools.report.read import FinishedRun
-from fcs.tools.report.scoreboard import ScoreRow, Whisker, scoreboard
+from fcs.tools.report.finished_run import FinishedRun
+from fcs.tools.report.number_format import MINUS
+from fcs.tools.report.score_table import ErrorBar, ScoreRow, score_table
 
 _SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#"} | {"\n": " "})
 
 
-def tables(runs: Sequence[FinishedRun]) -> Iterator[str]:
-    """Lines: a table with a row for each run; where there are several, another with what differs from the first."""
-    rows = scoreboard(runs)
+def markdown_tables(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Lines: a table with a row for each run; for several runs another one with the differences from the first."""
+    rows = score_table(runs)
     heads = [f"{escaped(row.title)}{f' ({row.unit})' if row.unit else ''}" for row in rows]
     yield from _table(
         ["run", "records", "failed", *heads], (_run(number, run, rows) for number, run in enumerate(runs))
@@ -22,12 +22,12 @@ def tables(runs: Sequence[FinishedRun]) -> Iterator[str]:
         yield ""
         yield f"Difference from {escaped(runs[0].name)}, over the records that both have; 95 % bootstrap intervals."
         yield ""
-        others = ([escaped(run.name), *_beside(number, rows)] for number, run in enumerate(runs) if number)
+        others = ([escaped(run.name), *_differences(number, rows)] for number, run in enumerate(runs) if number)
         yield from _table(["run", *heads], others)
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Text with Markdown's special characters escaped."""
     return text.translate(_SPECIAL)
 
 
@@ -39,17 +39,17 @@ def _table(head: Sequence[str], rows: Iterator[list[str]]) -> Iterator[str]:
 
 
 def _run(number: int, run: FinishedRun, rows: Sequence[ScoreRow]) -> list[str]:
-    counts = [str(run.good.num_rows), str(run.bad.num_rows)]
-    return [escaped(run.name), *counts, *(_cell(row.cells[number]) for row in rows)]
+    counts = [str(run.succeeded.num_rows), str(run.failed.num_rows)]
+    return [escaped(run.name), *counts, *(_cell(row.means[number]) for row in rows)]
 
 
-def _beside(number: int, rows: Sequence[ScoreRow]) -> Iterator[str]:
+def _differences(number: int, rows: Sequence[ScoreRow]) -> Iterator[str]:
     for row in rows:
-        found = row.beside[number]
-        yield _cell(None if found is None else found.whisker, signed=True)
+        found = row.differences[number]
+        yield _cell(None if found is None else found.bar, signed=True)
 
 
-def _cell(found: Whisker | None, signed: bool = False) -> str:
+def _cell(found: ErrorBar | None, signed: bool = False) -> str:
     if found is None:
         return "-"
     mean = found.mean

@@ -1,4 +1,4 @@
-"""What there is to say of a run at one moment."""
+"""The status of a run: its shards, its processes, and what follows from them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Literal
 
 from fcs.shards.ledger.claims import SLICE
 
-BATCH = 16  # records, where no process has told its batches yet
+BATCH = 16  # records, where no process has reported its batch size yet
 
-State = Literal["working", "idle", "lost", "ended"]
+ProcessState = Literal["working", "idle", "lost", "ended"]
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardStatus:
     """A shard of the run.
 
     Attributes:
         stem: its name.
-        size: records of it that belong to the run; None where that is not known without opening it.
-        counts: of its commit record; None where it is not committed.
-        failures: committed failed records by code.
-        spans: records (first, last) that parts hold, sorted and disjoint.
+        size: number of its records that belong to the run; None where it is unknown without opening the shard.
+        counts: from its commit record; None where it is not committed.
+        failures: number of failed records by code, from its commit record.
+        spans: records (first, last) that are in parts, sorted and disjoint.
     """
 
     stem: str
@@ -38,36 +38,36 @@ class Shard:
         return sum(last - first + 1 for first, last in self.spans) if self.counts is None else self.counts["records"]
 
     def slices(self, batch: int) -> int:
-        """Slices of ``SLICE`` batches of that many records in which records are missing; 1 to commit it only."""
+        """Number of slices with missing records, for batches of this size; 1 where it only has to be committed."""
         if self.counts is not None:
             return 0
         step, size = SLICE * batch, self.size or 0
         pieces = ((start, min(start + step, size)) for start in range(0, size, step))
-        return max(1, sum(_inside(self.spans, *piece) < piece[1] - piece[0] for piece in pieces))
+        return max(1, sum(_covered(self.spans, *piece) < piece[1] - piece[0] for piece in pieces))
 
 
 @dataclass(frozen=True)
-class ProcessState:
-    """A process that works on the run, or did.
+class ProcessStatus:
+    """A process that works on the run, or has worked on it.
 
     Attributes:
         id: host, pid and a few letters.
-        job, task: of SLURM, "" elsewhere.
-        state: ``working`` has a claim with a heartbeat; ``idle`` has none but wrote in the last two minutes;
-            ``lost`` has claims without heartbeat; ``ended`` is every other.
-        done, failed: records that it wrote.
+        job, task: SLURM's, "" elsewhere.
+        state: ``working``: has a claim with a heartbeat; ``idle``: has no claim but wrote within the last two minutes;
+            ``lost``: has claims without a heartbeat; ``ended``: everything else.
+        done, failed: number of records that it wrote.
         rate: records a second since it started; None before its first batch.
         silent: seconds since its last batch; None before its first.
-        straggler: works at less than half the median rate, or wrote nothing for three usual batches.
+        straggler: whether it works at less than half the median rate, or wrote nothing in the time of three batches.
         started: seconds since the epoch.
-        array: tasks of its job array, 0 without.
-        batch: records of its largest batch.
+        array: number of tasks of its job array, 0 without.
+        batch: number of records of its largest batch.
     """
 
     id: str
     job: str
     task: str
-    state: State
+    state: ProcessState
     done: int
     failed: int
     rate: float | None
@@ -79,7 +79,7 @@ class ProcessState:
 
 
 @dataclass(frozen=True)
-class Status:
+class RunStatus:
     """A run at one moment.
 
     Attributes:
@@ -87,8 +87,8 @@ class Status:
         processes: sorted by start.
     """
 
-    shards: tuple[Shard, ...]
-    processes: tuple[ProcessState, ...]
+    shards: tuple[ShardStatus, ...]
+    processes: tuple[ProcessStatus, ...]
 
     @property
     def complete(self) -> bool:
@@ -102,23 +102,23 @@ class Status:
 
     @property
     def failed(self) -> int:
-        """Failed records of the committed shards; those in parts are not looked into."""
+        """Number of failed records in committed shards; parts are not opened."""
         return sum((shard.counts or {}).get("failed", 0) for shard in self.shards)
 
     @property
     def total(self) -> int | None:
-        """Records of the run; None where a shard's are not known without opening it."""
+        """Number of records of the run; None where a shard's is unknown without opening it."""
         sizes = [shard.size for shard in self.shards if shard.size is not None]
         return sum(sizes) if len(sizes) == len(self.shards) else None
 
     @property
     def missing(self) -> int | None:
-        """Records that are not done."""
+        """Number of records that are not done."""
         return None if self.total is None else max(0, self.total - self.done)
 
     @property
     def failures(self) -> dict[str, int]:
-        """Failed records of the committed shards by code."""
+        """Number of failed records in committed shards, by code."""
         codes: Counter[str] = Counter()
         for shard in self.shards:
             codes.update(shard.failures)
@@ -137,7 +137,7 @@ class Status:
 
     @property
     def slices(self) -> int:
-        """Slices to do, by the batch size of the latest process; of a shard of unknown size one."""
+        """Number of slices to do, with the batch size of the latest process; one for a shard of unknown size."""
         sizes = [process.batch for process in self.processes if process.batch]
         return sum(shard.slices(sizes[-1] if sizes else BATCH) for shard in self.shards)
 
@@ -145,7 +145,7 @@ class Status:
     def array(self) -> str | None:
         """The SLURM array expression that finishes the run; None where nothing is left to do.
 
-        As many tasks as the last array had, never more than there are slices to do where their number is known.
+        As many tasks as the last array had, but not more than there are slices to do, if their number is known.
         """
         if self.complete:
             return None
@@ -154,7 +154,7 @@ class Status:
         return f"0-{tasks - 1}"
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """The status as plain data."""
         records = {name: getattr(self, name) for name in ("total", "done", "missing", "failed", "failures")}
         committed = sum(shard.counts is not None for shard in self.shards)
         return {
@@ -169,6 +169,6 @@ class Status:
         }
 
 
-def _inside(spans: Sequence[tuple[int, int]], first: int, stop: int) -> int:
-    """Records from ``first`` to before ``stop`` that the spans hold."""
+def _covered(spans: Sequence[tuple[int, int]], first: int, stop: int) -> int:
+    """Number of records from ``first`` to before ``stop`` that the spans hold."""
     return sum(max(0, min(high + 1, stop) - max(low, first)) for low, high in spans)

@@ -1,4 +1,4 @@
-"""What runs gave as sets: distances to the reference's features, energy scores of runs that differ in their seed."""
+"""Rows of the tables of scores of whole sets of pictures: FID and KID, energy scores."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fcs.tools.report.charts import ABSENT, number
+from fcs.tools.report.number_format import number, number_or_dash
 
 
 @dataclass(frozen=True)
-class Distance:
-    """A run's distances in one network's features.
+class DistanceRow:
+    """A run's distances from its references, in one network's features.
 
     Attributes:
         run: number of the run.
         feature: the network's name.
-        fid, kid: with KID's error.
-        pictures: results, and pictures that they were compared with.
-        notes: what is to be known of them.
+        fid, kid: as text, KID with its error.
+        pictures: how many results, and how many references they were compared with.
+        notes: caveats.
     """
 
     run: int
@@ -48,7 +48,7 @@ class EnergyRow:
     records: int
 
 
-def distances(summaries: Sequence[Mapping[str, Any]]) -> list[Distance]:
+def distance_rows(summaries: Sequence[Mapping[str, Any]]) -> list[DistanceRow]:
     """The distances of all runs, feature by feature."""
     found = [
         _distance(run, name, values)
@@ -58,8 +58,8 @@ def distances(summaries: Sequence[Mapping[str, Any]]) -> list[Distance]:
     return sorted(found, key=lambda one: (one.feature, one.run))
 
 
-def energies(facts: Sequence[Mapping[str, Any]]) -> list[EnergyRow]:
-    """The energy scores as ``summary.json`` has them, for people."""
+def energy_rows(scores: Sequence[Mapping[str, Any]]) -> list[EnergyRow]:
+    """The energy scores of ``summary.json``."""
     return [
         EnergyRow(
             ", ".join(one["runs"]),
@@ -68,16 +68,12 @@ def energies(facts: Sequence[Mapping[str, Any]]) -> list[EnergyRow]:
             number(one["diversity"]),
             one["n"],
         )
-        for one in facts
+        for one in scores
     ]
 
 
-def _distance(run: int, name: str, values: Mapping[str, Any]) -> Distance:
+def _distance(run: int, name: str, values: Mapping[str, Any]) -> DistanceRow:
     error = values.get("kid_error")
-    kid = _text(values.get("kid")) + ("" if error is None else f" ± {number(error)}")
+    kid = number_or_dash(values.get("kid")) + ("" if error is None else f" ± {number(error)}")
     pictures = f"{values.get('n')} against {values.get('reference_n')}"
-    return Distance(run, name, _text(values.get("fid")), kid, pictures, tuple(values.get("notes") or ()))
-
-
-def _text(value: float | None) -> str:
-    return ABSENT if value is None else number(value)
+    return DistanceRow(run, name, number_or_dash(values.get("fid")), kid, pictures, tuple(values.get("notes") or ()))
