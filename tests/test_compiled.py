@@ -15,7 +15,7 @@ from helpers.shards import samples
 from torch import Tensor
 
 from fcs.core import compiled
-from fcs.core.denoiser import as_graphs_take_it
+from fcs.core.denoiser import dense
 from fcs.core.directions import Direction, Gradient, Newton
 from fcs.core.records import Batch, Record, collate
 from fcs.models import Model, find, load
@@ -138,7 +138,7 @@ def test_cuda_graphs_are_asked_for(
 def test_one_memory_layout(size: tuple[int, ...]) -> None:
     x = torch.randn(size)
     for given in (x, x.to(memory_format=torch.channels_last), x.flip(2), x.transpose(2, 3)):
-        taken = as_graphs_take_it(given)
+        taken = dense(given)
         assert torch.equal(taken, given)
         assert taken.stride() == torch.empty(size).stride()
 

@@ -13,11 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
 from faces.attributes import ACCESSORY, ATTRIBUTES, HAIR, HELD_OUT, NAMES, held_out, posterior
 from faces.captions import draw_caption, full_caption
 from faces.draws import Face, Placement, Split, draw_face, generator
@@ -25,6 +20,8 @@ from faces.masks import MASKS, draw_mask
 from faces.pool import draw_pool, read_pool
 from faces.regions import REGIONS, area, spread, states
 from faces.render import render
+from numpy.typing import NDArray
+from PIL import Image
 
 JOBS = Path(__file__).parents[1] / "jobs"
 SETTINGS = 4  # random settings of the other attributes

@@ -15,7 +15,21 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from helpers.ledgers import COUNTS, SOURCES, bury, cutting, do, finish, ledger, none, outputs, row, small, some
+from helpers.ledgers import (
+    COUNTS,
+    SOURCES,
+    bury,
+    cutting,
+    do,
+    finish,
+    interleaved,
+    ledger,
+    none,
+    outputs,
+    row,
+    small,
+    some,
+)
 
 from fcs.core.errors import StorageError
 from fcs.shards.ledger import parts
@@ -82,23 +96,11 @@ def test_batch_size_and_order_make_no_difference(expected: dict[str, bytes], tmp
 
 def test_two_that_share_a_run(expected: dict[str, bytes], tmp_path: Path) -> None:
     books = [ledger(tmp_path, rank=rank, world=2) for rank in range(2)]
-    done = []
-    streams = [book.work() for book in books]
-    for turn in itertools.cycle((0, 1, 1)):
-        item = next(streams[turn], None)
-        if item is None:
-            if all(book.complete() for book in books):
-                break
-            streams[turn] = books[turn].work()
-            continue
-        done.append((turn, item))
-        do(books[turn], item)
+    done = interleaved(books)
     assert len({item for _, item in done}) == len(done) == 17  # nothing twice
     assert {turn for turn, _ in done} == {0, 1}
     assert done[0][1].source == 0
     assert next(item for turn, item in done if turn == 1).source == 2  # its own offset
-    for book in books:
-        book.close()
     assert outputs(tmp_path) == expected
     assert len(list((tmp_path / "workers").iterdir())) == 2
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import json
-import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from helpers.ledgers import (
     cutting,
     do,
     finish,
+    interleaved,
     ledger,
     none,
     nothing_left,
@@ -26,6 +26,7 @@ from helpers.ledgers import (
     remote,
     small,
     some,
+    winners,
 )
 from helpers.objects import Cut, Objects
 
@@ -103,20 +104,8 @@ def test_a_copy_that_was_read_before_will_do_until_the_listing_differs(out: Remo
 
 
 def test_of_many_creators_one_wins() -> None:
-    out, won = remote(Objects()), []
-    start = threading.Barrier(8)
-
-    def create(number: int) -> None:
-        start.wait()
-        if out.create("a", b"%d" % number):
-            won.append(b"%d" % number)
-
-    threads = [threading.Thread(target=create, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert won == [out.read("a")]
+    out = remote(Objects())
+    assert winners(out) == [out.read("a")]
 
 
 def test_errors_are_storage_and_name_the_object(out: RemoteStore) -> None:
@@ -198,21 +187,9 @@ def test_a_run(out: RemoteStore, expected: dict[str, bytes]) -> None:
 
 def test_two_that_share_a_run(out: RemoteStore, exclusive: bool, expected: dict[str, bytes]) -> None:
     books = [ledger(out, rank=rank, world=2) for rank in range(2)]
-    done = []
-    streams = [book.work() for book in books]
-    for turn in itertools.cycle((0, 1, 1)):
-        item = next(streams[turn], None)
-        if item is None:
-            if all(book.complete() for book in books):
-                break
-            streams[turn] = books[turn].work()
-            continue
-        done.append((turn, item))
-        do(books[turn], item)
+    done = interleaved(books)
     assert len({item for _, item in done}) == len(done) == 17
     assert {turn for turn, _ in done} == {0, 1}
-    for book in books:
-        book.close()
     assert outputs(out) == expected
     assert nothing_left(out)
 

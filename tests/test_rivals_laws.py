@@ -62,7 +62,9 @@ def test_the_transpose_is_that_of_the_operator() -> None:
 
 
 @pytest.mark.parametrize(
-    "operator", [Downsample(4, "average"), Downsample(4), GaussianBlur(1.0), Pixels(mask().clone())], ids=str
+    "operator",
+    [Downsample(4, "average"), Downsample(4), GaussianBlur(1.0), Pixels(mask().clone())],
+    ids=lambda one: type(one).__name__,
 )
 def test_the_squared_norm_is_each_rows_largest_singular_value(operator: Operator) -> None:
     if isinstance(operator, Pixels):
@@ -79,6 +81,16 @@ def test_the_squared_norm_is_each_rows_largest_singular_value(operator: Operator
 # Steps
 
 
+def observed(kind: str, m: Tensor) -> tuple[Observed, Tensor, Tensor]:
+    """Three rows of 4 x 4, masked by ``m`` or averaged over 2 x 2 (``measured``): as a constraint, and as A x = b."""
+    if kind == "measured":
+        y = rows(2, 2, 3)
+        A = F.avg_pool2d(torch.eye(16, dtype=torch.float64).reshape(16, 1, 4, 4), 2).flatten(1).T
+        return Measured(y, lambda x: F.avg_pool2d(x, 2), lambda x: x), A, y.flatten(1)
+    y = rows(1, 4, 3)
+    return Known(y, m.expand(3, 1, 4, 4)), torch.diag(m.flatten().sqrt()), (m.sqrt() * y).flatten(1)
+
+
 @pytest.mark.parametrize("level", [Level(0, 0.07, 0.9975), Level(0, 0.5, 0.75**0.5), Level(0, 0.99, 0.0199**0.5)])
 @pytest.mark.parametrize("kind", ["known", "soft", "measured"])
 @pytest.mark.parametrize("direction", [Newton(), Gradient()])
@@ -89,13 +101,7 @@ def test_mmps_is_the_exact_posterior_mean_on_a_gaussian(
     m = torch.zeros(size, dtype=torch.float64)
     m[..., :2] = 1
     m[..., 2] = 0.3 if kind == "soft" else 0
-    y = rows(1, 4, 3)
-    constraint: Observed = Known(y, m.expand(3, *size))
-    A, b = torch.diag(m.flatten().sqrt()), (m.sqrt() * y).flatten(1)
-    if kind == "measured":
-        y = rows(2, 2, 3)
-        constraint = Measured(y, lambda x: F.avg_pool2d(x, 2), lambda x: x)
-        A, b = F.avg_pool2d(gaussian.identity.reshape(16, *size), 2).flatten(1).T, y.flatten(1)
+    constraint, A, b = observed(kind, m)
 
     x = rows(5, 4, 3)
     clean = Level(0, 1.0, 0.0)  # a step to it gives x_0 itself
@@ -176,13 +182,7 @@ def test_latino_is_the_posterior_mean_under_a_white_gaussian(kind: str) -> None:
     t, noise, trust = Level(700.0, 0.6, 0.8), 0.3, 0.7
     x, size = rows(5, 4, 3), (1, 4, 4)
     m = torch.tensor([1.0, 1.0, 0.3, 0.0], dtype=torch.float64).expand(size)
-    y = rows(1, 4, 3)
-    constraint: Observed = Known(y, m.expand(3, *size))
-    A, b = torch.diag(m.flatten().sqrt()), (m.sqrt() * y).flatten(1)
-    if kind == "measured":
-        y = rows(2, 2, 3)
-        constraint = Measured(y, lambda x: F.avg_pool2d(x, 2), lambda x: x)
-        A, b = F.avg_pool2d(torch.eye(16, dtype=torch.float64).reshape(16, *size), 2).flatten(1).T, y.flatten(1)
+    constraint, A, b = observed(kind, m)
     model = Prior(Guided(Denoiser(Half(), "eps")), lambda picture: picture, lambda z: z)
     made = LATINO(noise, trust, 1.0)(x, [t, Level(0, 1.0, 0.0)], model, constraint, RecordNoise([0, 1, 2]))
     mean = (x - 0.8 * 0.5 * x).flatten(1) / 0.6

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -95,6 +97,23 @@ def small(out: Path | Store, fail: Callable[[int], bool]) -> int:
     return computed
 
 
+def interleaved(books: Sequence[Ledger]) -> list[tuple[int, BatchTask]]:
+    """Two processes of a run in one thread, the second twice as fast: which of them did what, in order."""
+    done, streams = [], [book.work() for book in books]
+    for turn in itertools.cycle((0, 1, 1)):
+        item = next(streams[turn], None)
+        if item is not None:
+            done.append((turn, item))
+            do(books[turn], item)
+        elif all(book.complete() for book in books):
+            break
+        else:
+            streams[turn] = books[turn].work()
+    for book in books:
+        book.close()
+    return done
+
+
 def outputs(out: Path | Store) -> dict[str, bytes]:
     """What two equal runs share: everything but host and times."""
     store, found = opened(out), {}
@@ -118,3 +137,20 @@ def bury(out: Path | Store) -> None:
     for name in store.tree("claims"):
         if not name.rpartition("/")[2].startswith("."):
             store.replace(name, json.dumps({**json.loads(store.read(name)), "pid": GONE}).encode())
+
+
+def winners(out: Store) -> list[bytes]:
+    """Whose creation of the file ``a`` succeeded, of eight threads that try at the same time."""
+    won, start = [], threading.Barrier(8)
+
+    def create(data: bytes) -> None:
+        start.wait()
+        if out.create("a", data):
+            won.append(data)
+
+    threads = [threading.Thread(target=create, args=(b"%d" % number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return won
