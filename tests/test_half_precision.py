@@ -272,6 +272,9 @@ def flags() -> Iterator[None]:
         (["trainer.precision=bf16", "metrics.features=[random]"], False),
         (["trainer.precision=bf16", "trainer.tf32=false"], False),
         (["trainer.tf32=true"], True),
+        (["trainer.tf32=true", "metrics.features=[random]"], False),
+        (["trainer.tf32=true", "task=superres", "task.error=vae_newton"], False),
+        (["trainer.tf32=true", "task=superres"], True),
     ],
 )
 def test_tf32_is_for_16_bits_or_by_leave(settings: list[str], allowed: bool) -> None:

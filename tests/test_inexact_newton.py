@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fcs.core.constraints import Known, Measured
 from fcs.core.denoise_wrappers import CallCounter
 from fcs.core.denoiser import Denoiser, Guided
-from fcs.core.directions import Direction, Exact, Gradient, Local, Newton
+from fcs.core.directions import Direction, Gradient, Local, Newton
 from fcs.core.levels import Level, ddpm_levels, flow_levels, pairs
 from fcs.core.per_sample import RecordNoise
 from fcs.samplers import DDIM, InexactNewton, Replacement, Sampler
@@ -289,15 +289,6 @@ def test_newton_calls(small_network: nn.Module, abar: Tensor, steps: int, inner:
         noise(),
     )
     assert counter.calls == sampler.calls(steps) == steps * (1 + 2 * inner)
-
-
-@pytest.mark.parametrize(
-    "sampler", [InexactNewton(Gradient()), InexactNewton(Local()), InexactNewton(Exact(), [0.5]), DDIM(), Replacement()]
-)
-def test_samplers_know_their_calls(sampler: Sampler, small_network: nn.Module, abar: Tensor) -> None:
-    counter, y, known = CallCounter(), targets(4, 4), left(4, 4)
-    sampler(y, ddpm_levels(abar, 3), counter(Guided(Denoiser(small_network, "eps"))), Known(y, known), noise())
-    assert counter.calls == sampler.calls(3)
 
 
 # Baselines

@@ -3,8 +3,9 @@
 import json
 import re
 import shutil
+import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 import fcs
+import fcs.models
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float
 from fcs.core.levels import Level
 from fcs.models import Model, embedded, find, load
+from fcs.tools.cli.predict import main
 
 
 @pytest.fixture
@@ -231,6 +234,80 @@ def test_the_hash_is_the_weights_and_how_they_are_used(tiny_sd: Path, tmp_path: 
     save_file(state, file, metadata={"format": "pt"})
     assert find(str(folder)).sha256() != find(str(tiny_sd)).sha256()
     assert find(str(file)).sha256() != find(str(folder)).sha256()
+
+
+FLAT = '''
+import torch
+from torch import nn
+
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.models.base import Model, Schedule
+
+
+class Zero(nn.Module):
+    """No noise is seen anywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, t, cond):
+        return self.scale * x
+
+
+class Flat(Model):
+    """A family of its own, with a codec that does nothing."""
+
+    layout = "a folder of FlatPipeline"
+
+    @classmethod
+    def is_in(cls, found):
+        return not found.is_file and found.index.get("_class_name") == "FlatPipeline"
+
+    @classmethod
+    def load(cls, found, autocast):
+        shape = tuple(found.index["shape"])
+        return cls(Denoiser(Zero(), "flow", autocast), Schedule(None), shape, shape)
+
+    def encode(self, pictures):
+        return pictures
+
+    def decode(self, z):
+        return z
+
+    def guided(self, prompts, negative="", scale=1.0):
+        return Guided(self.denoiser, scale=scale)
+'''
+
+
+@pytest.fixture
+def flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """One new file in fcs.models, as if it lay beside the others, and a folder that it calls its own."""
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "flat.py").write_text(FLAT)
+    monkeypatch.setattr(fcs.models, "__path__", [*fcs.models.__path__, str(tmp_path / "new")])
+    folder = tmp_path / "flat-16"
+    folder.mkdir()
+    (folder / INDEX).write_text(json.dumps({"_class_name": "FlatPipeline", "shape": [1, 16, 16]}))
+    yield folder
+    sys.modules.pop("fcs.models.flat", None)
+    vars(fcs.models).pop("flat", None)
+
+
+def test_a_new_family_is_one_new_file(flat: Path, digits_shard: Path, tmp_path: Path) -> None:
+    model = load(find(str(flat)))
+    assert type(model).__name__ == "Flat"
+    out = tmp_path / "out"
+    options = [f"model.name={flat}", f"data.shards={digits_shard}", "data.limit=2", "steps=2", f"out={out}"]
+    assert main(["--config", "digits_inpaint", *options]) == 0
+    assert json.loads((out / "summary.json").read_text())["records"] == {"ok": 2, "failed": 0}
+
+
+def test_what_no_family_calls_its_own_is_told_all_layouts(flat: Path) -> None:
+    edit(flat / INDEX, _class_name="RoundPipeline")
+    with pytest.raises(UsageError) as error:
+        load(find(str(flat)))
+    one_line(error, "FlatPipeline", "UNet2DModel", "Stable Diffusion", "found RoundPipeline")
 
 
 # What a model does

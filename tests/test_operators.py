@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import fcs.core.operators
 from fcs.core.operators import Blur, Downsample, GaussianBlur, Grey, MotionBlur, Operator, Pixels
+from fcs.engine.config.schema import describe
+from fcs.tools.cli.predict import main
 
 
 def given() -> torch.Tensor:
@@ -108,3 +116,45 @@ def test_senseless_sizes_are_refused(make: object) -> None:
     assert callable(make)
     with pytest.raises(ValueError, match="expected"):
         make()
+
+
+MIRRORED = '''
+from fcs.core.operators.base import Operator
+
+
+class Mirrored(Operator):
+    """Pictures seen in a mirror, darkened.
+
+    Args:
+        share: of the light that is left.
+    """
+
+    def __init__(self, share: float = 0.5) -> None:
+        self.share = share
+
+    def A(self, x):
+        return self.share * x.flip(-1)
+'''
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One new file in fcs.core.operators, as if it lay beside the others."""
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "mirrored.py").write_text(MIRRORED)
+    monkeypatch.setattr(fcs.core.operators, "__path__", [*fcs.core.operators.__path__, str(tmp_path / "new")])
+    yield
+    sys.modules.pop("fcs.core.operators.mirrored", None)
+    vars(fcs.core.operators).pop("mirrored", None)
+
+
+@pytest.mark.usefixtures("mirrored")
+def test_a_new_operator_is_one_new_file(digits_shard: Path, tmp_path: Path) -> None:
+    assert "with task.operator=mirrored:" in describe()
+    out = tmp_path / "out"
+    options = ["task=restore", "task.operator=mirrored", "task.operator.share=0.25", "task.degrade=true"]
+    options += [f"data.shards={digits_shard}", "data.limit=2", "steps=2", f"out={out}"]
+    assert main(["--config", "digits_inpaint", *options]) == 0
+    settings = json.loads((out / "run.json").read_text())["settings"]
+    assert settings["task.operator"] == "fcs.operators.Mirrored"
+    assert settings["task.operator.share"] == 0.25

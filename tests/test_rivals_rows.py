@@ -18,16 +18,14 @@ from helpers.rivals import (
     mask,
     measured,
     named,
-    prior,
     rows,
     sampled,
 )
 from torch import Tensor, nn
 
 from fcs.core.constraints import Constraint, Known, Measured
-from fcs.core.denoise_wrappers import CallCounter, before_each_call
+from fcs.core.denoise_wrappers import CallCounter
 from fcs.core.denoiser import Denoiser, Guided
-from fcs.core.directions import Exact, Gradient, Local
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level, ddpm_levels, flow_levels
 from fcs.core.operators import Downsample
@@ -35,7 +33,6 @@ from fcs.core.per_sample import RecordNoise
 from fcs.engine.config.schema import shipped
 from fcs.models import Model
 from fcs.samplers import (
-    DDIM,
     DING,
     DPS,
     LATINO,
@@ -45,9 +42,7 @@ from fcs.samplers import (
     P2L,
     PSLD,
     FreeDoM,
-    InexactNewton,
     RePaint,
-    Replacement,
     Sampler,
 )
 from fcs.samplers.prior import Prior
@@ -106,40 +101,6 @@ def test_a_flow_is_walked_too(sampler: Sampler, network: Conditional) -> None:
         x0 = sampler(randn((1, SIZE, SIZE)), flow_levels(4), model, known([0, 1, 2, 3]), randn)
     assert torch.isfinite(x0).all()
     assert counter.calls == sampler.calls(4)
-
-
-# Costs
-
-
-@pytest.mark.parametrize("steps", [1, 7])
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        *RIVALS,
-        P2L(0),
-        DDIM(),
-        Replacement(),
-        InexactNewton(),
-        InexactNewton(Gradient(), [0.3, 0.2], restarts=1),
-        InexactNewton(Local()),
-    ],
-    ids=named,
-)
-def test_samplers_know_their_calls_and_backwards(
-    sampler: Sampler, steps: int, network: Conditional, abar: Tensor
-) -> None:
-    watched: list[int] = []
-    counter = CallCounter()
-    model = prior(network, [0, 1]).wrapped(counter).wrapped(before_each_call(lambda: watched.append(1)))
-    randn = RecordNoise(SEEDS[:2], dtype=torch.float64)
-    with torch.no_grad():
-        sampler(rows(0)[:2], ddpm_levels(abar, steps), model, known([0, 1]), randn)
-    assert counter.calls == len(watched) == sampler.calls(steps)
-    assert network.backwards == sampler.backwards(steps)
-
-
-def test_the_exact_direction_counts_its_jacobian_as_one() -> None:
-    assert InexactNewton(Exact(), [0.5]).backwards(7) == 7
 
 
 # Prompts

@@ -8,7 +8,7 @@ from fcs.api.call import Pictures, apply, solve
 from fcs.api.inputs import Picture, PythonInputs, as_list
 from fcs.core.directions import Newton
 from fcs.core.levels import Spacing
-from fcs.core.operators import Operator
+from fcs.core.operators.base import Operator
 from fcs.models import Model
 from fcs.samplers.base import Sampler
 from fcs.samplers.inexact_newton import InexactNewton

@@ -24,8 +24,9 @@ OPERATIONS: tuple[Any, ...] = (torch.backends.cuda.matmul, _cudnn.conv, _cudnn.r
 
 def allow_tf32(on: bool) -> None:
     """Round from now on, or do not; to be called while no other thread computes."""
-    # An older switch that disagrees with the newer ones was left alone by the host program: it stays as it is.
-    if _readable(lambda: torch.backends.cuda.matmul.allow_tf32) is not None:
+    # torch refuses to read an older switch where the host program has set newer ones; such a switch is left alone.
+    if _readable(torch.get_float32_matmul_precision) is not None:
+        torch.set_float32_matmul_precision("highest")  # on a CPU too, where "medium" rounds
         torch.backends.cuda.matmul.allow_tf32 = on
     if _readable(lambda: torch.backends.cudnn.allow_tf32) is not None:
         torch.backends.cudnn.allow_tf32 = on

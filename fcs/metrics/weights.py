@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from fcs.core.errors import UsageError, first_line
-from fcs.models.loading import EMBEDDED, HASHED, HUB_NAME
+from fcs.models.files import HASHED
+from fcs.models.loading import EMBEDDED, HUB_NAME
 
 FOLDER_FILES = ["*.json", "*.txt", "*.safetensors"]
 NEEDED = ("config.json", "preprocessor_config.json")

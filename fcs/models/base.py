@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from fcs.core.denoiser import Denoiser, Guided
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level, Spacing, ddpm_levels, flow_levels
+
+if TYPE_CHECKING:
+    from fcs.models.files import Found
 
 
 class Schedule:
@@ -55,9 +58,11 @@ class Model(nn.Module, ABC):
         picture_shape: ``(C, H, W)`` of the pictures it makes.
         factor: pixels along each side of one cell of x_t.
         prompted: whether it takes text.
+        layout: the files that the family is loaded from, in words for messages.
     """
 
     prompted: bool = False
+    layout: str = ""
 
     def __init__(
         self,
@@ -72,6 +77,24 @@ class Model(nn.Module, ABC):
         self.shape = shape
         self.picture_shape = picture_shape
         self.factor = picture_shape[1] // shape[1]
+
+    @classmethod
+    def is_in(cls, found: Found) -> bool:
+        """Whether these files hold a model of this family; False for one that is made in memory only."""
+        return False
+
+    @classmethod
+    def load(cls, found: Found, autocast: torch.dtype | None) -> Self:
+        """Load the model in float32, on the CPU.
+
+        Args:
+            found: files that hold one (``is_in``).
+            autocast: type for the network's own arithmetic, None for float32.
+
+        Raises:
+            UsageError: a part is missing.
+        """
+        raise NotImplementedError(f"{cls.__name__} is not loaded from files")
 
     @property
     def device(self) -> torch.device:

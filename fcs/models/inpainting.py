@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fcs.core.denoiser import Guided
-from fcs.models.stable_diffusion import StableDiffusion
+from fcs.models.files import Found
+from fcs.models.stable_diffusion import StableDiffusion, input_channels, latent_channels
 
 
 class StableDiffusionInpaint(StableDiffusion):
@@ -22,6 +23,12 @@ class StableDiffusionInpaint(StableDiffusion):
     the hole. The pipeline encodes it to a draw from the posterior; here it is the posterior's mean, so that a record's
     result is fixed by its own noise. Any sampler works with it; it was tuned for plain ``ddim``.
     """
+
+    layout = StableDiffusion.layout
+
+    @classmethod
+    def is_in(cls, found: Found) -> bool:
+        return super().is_in(found) and input_channels(found) == cls.inputs(latent_channels(found))
 
     @classmethod
     def inputs(cls, latents: int) -> int:

@@ -2,70 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
+from fcs.core.discovery import classes
 from fcs.core.errors import UsageError, first_line
+from fcs.models.base import Model
+from fcs.models.files import Found
 
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-
-    from fcs.core.denoiser import Predicts
-    from fcs.models.base import Model, Schedule
-    from fcs.models.stable_diffusion import StableDiffusion
-
+PACKAGE = "fcs.models"
 EMBEDDED = Path(__file__).parent.parent / "weights"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # Only what sampling needs, and of the weights only safetensors without a variant.
 HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt", "*/vocab.json"]
 HUB_FILES += ["*/diffusion_pytorch_model.safetensors", "*/diffusion_pytorch_model-*-of-*.safetensors"]
 HUB_FILES += ["*/model.safetensors", "*/model-*-of-*.safetensors"]
-HASHED = (".safetensors", ".json", ".txt")
-SINGLE_FILE_KEY = "model.diffusion_model.input_blocks.0.0.weight"  # in every Stable Diffusion checkpoint
 UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
-PREDICTS: dict[str, Predicts] = {"epsilon": "eps", "v_prediction": "v"}
-
-
-@dataclass(frozen=True)
-class Found:
-    """A model's files on disk.
-
-    Attributes:
-        name: as the user gave it.
-        path: a diffusers folder or a single-file checkpoint.
-        revision: the hub commit, None for what is not from a hub.
-    """
-
-    name: str
-    path: Path
-    revision: str | None = None
-
-    @property
-    def label(self) -> str:
-        """The name for files that go elsewhere: a hub's or embedded one, or a path's last part."""
-        return self.name if self.revision is not None else self.path.resolve().name
-
-    def sha256(self) -> str:
-        """Hash over all weights and what says how they are used (configs, schedule, tokens), by name and content."""
-        parts = (path for path in self.path.glob("*/*") if path.suffix in HASHED)
-        files = [self.path] if self.path.is_file() else sorted(parts)
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(str(file.relative_to(self.path)).encode() + b"\0")
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return digest.hexdigest()
 
 
 def embedded() -> list[str]:
@@ -114,16 +73,32 @@ def load(found: Found, autocast: torch.dtype | None = None) -> Model:
         autocast: type for the network's own arithmetic, None for float32.
 
     Raises:
-        UsageError: files that are no model of a known layout.
+        UsageError: files that are no known model.
     """
     try:
-        loader = _load_single_file if found.path.is_file() else _loader(found)
+        family = family_of(found)
         with _quiet():
-            return loader(found, autocast).eval().requires_grad_(False)
+            return family.load(found, autocast).eval().requires_grad_(False)
     except UsageError:
         raise
     except UNLOADABLE as error:  # diffusers, transformers, safetensors: each raises its own
         raise UsageError.of("model.name", found.name, f"a model that loads ({first_line(error)})") from error
+
+
+def family_of(found: Found) -> type[Model]:
+    """The model class, of all in this package, whose files these are; of a class and its subclass the latter.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    families = [kind for kind in classes(PACKAGE, Model).values() if issubclass(kind, Model)]
+    own = [kind for kind in families if kind.is_in(found)]
+    for kind in own:
+        if not any(other is not kind and issubclass(other, kind) for other in own):
+            return kind
+    layouts = ", or ".join(dict.fromkeys(kind.layout for kind in families if kind.layout))
+    unlike = "" if found.is_file else f"; found {found.index.get('_class_name')}"
+    raise UsageError.of("model.name", found.name, layouts + unlike)
 
 
 @contextmanager
@@ -141,98 +116,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for library, level in zip(libraries, levels, strict=True):
             library.set_verbosity(level)
-
-
-def _loader(found: Found) -> Callable[[Found, torch.dtype | None], Model]:
-    """Which layout a folder has, its parts being there."""
-    index = _json(found, "model_index.json")
-    network = (index.get("unet") or [None, None])[1]
-    loaders = {"UNet2DModel": _load_pixels, "UNet2DConditionModel": _load_sd}
-    if network not in loaders or "text_encoder_2" in index:
-        layouts = "a UNet2DModel, or Stable Diffusion's UNet2DConditionModel with one text encoder"
-        raise UsageError.of("model.name", found.name, f"{layouts}; found {index.get('_class_name', network)}")
-    parts = ("unet", "vae", "text_encoder", "tokenizer") if network == "UNet2DConditionModel" else ("unet",)
-    for part in parts:
-        if not (found.path / part).is_dir():  # else diffusers takes the path for a hub name
-            raise UsageError.of("model.name", found.name, f"a folder {part} in it")
-    return loaders[network]
-
-
-def _json(found: Found, place: str) -> dict[str, Any]:
-    try:
-        content = json.loads((found.path / place).read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError.of("model.name", found.name, f"a readable {place} in it ({error})") from error
-    if not isinstance(content, dict):
-        raise UsageError.of("model.name", found.name, f"a readable {place} in it (it holds no mapping)")
-    return content
-
-
-def _schedule(config: dict[str, Any], name: str) -> tuple[Predicts, Schedule]:
-    """What the network predicts, and its levels, from a diffusers scheduler's configuration."""
-    from diffusers import DDPMScheduler
-
-    from fcs.models.base import Schedule
-
-    if config["_class_name"].startswith("FlowMatch"):
-        return "flow", Schedule(None, config.get("shift", 1.0))
-    consistency = config["_class_name"] == "LCMScheduler"
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in PREDICTS:
-        expected = f"a scheduler whose prediction_type is {' or '.join(PREDICTS)}, not {prediction}"
-        raise UsageError.of("model.name", name, expected)
-    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-    betas = {key: config[key] for key in keys if config.get(key) is not None}
-    return PREDICTS[prediction], Schedule(DDPMScheduler(**betas).alphas_cumprod, consistency=consistency)
-
-
-def _load_pixels(found: Found, autocast: torch.dtype | None) -> Model:
-    from diffusers import UNet2DModel
-
-    from fcs.models.pixels import PixelModel
-
-    predicts, schedule = _schedule(_json(found, "scheduler/scheduler_config.json"), found.name)
-    unet = UNet2DModel.from_pretrained(found.path / "unet", torch_dtype=torch.float32, use_safetensors=True)
-    return PixelModel(unet, predicts, schedule, autocast)
-
-
-def _load_sd(found: Found, autocast: torch.dtype | None) -> Model:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    predicts, schedule = _schedule(_json(found, "scheduler/scheduler_config.json"), found.name)
-    options = {"torch_dtype": torch.float32, "use_safetensors": True}
-    unet = UNet2DConditionModel.from_pretrained(found.path / "unet", **options)
-    vae = AutoencoderKL.from_pretrained(found.path / "vae", **options)
-    return _latent(unet, vae)(
-        unet,
-        vae,
-        CLIPTextModel.from_pretrained(found.path / "text_encoder", dtype=torch.float32, use_safetensors=True),
-        CLIPTokenizer.from_pretrained(found.path / "tokenizer"),
-        predicts,
-        schedule,
-        autocast,
-    )
-
-
-def _latent(unet: UNet2DConditionModel, vae: AutoencoderKL) -> type[StableDiffusion]:
-    """Which of the latent models a UNet makes, by the channels that it sees."""
-    from fcs.models.inpainting import StableDiffusionInpaint
-    from fcs.models.stable_diffusion import StableDiffusion
-
-    tuned = unet.config.in_channels == StableDiffusionInpaint.inputs(vae.config.latent_channels)
-    return StableDiffusionInpaint if tuned else StableDiffusion
-
-
-def _load_single_file(found: Found, autocast: torch.dtype | None) -> Model:
-    from diffusers import StableDiffusionPipeline
-
-    with safe_open(found.path, "pt") as file:
-        if SINGLE_FILE_KEY not in file.keys():  # noqa: SIM118 (not a mapping); else diffusers asks the hub
-            raise UsageError.of("model.name", found.name, "a Stable Diffusion checkpoint")
-    parts = StableDiffusionPipeline.from_single_file(
-        found.path, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
-    )
-    predicts, schedule = _schedule({"_class_name": "", **parts.scheduler.config}, found.name)
-    kind = _latent(parts.unet, parts.vae)
-    return kind(parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, predicts, schedule, autocast)

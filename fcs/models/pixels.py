@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from fcs.core.denoiser import Denoiser, Guided, Predicts
 from fcs.models.base import Model, Schedule
+from fcs.models.files import Found
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel
 
 
 class PixelNetwork(nn.Module):
@@ -35,6 +39,8 @@ class PixelModel(Model):
         autocast: type for the network's arithmetic, None for its own.
     """
 
+    layout = "a folder with a UNet2DModel"
+
     def __init__(
         self, unet: UNet2DModel, predicts: Predicts, schedule: Schedule, autocast: torch.dtype | None = None
     ) -> None:
@@ -42,6 +48,19 @@ class PixelModel(Model):
         height, width = (size, size) if isinstance(size, int) else size
         shape = (unet.config.in_channels, height, width)
         super().__init__(Denoiser(PixelNetwork(unet), predicts, autocast), schedule, shape, shape)
+
+    @classmethod
+    def is_in(cls, found: Found) -> bool:
+        return not found.is_file and found.part("unet") == "UNet2DModel"
+
+    @classmethod
+    def load(cls, found: Found, autocast: torch.dtype | None) -> Self:
+        from diffusers import UNet2DModel
+
+        found.require("unet")
+        predicts, schedule = found.schedule()
+        unet = UNet2DModel.from_pretrained(found.path / "unet", torch_dtype=torch.float32, use_safetensors=True)
+        return cls(unet, predicts, schedule, autocast)
 
     def encode(self, pictures: Tensor) -> Tensor:
         return pictures

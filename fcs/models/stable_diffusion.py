@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from fcs.core.denoiser import Denoiser, Guided, Predicts
 from fcs.models.base import Model, Schedule
+from fcs.models.files import Found
 
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+PARTS = ("unet", "vae", "text_encoder", "tokenizer")
+FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"  # in every Stable Diffusion checkpoint
+LATENT_CHANNELS = 4  # what diffusers takes where a config says nothing
 KEPT_EMBEDDINGS = 1024  # 240 MB for Stable Diffusion 1.5
 
 
@@ -46,6 +54,7 @@ class StableDiffusion(Model):
     """
 
     prompted = True
+    layout = "Stable Diffusion's folder or checkpoint with one text encoder"
 
     @classmethod
     def inputs(cls, latents: int) -> int:
@@ -82,6 +91,43 @@ class StableDiffusion(Model):
         self.latent_shift: float = vae.config.shift_factor or 0.0
         self._embeddings: dict[str, Tensor] = {}
         self._sliced = False
+
+    @classmethod
+    def is_in(cls, found: Found) -> bool:
+        if not found.is_file:
+            return found.part("unet") == "UNet2DConditionModel" and found.part("text_encoder_2") is None
+        with safe_open(found.path, "pt") as file:
+            return FIRST_CONVOLUTION in file.keys()  # noqa: SIM118 (not a mapping)
+
+    @classmethod
+    def load(cls, found: Found, autocast: torch.dtype | None) -> Self:
+        if found.is_file:
+            return cls._from_checkpoint(found, autocast)
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        found.require(*PARTS)
+        predicts, schedule = found.schedule()
+        options = {"torch_dtype": torch.float32, "use_safetensors": True}
+        return cls(
+            UNet2DConditionModel.from_pretrained(found.path / "unet", **options),
+            AutoencoderKL.from_pretrained(found.path / "vae", **options),
+            CLIPTextModel.from_pretrained(found.path / "text_encoder", dtype=torch.float32, use_safetensors=True),
+            CLIPTokenizer.from_pretrained(found.path / "tokenizer"),
+            predicts,
+            schedule,
+            autocast,
+        )
+
+    @classmethod
+    def _from_checkpoint(cls, found: Found, autocast: torch.dtype | None) -> Self:
+        from diffusers import StableDiffusionPipeline
+
+        parts = StableDiffusionPipeline.from_single_file(
+            found.path, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+        )
+        predicts, schedule = found.schedule({"_class_name": "", **parts.scheduler.config})
+        return cls(parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, predicts, schedule, autocast)
 
     def spare(self, slicing: bool, tiling: bool) -> None:
         self._sliced = slicing
@@ -124,3 +170,19 @@ class StableDiffusion(Model):
                 # One prompt at a time: an embedding must not depend on which prompts came with it.
                 self._embeddings[prompt] = self.text_encoder(tokens.input_ids.to(self.device))[0][0]
         return torch.stack([self._embeddings[prompt].to(self.device) for prompt in prompts])
+
+
+def input_channels(found: Found) -> int:
+    """Channels that the UNet of these files sees."""
+    if found.is_file:
+        with safe_open(found.path, "pt") as file:
+            return int(file.get_slice(FIRST_CONVOLUTION).get_shape()[1])
+    found.require(*PARTS)
+    return int(found.json("unet/config.json").get("in_channels", LATENT_CHANNELS))
+
+
+def latent_channels(found: Found) -> int:
+    """Channels of the latents of these files; a single checkpoint's are always four."""
+    if found.is_file:
+        return LATENT_CHANNELS
+    return int(found.json("vae/config.json").get("latent_channels", LATENT_CHANNELS))

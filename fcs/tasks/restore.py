@@ -12,7 +12,8 @@ from fcs.core.constraints import Constraint, Measured, Projectable
 from fcs.core.directions import Newton
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
-from fcs.core.operators import Operator, Pixels
+from fcs.core.operators.base import Operator
+from fcs.core.operators.pixels import Pixels
 from fcs.core.per_sample import RecordNoise, column, rms
 from fcs.core.records import Batch
 from fcs.core.tf32 import no_tf32

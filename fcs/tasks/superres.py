@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fcs.core.errors import UsageError
-from fcs.core.operators import Downsample
+from fcs.core.operators.downsample import Downsample
 from fcs.models.base import Model
 from fcs.tasks.restore import Error, Restore
 

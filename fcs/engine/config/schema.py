@@ -16,7 +16,7 @@ from torch import Tensor
 from fcs.core.directions import Direction
 from fcs.core.discovery import classes
 from fcs.core.errors import UsageError
-from fcs.core.operators import Operator
+from fcs.core.operators.base import Operator
 from fcs.engine.config.run import Run
 from fcs.samplers.base import Sampler
 from fcs.tasks.base import Task

@@ -1,0 +1,28 @@
+"""Blur by a Gaussian."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from fcs.core.operators.blur import Blur
+
+
+class GaussianBlur(Blur):
+    """Blur by a Gaussian.
+
+    Args:
+        sigma: standard deviation in pixels, above 0.
+
+    Raises:
+        ValueError: a sigma that is not positive.
+    """
+
+    def __init__(self, sigma: float = 2.0) -> None:
+        if not sigma > 0:
+            raise ValueError(f"sigma={sigma}: expected a number above 0")
+        reach = math.ceil(3 * sigma)
+        line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+        kernel = torch.outer(line, line)
+        super().__init__(kernel / kernel.sum())

@@ -1,0 +1,114 @@
+"""A model's files on disk, whatever their layout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fcs.core.denoiser import Predicts
+from fcs.core.errors import UsageError
+from fcs.models.base import Schedule
+
+HASHED = (".safetensors", ".json", ".txt")
+BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+PREDICTS: dict[str, Predicts] = {"epsilon": "eps", "v_prediction": "v"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model's files on disk.
+
+    Attributes:
+        name: as the user gave it.
+        path: a diffusers folder or a single-file checkpoint.
+        revision: the hub commit, None for what is not from a hub.
+    """
+
+    name: str
+    path: Path
+    revision: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name for files that go elsewhere: a hub's or embedded one, or a path's last part."""
+        return self.name if self.revision is not None else self.path.resolve().name
+
+    def sha256(self) -> str:
+        """Hash over all weights and what says how they are used (configs, schedule, tokens), by name and content."""
+        parts = (path for path in self.path.glob("*/*") if path.suffix in HASHED)
+        files = [self.path] if self.path.is_file() else sorted(parts)
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(str(file.relative_to(self.path)).encode() + b"\0")
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a single-file checkpoint."""
+        return self.path.is_file()
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """A folder's model_index.json: which class of which library each part is.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        return self.json("model_index.json")
+
+    def json(self, place: str) -> dict[str, Any]:
+        """A JSON file of the folder.
+
+        Raises:
+            UsageError: it cannot be read, or holds no mapping.
+        """
+        try:
+            content = json.loads((self.path / place).read_text())
+        except (OSError, ValueError) as error:
+            raise UsageError.of("model.name", self.name, f"a readable {place} in it ({error})") from error
+        if not isinstance(content, dict):
+            raise UsageError.of("model.name", self.name, f"a readable {place} in it (it holds no mapping)")
+        return content
+
+    def part(self, name: str) -> str | None:
+        """The class of a part, by model_index.json; None where the folder has no such part."""
+        entry = self.index.get(name)
+        return str(entry[1]) if isinstance(entry, list) and len(entry) == 2 and entry[1] else None
+
+    def require(self, *parts: str) -> None:
+        """Check that the folder holds its parts; diffusers would take the path of a missing one for a hub name.
+
+        Raises:
+            UsageError: one is missing.
+        """
+        for part in parts:
+            if not (self.path / part).is_dir():
+                raise UsageError.of("model.name", self.name, f"a folder {part} in it")
+
+    def schedule(self, config: dict[str, Any] | None = None) -> tuple[Predicts, Schedule]:
+        """What the network predicts, and its levels.
+
+        Args:
+            config: a diffusers scheduler's; the folder's own if left out.
+
+        Raises:
+            UsageError: a scheduler of another prediction.
+        """
+        from diffusers import DDPMScheduler
+
+        config = self.json("scheduler/scheduler_config.json") if config is None else config
+        if config["_class_name"].startswith("FlowMatch"):
+            return "flow", Schedule(None, config.get("shift", 1.0))
+        consistency = config["_class_name"] == "LCMScheduler"
+        prediction = config.get("prediction_type", "epsilon")
+        if prediction not in PREDICTS:
+            expected = f"a scheduler whose prediction_type is {' or '.join(PREDICTS)}, not {prediction}"
+            raise UsageError.of("model.name", self.name, expected)
+        betas = {key: config[key] for key in BETAS if config.get(key) is not None}
+        return PREDICTS[prediction], Schedule(DDPMScheduler(**betas).alphas_cumprod, consistency=consistency)
