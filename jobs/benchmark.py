@@ -24,21 +24,21 @@ Writes OUT/benchmark.json and prints the tables.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shutil
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from command import command
 from speed import large, long, memory, rates, steps
 from speed.pipeline import WALKS, Setting
 
-from fcs.bench.options import hardware, whole
+from fcs.bench.options import whole
+from fcs.bench.origin import hardware, origin, write_json
 from fcs.core.errors import UsageError
+from fcs.tools.cli.ends import Parser
 
 PARTS = ("efficiency", "published", "factors", "memory", "flat", "startup", "steps", "gpu")
 
@@ -88,9 +88,9 @@ def chosen(text: str) -> list[str]:
     return names
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = Parser("python jobs/benchmark.py", __doc__)
     made.add_argument("--out", type=Path, required=True, help="folder for benchmark.json and what is measured")
     made.add_argument("--parts", default="all", help="comma separated (%(default)s)")
     made.add_argument("--model", default="emoji-64", help="model.name of a Stable Diffusion; sd15, tiny (%(default)s)")
@@ -108,39 +108,36 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main() -> int:
-    """Measure, write, print."""
-    args = parser().parse_args()
-    try:
-        parts = chosen(args.parts)
-        for option, text in (("--calls", args.calls), ("--gpu-calls", args.gpu_calls)):
-            if not set(whole(text, option)) <= set(WALKS):
-                raise UsageError.of(option, text, f"numbers of calls of {sorted(WALKS)}")
-        whole(args.sweep, "--sweep")
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 2
-    gpu, work = torch.cuda.is_available(), args.out / "work"
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Measure, write, print.
+
+    Raises:
+        UsageError: an option that does not fit.
+    """
+    if overrides:
+        raise UsageError(f"{overrides[0]}: expected an option of --help")
+    parts = chosen(args.parts)
+    for option, text in (("--calls", args.calls), ("--gpu-calls", args.gpu_calls)):
+        if not set(whole(text, option)) <= set(WALKS):
+            raise UsageError.of(option, text, f"numbers of calls of {sorted(WALKS)}")
+    whole(args.sweep, "--sweep", least=1)
+    work = args.out / "work"
     model = str(large.write(args.out / args.model, args.model)) if args.model in large.SIZES else args.model
-    compiled = gpu if args.compile == "auto" else args.compile == "true"
+    compiled = torch.cuda.is_available() if args.compile == "auto" else args.compile == "true"
     setting = Setting(model, args.batch, args.precision, compiled, work, args.cuda_graphs)
-    card = torch.cuda.get_device_name() if gpu else hardware()
     found: dict[str, Any] = {
-        "command": " ".join(["python", "jobs/benchmark.py", *sys.argv[1:]]),
-        "date": time.strftime("%Y-%m-%d"),
-        "hardware": f"{card}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}",
+        **origin(),
+        "hardware": f"{hardware()}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}",
         "setting": {"model": args.model, "batch": args.batch, "precision": args.precision, "compile": setting.compile}
         | {"cuda_graphs": setting.cuda_graphs},
     }
     for part in parts:
         found["start_up" if part == "startup" else part] = measure(part, setting, args)
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n")
+        write_json(args.out / "benchmark.json", found)
     shutil.rmtree(work, ignore_errors=True)
     print(show(found))
-    return 0
 
 
 if __name__ == "__main__":
     logging.getLogger("fcs").setLevel(logging.ERROR)  # warnings of settings; what fails is raised
-    sys.exit(main())
+    command(parser(), run)

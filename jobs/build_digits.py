@@ -140,9 +140,10 @@ def write_shard(path: Path, rows: Iterator[dict[str, Any]]) -> int:
 
 
 def write_sets(folder: Path) -> dict[str, int]:
-    """All held-out digits (``unseen``), some training digits (``tune``), and more of them at a slant (``design``).
+    """The sets ``unseen`` (all held-out digits), ``tune``, ``design`` and ``train``, each under each kind of mask.
 
-    Each under each kind of mask. A model knows training digits by heart, which flatters some settings.
+    ``tune`` has some training digits, ``design`` more of them at a slant: a model knows training digits by heart, which
+    flatters some settings. ``train`` has all, once: what KID and FID are taken against.
     """
 
     def spread(count: int) -> list[int]:
@@ -156,6 +157,9 @@ def write_sets(folder: Path) -> dict[str, int]:
             "tune": records([kind] * TUNE, spread(TUNE), training=True),
             "design": records([kind] * DESIGN, spread(DESIGN), training=True, slant=True),
         }
+        if kind == "half":  # what KID and FID are taken against, where masks do not count
+            count = len(training_digits()[0])
+            sets["train"] = records([kind] * count, list(range(count)), training=True)
         sizes |= {f"{name}{end}": write_shard(folder / f"{name}{end}", rows) for name, rows in sets.items()}
     (folder / "sizes.json").write_text(json.dumps(sizes, indent=1) + "\n")
     return sizes

@@ -23,7 +23,8 @@ from emoji.glyphs import FONT, Font, glyph_list
 from emoji.shards import Mask, write_shard
 
 MASKS: tuple[Mask, ...] = get_args(Mask)
-FULL: dict[str, Sequence[Mask]] = {"seen": MASKS, "unseen": MASKS, "tune": MASKS, "design": ("half", "box")}
+FULL: dict[str, Sequence[Mask]] = {"seen": MASKS, "unseen": MASKS, "tune": MASKS}
+FULL |= {"design": ("half", "box"), "train": ("plain",)}
 SMALL: dict[str, Sequence[Mask]] = {"seen": ("half", "box", "plain"), "unseen": MASKS[:-1]}
 TUNE = 50  # records to tune on
 DESIGN = 200  # records to tell ideas for a method apart, which so few as to tune on do not
@@ -67,7 +68,8 @@ def draw_records(dataset: Dataset, split: str, count: int, seed: int, skipped: i
 def write_shards(dataset: Dataset, folder: Path, kinds: dict[str, Sequence[Mask]], count: int, seed: int) -> None:
     """Each set under its kinds of masks (`seen.tar` has the half one, `seen-plain.tar` none), and `sizes.json`.
 
-    `seen`, `tune` and `design` have training glyphs in new renderings, of different clusters; `unseen` held-out ones.
+    `seen`, `tune` and `design` have training glyphs in new renderings, of different clusters; `unseen` held-out ones;
+    `train` all training glyphs, which KID and FID are taken against.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chosen = {
@@ -75,6 +77,7 @@ def write_shards(dataset: Dataset, folder: Path, kinds: dict[str, Sequence[Mask]
         "unseen": draw_records(dataset, "held-out", count, seed),
         "tune": draw_records(dataset, "train", TUNE, seed, skipped=count),
         "design": draw_records(dataset, "train", DESIGN, seed, skipped=count + TUNE),
+        "train": dataset.indices("train").tolist(),
     }
     listed = folder / "sizes.json"
     sizes = json.loads(listed.read_text()) if listed.exists() else {}  # other jobs' shards may lie there too

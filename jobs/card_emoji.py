@@ -2,7 +2,7 @@
 
     python jobs/card_emoji.py --figures docs/figures/emoji.json
 
-Takes the evaluations that fcs/bench/evaluate.py made and adds, to card.json and card.md, their scores with intervals.
+Takes the evaluations that fcs-bench ablate made and adds, to card.json and card.md, their scores with intervals.
 """
 
 from __future__ import annotations

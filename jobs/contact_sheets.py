@@ -1,10 +1,10 @@
 """A contact sheet of each config: what is given, what is made, what is true; records drawn by seed 0, none picked.
 
-    python jobs/contact_sheets.py --out docs/pictures emoji_half emoji_box
-    python jobs/contact_sheets.py --out runs/look digits_inpaint steps=10
+    python jobs/contact_sheets.py --out docs/pictures --configs emoji_half,emoji_box
+    python jobs/contact_sheets.py --out runs/look --configs digits_inpaint steps=10
 
 Draws records from the config's shards, samples them as fcs-predict would (same seeds, same settings; in one batch, so
-rounding may differ) and writes OUT/CONFIG.png. Arguments with = are overrides of every config named.
+rounding may differ) and writes OUT/CONFIG.png. What follows the options are overrides of every config.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from command import command
 from PIL import Image
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from fcs.engine.config import config
 from fcs.engine.preflight import plan, record_format, solver_for
 from fcs.shards.input.open_shards import OpenShards
 from fcs.shards.input.sources import Source
+from fcs.tools.cli.ends import Parser
 
 GAP = 4
 
@@ -81,17 +83,25 @@ def sheet(rows: list[Tensor], side: int) -> Image.Image:
     return canvas
 
 
-def main() -> None:
+def parser() -> Parser:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("python jobs/contact_sheets.py", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the sheets")
+    parser.add_argument("--configs", required=True, help="names of shipped configs or paths, comma separated")
     parser.add_argument("--records", type=int, default=8, help="on each sheet (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="by which records are drawn (%(default)s)")
     parser.add_argument("--side", type=int, default=128, help="pixels of a picture on the sheet (%(default)s)")
-    args, rest = parser.parse_known_args()
-    overrides = [text for text in rest if "=" in text]
+    return parser
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Draw a sheet for each config.
+
+    Raises:
+        UsageError: a config or an override that does not fit.
+    """
     args.out.mkdir(parents=True, exist_ok=True)
-    for name in (text for text in rest if "=" not in text):
+    for name in args.configs.split(","):
         unused = [f"out={args.out}/unused-{name}"]  # nothing is written there
         rows = columns(name, [*overrides, *unused], args.records, args.seed)
         path = args.out / f"{Path(name).stem}.png"
@@ -100,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(parser(), run)

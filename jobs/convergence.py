@@ -14,20 +14,20 @@ config.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import time
 from typing import Any
 
 import torch
+from analysis.plots import draw_curves
+from analysis.points import Point, parser_of, subject
+from analysis.spectra import Tangent, largest
+from command import command
 
-from fcs.bench.analysis.plots import draw_curves
-from fcs.bench.analysis.points import Point, subject
-from fcs.bench.analysis.spectra import Tangent, largest
 from fcs.bench.methods import arguments
-from fcs.bench.options import analysis_parser, command, hardware, numbers, whole
+from fcs.bench.options import numbers, whole
+from fcs.bench.origin import origin, write_json
 from fcs.core.directions import Newton
 from fcs.core.per_sample import max_norm, safe_divide
+from fcs.tools.cli.ends import Parser
 
 DIVERGED = 1e6  # a relative error beyond which a curve ends
 
@@ -85,9 +85,9 @@ def means(points: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
     return panels
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Command line."""
-    parser = analysis_parser(__doc__)
+    parser = parser_of("convergence", __doc__)
     parser.add_argument("--moves", default="3,5,10", help="K, comma separated (%(default)s)")
     parser.add_argument("--products", default="0.5,1.5,3.0", help="lambda mu^2, comma separated (%(default)s)")
     parser.add_argument("--size", type=float, default=0.5, help="first size of the inf-norm step (%(default)s)")
@@ -107,10 +107,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     points = [studied(point, moves, products, args.size) for point in about.points(ts)]
     panels = means(points)
-    facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "model": args.model}
-    facts |= {"hardware": hardware()}
-    facts |= {"dtype": str(dtype).removeprefix("torch."), "means": panels, "points": points}
-    (args.out / "convergence.json").write_text(json.dumps(facts, indent=1) + "\n")
+    facts = {**origin(), "model": args.model, "dtype": str(dtype).removeprefix("torch.")}
+    write_json(args.out / "convergence.json", {**facts, "means": panels, "points": points})
     draw_curves(panels, args.out / "convergence.png", len(moves))
     for name, curves in panels.items():
         print(name, {rule: float(f"{curve[-1]:.3g}") for rule, curve in curves.items()})

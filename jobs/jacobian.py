@@ -15,21 +15,21 @@ eigenvalues.png, cosines.png, responses.png and square.png. What follows the opt
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
-import time
 from typing import Any
 
 import torch
+from analysis.plots import draw_bars, draw_eigenvalues, draw_pictures, draw_symmetry
+from analysis.points import Point, Subject, parser_of, subject
+from analysis.spectra import Tangent, asymmetry, cosine, mirrored, probes, spectra
+from analysis.views import edited, grid, response, with_square
+from command import command
 from torch import Tensor
 
-from fcs.bench.analysis.plots import draw_bars, draw_eigenvalues, draw_pictures, draw_symmetry
-from fcs.bench.analysis.points import Point, Subject, subject
-from fcs.bench.analysis.spectra import Tangent, asymmetry, cosine, mirrored, probes, spectra
-from fcs.bench.analysis.views import edited, grid, response, with_square
-from fcs.bench.options import analysis_parser, command, hardware, numbers
+from fcs.bench.options import numbers
+from fcs.bench.origin import origin, write_json
 from fcs.core.directions import Gradient, Newton
+from fcs.tools.cli.ends import Parser
 
 FULL = 256  # entries up to which J is formed
 CUTOFF = 0.5  # of the exact direction, as published
@@ -83,9 +83,9 @@ def squares(subject: Subject, ts: list[float]) -> tuple[list[str], list[list[Ten
     return ["grid", "with the square", "x0 before", "x0 after J e", "x0 after J^T e"], rows
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Command line."""
-    parser = analysis_parser(__doc__)
+    parser = parser_of("jacobian", __doc__)
     parser.add_argument("--count", type=int, default=6, help="eigenvalues of each matrix (%(default)s)")
     return parser
 
@@ -107,10 +107,13 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         pairs.append(pair)
         responses.append(answer)
         print(f"t={point.level.t:.0f} record {point.record}: {figures['eigenvalues']['J'][0]:.3f}", flush=True)
-        facts = {"command": " ".join(["python", *sys.argv]), "date": time.strftime("%Y-%m-%d"), "model": args.model}
-        facts |= {"hardware": hardware()}
-        facts |= {"formed": math.prod(point.x.shape) <= FULL, "dtype": str(dtype).removeprefix("torch.")}
-        (args.out / "jacobian.json").write_text(json.dumps({**facts, "points": points}, indent=1) + "\n")
+        facts = {
+            **origin(),
+            "model": args.model,
+            "formed": math.prod(point.x.shape) <= FULL,
+            "dtype": str(dtype).removeprefix("torch."),
+        }
+        write_json(args.out / "jacobian.json", {**facts, "points": points})
     draw_symmetry(points, pairs, args.out / "symmetry.png")
     draw_eigenvalues(points, args.out / "eigenvalues.png")
     draw_bars(points, args.out / "cosines.png")

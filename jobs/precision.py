@@ -26,23 +26,24 @@ precision-TYPE.png; the runs are in OUT/quality. What follows the options are ov
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from analysis import equality
+from analysis.arithmetic import DTYPES, arithmetics
+from analysis.plots import draw_rounding
+from analysis.points import CONFIGS
+from analysis.rounding import Gauge, Passing, Place
+from analysis.roundings import by_level, summary, summary_table
+from command import command
 from contact_sheets import draw
 
-from fcs.bench import equality
-from fcs.bench.analysis.arithmetic import DTYPES, arithmetics
-from fcs.bench.analysis.plots import draw_rounding
-from fcs.bench.analysis.points import CONFIGS
-from fcs.bench.analysis.rounding import Gauge, Passing, Place
-from fcs.bench.analysis.roundings import by_level, summary, summary_table
-from fcs.bench.cells import Series
-from fcs.bench.options import command, numbers, origin, whole
+from fcs.bench.ablate import Series
+from fcs.bench.options import numbers, whole
+from fcs.bench.origin import origin, write_json
 from fcs.core.directions import Newton
 from fcs.core.errors import UsageError
 from fcs.core.records import Batch, collate
@@ -52,6 +53,7 @@ from fcs.engine.preflight import Preflight, plan, record_format, solver_for
 from fcs.shards.input.open_shards import OpenShards
 from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import Restore
+from fcs.tools.cli.ends import Parser
 
 EMPTY = ("data.captions=false", "trainer.precision=32", "trainer.compile=false", "previews.max=0")
 
@@ -121,13 +123,13 @@ def quality(args: argparse.Namespace, seeds: tuple[int, ...], overrides: Sequenc
     restored = isinstance(run.task, Restore)
     if len(seeds) < 2 and not restored:
         raise UsageError.of("--seeds", args.seeds, "two or more, comma separated, for an energy score")
-    series = Series(args.config, common, seeds, args.out / "quality", equality.FIRST)
+    series = Series(args.config, common, seeds, args.out / "quality")
     return equality.judged(series, dtypes, not args.no_published, restored)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("python jobs/precision.py", __doc__)
     parser.add_argument("--model", required=True, help="model.name")
     parser.add_argument("--config", help="config with a Newton sampler (the model's own half-picture inpainting)")
     parser.add_argument("--dtypes", default="bf16", help=f"of {', '.join(DTYPES)}; tf32 on a GPU (%(default)s)")
@@ -170,8 +172,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     if args.quality:
         facts["quality"] = quality(args, seeds, overrides)
         told.append(equality.table(facts["quality"]))
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "precision.json").write_text(json.dumps(facts, indent=1) + "\n")
+    write_json(args.out / "precision.json", facts)
     (args.out / "precision.md").write_text("\n".join(told))
     print("\n".join(told))
 

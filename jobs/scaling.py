@@ -23,18 +23,20 @@ import math
 import os
 import platform
 import shutil
-import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from command import command
 from scale.costs import Costs, ledger_costs
 from scale.rates import side_by_side
 
+from fcs.bench.origin import origin, write_json
+from fcs.core.errors import UsageError
 from fcs.engine.predict import LONGEST, POLL, POLLS
 from fcs.shards.ledger.claims import HEARTBEAT, SLICE
 from fcs.shards.ledger.scheduling import LOOK
+from fcs.tools.cli.ends import Parser
 
 GPUS = [2**power for power in range(13)]
 KEPT, ONCE = 3, 4  # files of a committed shard; of a run: run.json, summary.json, a contact sheet, a report
@@ -112,21 +114,31 @@ def show(table: list[dict[str, float]]) -> str:
     return "\n".join([head, *(line.format(**row) for row in table)])
 
 
-def main() -> int:
-    """Measure, compute, write scaling.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for scaling.json and for what is measured")
-    parser.add_argument("--processes", type=int, default=2, help="beside one; 0 measures no rates (2)")
-    parser.add_argument("--measured", type=int, default=320, help="records of each measured run (320)")
-    parser.add_argument("--repeats", type=int, default=3, help="of each measurement; the best counts (3)")
-    parser.add_argument("--records", type=int, default=10_000_000, help="of the computed run (10 M)")
-    parser.add_argument("--shards", type=int, nargs="+", default=[1000, 10_000], help="records of a shard (1000 10000)")
-    parser.add_argument("--batch", type=int, default=16, help="data.batch_size (16)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a record on a GPU, assumed (1)")
-    parser.add_argument("--bytes", type=int, default=400_000, help="of a result (400 000)")
-    parser.add_argument("--server", type=float, default=10_000.0, help="operations a second, assumed (10 000)")
-    parser.add_argument("--startup", type=float, help="seconds, where no rates are measured")
-    args = parser.parse_args()
+def parser() -> Parser:
+    """The options."""
+    made = Parser("python jobs/scaling.py", __doc__)
+    made.add_argument("--out", type=Path, required=True, help="folder for scaling.json and for what is measured")
+    made.add_argument("--processes", type=int, default=2, help="beside one; 0 measures no rates (2)")
+    made.add_argument("--measured", type=int, default=320, help="records of each measured run (320)")
+    made.add_argument("--repeats", type=int, default=3, help="of each measurement; the best counts (3)")
+    made.add_argument("--records", type=int, default=10_000_000, help="of the computed run (10 M)")
+    made.add_argument("--shards", type=int, nargs="+", default=[1000, 10_000], help="records of a shard (1000 10000)")
+    made.add_argument("--batch", type=int, default=16, help="data.batch_size (16)")
+    made.add_argument("--seconds", type=float, default=1.0, help="of a record on a GPU, assumed (1)")
+    made.add_argument("--bytes", type=int, default=400_000, help="of a result (400 000)")
+    made.add_argument("--server", type=float, default=10_000.0, help="operations a second, assumed (10 000)")
+    made.add_argument("--startup", type=float, help="seconds, where no rates are measured")
+    return made
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Measure, compute, write scaling.json.
+
+    Raises:
+        UsageError: an override, of which there are none.
+    """
+    if overrides:
+        raise UsageError(f"{overrides[0]}: expected an option of --help")
     work = args.out / "work"
     shutil.rmtree(work, ignore_errors=True)
     measured = side_by_side(work / "rates", args.processes, args.measured, args.repeats) if args.processes else None
@@ -135,21 +147,14 @@ def main() -> int:
     shutil.rmtree(work)
     plans = [Plan(args.records, shard, args.batch, args.seconds, args.server) for shard in args.shards]
     computed = [compute(plan, costs) for plan in plans]
-    report = {
-        "command": "python jobs/scaling.py " + " ".join(sys.argv[1:]),
-        "date": time.strftime("%Y-%m-%d"),
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
-        "measured": measured,
-        "costs": asdict(costs),
-        "computed": computed,
-    }
-    (args.out / "scaling.json").write_text(json.dumps(report, indent=1) + "\n")
+    hardware = f"{platform.machine()}, {os.cpu_count()} cores"
+    report = {**origin(), "hardware": hardware, "measured": measured, "costs": asdict(costs), "computed": computed}
+    write_json(args.out / "scaling.json", report)
     if measured:
         print(f"speed-up by rate {measured['speedup_by_rate']:.2f}, by CPU time {measured['speedup_by_cpu']:.2f}")
-    for run in computed:
-        print(f"\n{run['assumed']}\n{show(run['table'])}\n{json.dumps(run['breaks_at_gpus'])}")
-    return 0
+    for one in computed:
+        print(f"\n{one['assumed']}\n{show(one['table'])}\n{json.dumps(one['breaks_at_gpus'])}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(parser(), run)

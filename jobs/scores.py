@@ -1,25 +1,27 @@
 """What each shipped config scores on its own records: one run each, and their summaries in one table.
 
-    python jobs/scores.py --out runs/scores emoji_half emoji_superres4
-    python jobs/scores.py --out runs/scores                     all configs of the embedded models
+    python jobs/scores.py --out runs/scores --configs emoji_half,emoji_superres4
+    python jobs/scores.py --out runs/scores                     # all configs of the embedded models
 
 Writes OUT/CONFIG (a run each, continued if it is there), OUT/scores.json and scores.md: means over the records, with
-the 95 % bootstrap interval over them. Arguments with = are overrides of every config named.
+the 95 % bootstrap interval over them. What follows the options are overrides of every config.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from fcs.bench.cells import write
-from fcs.bench.options import command
-from fcs.core.errors import UsageError
+from command import command
+
+from fcs.bench.origin import origin, write_json
+from fcs.bench.tables import markdown
+from fcs.bench.trial import RunFailed
 from fcs.core.package_files import CONFIGS
 from fcs.shards.ledger.summary import summarize
 from fcs.shards.store.local import LocalStore
+from fcs.tools.cli.ends import SOME_FAILED, Parser
 from fcs.tools.cli.predict import main as fcs_predict
 
 COLUMNS = ("psnr", "psnr_generated", "ssim", "seam", "iou", "style", "clip", "residual")
@@ -27,10 +29,14 @@ FAMILIES = ("digits_*.yaml", "emoji_*.yaml")
 
 
 def row(name: str, out: Path, overrides: list[str]) -> dict[str, Any]:
-    """A config's run, and the means of its rows; a run that fails as a whole ends the job."""
+    """A config's run, and the means of its rows.
+
+    Raises:
+        RunFailed: the run failed as a whole.
+    """
     code = fcs_predict(["--config", name, f"out={out / name}", "previews.max=0", *overrides])
-    if code not in (0, 3):
-        sys.exit(code)
+    if code not in (0, SOME_FAILED):
+        raise RunFailed(code)
     summary = summarize(LocalStore(out / name))
     metrics = {key: summary["metrics"][key] for key in (*COLUMNS, "nfe", "seconds") if key in summary["metrics"]}
     return {"config": name, **summary["records"], "metrics": {key: one for key, one in metrics.items() if one["n"]}}
@@ -39,45 +45,34 @@ def row(name: str, out: Path, overrides: list[str]) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown; columns that no row has are left out."""
     names = [name for name in COLUMNS if any(name in one["metrics"] for one in rows)]
-    lines = ["| config | records | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 2)]
-    for one in rows:
-        told = [figure(one["metrics"].get(name)) for name in names]
-        lines.append("| " + " | ".join([f"`{one['config']}`", str(one["ok"]), *told]) + " |")
-    return "\n".join(lines) + "\n"
+    cells = [[f"`{one['config']}`", one["ok"], *(figure(one["metrics"].get(name)) for name in names)] for one in rows]
+    return markdown(["config", "records", *names], cells)
 
 
-def figure(value: dict[str, Any] | None) -> str:
+def figure(value: dict[str, Any] | None) -> Any:
     """A mean, with its interval where there is one."""
-    if value is None:
-        return ""
-    between = f" ({value['low']:.3g} to {value['high']:.3g})" if value.get("low") is not None else ""
-    return f"{value['mean']:.3g}{between}"
+    return value if value is None or value.get("low") is not None else value["mean"]
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configs", nargs="*", help="names of shipped configs, or paths (those of the embedded models)")
+    parser = Parser("python jobs/scores.py", __doc__)
+    parser.add_argument("--configs", help="names of shipped configs or paths, comma separated (the embedded models')")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs and the table")
     return parser
 
 
-def run(args: argparse.Namespace, further: list[str]) -> None:
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
     """Run all, write the table.
 
     Raises:
-        UsageError: an option that there is not.
+        RunFailed: a run failed as a whole.
     """
-    if unknown := [one for one in further if one.startswith("-")]:
-        raise UsageError.of("option", unknown[0], "CONFIG, --out or key=value")
-    given = [*args.configs, *further]
-    overrides = [one for one in given if "=" in one]
-    names = [one for one in given if "=" not in one]
-    names = names or [path.stem for family in FAMILIES for path in sorted(CONFIGS.glob(family))]
+    shipped = [path.stem for family in FAMILIES for path in sorted(CONFIGS.glob(family))]
     rows = []
-    for name in names:
+    for name in args.configs.split(",") if args.configs else shipped:
         rows.append(row(name, args.out, overrides))
-        write(rows, args.out / "scores.json")
+        write_json(args.out / "scores.json", {**origin(), "rows": rows})
     (args.out / "scores.md").write_text(table(rows))
     print(table(rows))
 

@@ -1,7 +1,7 @@
 r"""Tunes emoji-64 for inpainting, as Stable Diffusion was: the upper anchor of comparisons.
 
     python jobs/train_inpaint.py --minutes 60 --out runs/emoji/inpaint      # interrupted: run it again
-    python fcs/bench/compare.py --model emoji-64 --task inpaint-half --methods sd-inpaint,newton-k5 \
+    fcs-bench compare --model emoji-64 --task inpaint-half --methods sd-inpaint,newton-k5 \
         --inpaint-model runs/emoji/inpaint/model --out runs/compare/anchor
 
 The UNet is shown the mask and the latents of the masked picture besides x_t (nine channels); its input convolution and
@@ -25,7 +25,7 @@ from emoji.inpaint import BATCH, Loss, deltas, merged, random_masks, text_states
 from emoji.loop import Budget, Plan, Setting, State, fit
 from safetensors.torch import save_file
 
-from fcs.bench.options import origin
+from fcs.bench.origin import origin
 from fcs.core.images import to_float, to_uint8
 from fcs.core.records import Record, collate
 from fcs.models import find, load

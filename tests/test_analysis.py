@@ -9,12 +9,12 @@ import convergence
 import jacobian
 import pytest
 import torch
+from analysis.points import Point, Subject
+from analysis.spectra import Tangent, asymmetry, cosine, largest, mirrored, probes, spectra
+from analysis.views import edited, grid, response, with_square
 from helpers.gaussian import Gaussian
 from torch import Tensor
 
-from fcs.bench.analysis.points import Point, Subject
-from fcs.bench.analysis.spectra import Tangent, asymmetry, cosine, largest, mirrored, probes, spectra
-from fcs.bench.analysis.views import edited, grid, response, with_square
 from fcs.core.constraints import Known
 from fcs.core.directions import Gradient, Newton
 from fcs.core.errors import UsageError

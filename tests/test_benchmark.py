@@ -10,6 +10,7 @@ from pathlib import Path
 import benchmark
 import pytest
 import torch
+from command import command
 from speed import bare, large, long, rates, steps
 from speed.pipeline import WALKS, Setting, picture_shape, steady
 from speed.timing import Spent, in_turn, median, ratio
@@ -136,7 +137,9 @@ def test_the_job_writes_and_shows(
     options = ["--model", str(tiny_sd), "--batch", "2", "--calls", "6", "--batches", "1", "--repeats", "1"]
     arguments = ["benchmark.py", "--out", str(tmp_path), "--parts", "efficiency,published,factors", *options]
     monkeypatch.setattr(sys, "argv", arguments)
-    assert benchmark.main() == 0
+    with pytest.raises(SystemExit) as ended:
+        command(benchmark.parser(), benchmark.run)
+    assert ended.value.code == 0
     report = json.loads((tmp_path / "benchmark.json").read_text())
     assert report["efficiency"][0]["efficiency"] > 0
     (stage,) = report["published"]["stages"]
@@ -156,7 +159,9 @@ def test_mistakes_are_one_line(
     wrong: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "--out", str(tmp_path / "o"), *wrong])
-    assert benchmark.main() == 2
+    with pytest.raises(SystemExit) as ended:
+        command(benchmark.parser(), benchmark.run)
+    assert ended.value.code == 2
     said = capsys.readouterr().err
     assert named in said
     assert said.count("\n") == 1

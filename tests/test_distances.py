@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import reduce
-from pathlib import Path
 
 import numpy as np
 import pytest
-from emoji.dataset import Dataset, Entry
 from scipy.linalg import sqrtm
 from sklearn.decomposition import PCA
 
-from fcs.bench.references import training_glyphs
 from fcs.metrics.distances import FeatureMoments, fid, frechet, kid, told
 
 
@@ -104,9 +101,3 @@ def test_what_is_told_of_small_sets() -> None:
     assert fid(tiny, many)[1] == 4
     with pytest.raises(ValueError, match="expected 2 or more"):
         fid(FeatureMoments.of(normal(0, 1, 4)), many)
-
-
-def test_reference_glyphs_are_training_ones_that_were_not_given(tmp_path: Path) -> None:
-    entries = [Entry(str(i), f"glyph {i}", (i,), False, i, "held-out" if i == 2 else "train", 0.0) for i in range(4)]
-    Dataset(entries, np.full((4, 136, 136, 4), 200, np.uint8), "a font").save(tmp_path)
-    assert training_glyphs(tmp_path, frozenset({"glyph 1"})).shape == (2, 3, 64, 64)

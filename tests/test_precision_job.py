@@ -9,14 +9,14 @@ from pathlib import Path
 import precision
 import pytest
 import torch
+from analysis.arithmetic import arithmetics
+from analysis.equality import verdict
+from analysis.rounding import Gauge, Passing, Place
+from analysis.roundings import by_level, summary, summary_table
 from helpers.networks import SmallNetwork
 from torch import Tensor, nn
 
-from fcs.bench.analysis.arithmetic import arithmetics
-from fcs.bench.analysis.rounding import Gauge, Passing, Place
-from fcs.bench.analysis.roundings import by_level, summary, summary_table
-from fcs.bench.cells import Series
-from fcs.bench.equality import verdict
+from fcs.bench.ablate import Series
 from fcs.bench.trial import Trial
 from fcs.core.constraints import Known
 from fcs.core.denoiser import Denoiser, Guided

@@ -1,1 +1,1 @@
-"""Runs of a config over seeds, read back and judged against the truth."""
+"""Which method for which model and data: the commands of ``fcs-bench``."""

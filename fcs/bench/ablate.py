@@ -1,138 +1,177 @@
-"""What the settings of the Newton sampler are worth: moves x step size x difference x guidance x steps.
-
-    python fcs/bench/ablate.py --model digits-16 --config digits_half --out runs/ablate-digits
-    python fcs/bench/ablate.py --model emoji-64 --config emoji_half --out runs/ablate-emoji --limit 48 --seeds 0,1
-
-The first value of each list is where the others stay: all of --moves x --sizes are run there, then each other list by
-itself, or with --full the whole product. Guidance needs prompts: its cells are given the records' own, also the one
-with guidance 1. Writes OUT/ablate.json (a row a cell with intervals, and its paired difference to the first),
-ablate.md, ablate.png (energy score against each setting) and ablate-pictures.png (the same records in every cell, so
-that what breaks is seen). Finished cells are not run again. What follows the options are overrides of the config.
-"""
+"""``fcs-bench ablate``: variants of a configuration on the same records and seeds, with paired differences."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fcs.bench.cells import Series, row, table, write
-from fcs.bench.options import command, numbers, whole
-from fcs.bench.plots import draw_lines, picture_rows
-from fcs.samplers.inexact_newton import falling
+import yaml
+
+from fcs.bench.options import one, whole
+from fcs.bench.origin import origin, write_json
+from fcs.bench.paired import PAIRED, STYLED, differences
+from fcs.bench.plots import picture_rows
+from fcs.bench.tables import markdown
+from fcs.bench.trial import Trial
+from fcs.core.errors import UsageError
+
+SHIPPED = Path(__file__).parent / "variants"
+ENERGY = ("energy_own", "energy_random")
+ONE_SEED = ("psnr_one_seed", "psnr_generated_one_seed", "seam_one_seed")
+FIGURES = (*ENERGY, "retrieval", *ONE_SEED, *STYLED)
+PLAIN = ("records", "failed", "nfe", "seconds", "residual")
+AS_IT_IS = "as it is"
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One setting. ``size`` is the first of ``moves`` step sizes that fall linearly to a fifth of it."""
+class Variants:
+    """A config and what is changed of it.
 
-    moves: int
-    size: float
-    difference: float
-    guidance: float
-    steps: int
+    Attributes:
+        config: name or path, as for fcs-predict.
+        named: overrides by the variant's name; the first is what the others are compared with.
+        captions: whether the records' prompts are given to the model.
+        truth: whether the records' pictures are what should come out.
+    """
+
+    config: str
+    named: dict[str, list[str]]
     captions: bool = False
-
-    @property
-    def name(self) -> str:
-        """A name for its folder."""
-        told = "-captions" if self.captions else ""
-        return f"K{self.moves}-l{self.size:g}-d{self.difference:g}-w{self.guidance:g}-n{self.steps}{told}"
-
-    @property
-    def overrides(self) -> tuple[str, ...]:
-        """The same for fcs-predict."""
-        sizes = [round(size, 4) for size in falling(self.size, self.size / 5, self.moves)]
-        return (
-            f"sampler.step_sizes={sizes}",
-            f"sampler.difference={self.difference:g}",
-            f"guidance={self.guidance:g}",
-            f"steps={self.steps}",
-        )
+    truth: bool = True
 
 
-def cells(axes: dict[str, list[Any]], full: bool) -> Iterator[Cell]:
-    """The cells to run, each once, the one that the others are compared with first."""
-    names = ("moves", "size", "difference", "guidance", "steps")
-    centre = Cell(*(axes[name][0] for name in names))
-    if full:
-        every = [Cell(*values) for values in product(*(axes[name] for name in names))]
-    else:
-        every = [replace(centre, moves=k, size=size) for k, size in product(axes["moves"], axes["size"])]
-        every += [replace(centre, difference=value) for value in axes["difference"]]
-        every += [replace(centre, steps=value) for value in axes["steps"]]
-        every += [replace(centre, guidance=value) for value in axes["guidance"]]
-    if len(axes["guidance"]) > 1:
-        guided = [cell for cell in every if full or cell.guidance != centre.guidance]
-        every = [cell for cell in every if cell.guidance == centre.guidance]
-        every += [replace(cell, captions=True) for cell in [*([] if full else [centre]), *guided]]
-    yield from dict.fromkeys(every)
+@dataclass(frozen=True)
+class Series:
+    """What all variants have in common.
+
+    Attributes:
+        config: name or path, as for fcs-predict.
+        overrides: of the config.
+        seeds: one run each.
+        out: folder; each variant has its own in it.
+        captions, truth: as in ``Trial``.
+    """
+
+    config: str
+    overrides: tuple[str, ...]
+    seeds: tuple[int, ...]
+    out: Path
+    captions: bool = False
+    truth: bool = True
+
+    def report(self, name: str, overrides: Iterable[str]) -> dict[str, Any]:
+        """The evaluation of a variant, made if it is not there yet.
+
+        Raises:
+            RunFailed: a run of fcs-predict ended early.
+        """
+        given = (*self.overrides, *overrides)
+        return Trial(self.config, given, self.seeds, self.out / name, self.captions, self.truth).report()
 
 
-def plot(rows: list[dict[str, Any]], axes: dict[str, list[Any]], path: Path) -> None:
-    """Energy score against each setting, the others as in the first cell; step sizes for each number of moves."""
-    energy = "energy_own" if rows[0]["energy_own"] else "energy_random"
-    first = {name: axes[name][0] for name in axes}
-    panels: dict[str, dict[str, list[tuple[float, dict[str, float]]]]] = {}
-    for name in axes:
-        lines: dict[str, list[tuple[float, dict[str, float]]]] = {}
-        others = [other for other in axes if other not in (name, "moves" if name == "size" else name)]
-        for one in rows:
-            if all(one[other] == first[other] for other in others) and one["captions"] == (name == "guidance"):
-                label = f"K={one['moves']}" if name == "size" else ""
-                lines.setdefault(label, []).append((one[name], one[energy]))
-        if any(len(points) > 1 for points in lines.values()):
-            panels[name] = {label: sorted(points, key=lambda point: point[0]) for label, points in lines.items()}
-    draw_lines(panels, f"{energy} (smaller is better)", path)
-
-
-def parser() -> argparse.ArgumentParser:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="model.name of the runs")
-    parser.add_argument("--config", required=True, help="config to start from")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the runs and the results")
-    parser.add_argument("--limit", type=int, help="records of each cell")
-    parser.add_argument("--seeds", default="0,1", help="seeds, comma separated (%(default)s)")
-    parser.add_argument("--moves", default="1,2,5", help="K (%(default)s)")
-    parser.add_argument("--sizes", default="0.5,0.1,0.25,1,2", help="lambda (%(default)s)")
-    parser.add_argument("--differences", default="0.005,0.0005,0.05,0.5", help="delta (%(default)s)")
-    parser.add_argument("--guidances", default="1,2,5,12", help="1 alone without prompts (%(default)s)")
-    parser.add_argument("--steps", default="20,5,10,50", help="levels (%(default)s)")
-    parser.add_argument("--full", action="store_true", help="the whole product")
-    return parser
-
-
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
-    """Run all cells, write the table, the plots and the pictures.
+def from_file(name: str) -> Variants:
+    """The variants of a file, or of a shipped one.
 
     Raises:
-        UsageError: a list that is none.
+        UsageError: a file that is not there or holds something else.
     """
-    axes: dict[str, list[Any]] = {
-        "moves": list(whole(args.moves, "--moves")),
-        "size": numbers(args.sizes, "--sizes"),
-        "difference": numbers(args.differences, "--differences"),
-        "guidance": numbers(args.guidances, "--guidances"),
-        "steps": list(whole(args.steps, "--steps")),
-    }
-    found = list(cells(axes, args.full))
-    limit = [] if args.limit is None else [f"data.limit={args.limit}"]
-    common = (f"model.name={args.model}", "previews.max=0", *limit, *overrides)
-    series = Series(args.config, common, whole(args.seeds, "--seeds"), args.out, found[0].name)
-    rows = []
-    for cell in found:
-        rows.append(row(asdict(cell), series.report(cell.name, cell.overrides, cell.captions)))
-        write(rows, args.out / "ablate.json")
-    told = table(rows, (*axes, "captions"))
-    (args.out / "ablate.md").write_text(told)
-    plot(rows, axes, args.out / "ablate.png")
-    picture_rows({cell.name: args.out / cell.name for cell in found}, args.out / "ablate-pictures.png")
-    print(told)
+    path = Path(name) if Path(name).is_file() else SHIPPED / f"{name}.yaml"
+    shipped = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
+    if not path.is_file():
+        raise UsageError.of("--variants", name, f"a file or shipped variants ({', '.join(shipped)})", shipped)
+    try:
+        found = yaml.safe_load(path.read_text())
+        named = {str(name): [str(one) for one in overrides] for name, overrides in found["variants"].items()}
+        return Variants(str(found["config"]), named, bool(found.get("captions")), bool(found.get("truth", True)))
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError.of(
+            "--variants", path, "YAML with `config` and `variants` (a list of overrides each)"
+        ) from error
 
 
-if __name__ == "__main__":
-    command(parser(), run)
+def varied(given: list[str], full: bool) -> dict[str, list[str]]:
+    """The config as it is, then with one key changed at a time, or with all combinations.
+
+    Args:
+        given: ``KEY=VALUE,VALUE,...`` each, the values as in YAML.
+        full: all combinations instead.
+
+    Raises:
+        UsageError: something else.
+    """
+    axes = [axis(text) for text in given]
+    chosen = [list(values) for values in product(*axes)] if full else [[one] for values in axes for one in values]
+    return {AS_IT_IS: [], **{", ".join(overrides): overrides for overrides in chosen if overrides}}
+
+
+def axis(text: str) -> list[str]:
+    """Overrides for all values of a key."""
+    key, _, values = text.partition("=")
+    try:
+        found = yaml.safe_load(f"[{values}]")
+    except yaml.YAMLError:
+        found = []
+    if not key or not found:
+        raise UsageError.of("--vary", text, "KEY=VALUE,VALUE,... with values as in YAML")
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for value in found]
+
+
+def row(facts: Row, report: dict[str, Any], first: dict[str, Any] | None) -> Row:
+    """What is kept of an evaluation beside what the variant is, and its paired difference to the first's."""
+    apart = {} if first is None else differences(report["single"], first["single"])
+    difference = next((apart[name] for name in PAIRED if name in apart), None)
+    kept = {name: report[name] for name in PLAIN} | {name: report.get(name) for name in FIGURES}
+    return {**facts, **kept, "difference_to_first": difference}
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown; columns that no row has are left out."""
+    figures = [name for name in (*FIGURES, "difference_to_first") if any(one[name] for one in rows)]
+    names = ["variant", "nfe", "failed", "residual", *figures]
+    return markdown([name.replace("_", " ") for name in names], [[one[name] for name in names] for one in rows])
+
+
+def run(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Run what is not there yet, evaluate, write the table and the pictures.
+
+    Raises:
+        UsageError: an option or a file that does not fit.
+        RunFailed: a run of fcs-predict ended early.
+    """
+    if options.variants is not None:
+        if options.vary:
+            raise UsageError.of("--vary", options.vary[0], "no --variants beside it")
+        variants = from_file(options.variants)
+    elif options.config is not None:
+        variants = Variants(options.config, varied(options.vary, options.full))
+    else:
+        raise UsageError("--config: expected a config, or --variants")
+    out, seeds = Path(options.out), whole(options.seeds, "--seeds")
+    limit = () if options.limit is None else (f"data.limit={one(options.limit, '--limit')}",)
+    model = () if options.model is None else (f"model.name={options.model}",)
+    data = () if options.data is None else (f"data.shards={options.data}",)
+    common = (*model, *data, "previews.max=0", *limit, *overrides)
+    captions = variants.captions or options.captions
+    series = Series(options.config or variants.config, common, seeds, out, captions, variants.truth)
+    rows: list[Row] = []
+    first: dict[str, Any] | None = None
+    for name, own in variants.named.items():
+        report = series.report(folder(name), own)
+        rows.append(row({"variant": name, "overrides": own}, report, first))
+        first = first or report
+        write_json(out / "ablate.json", {**origin(), "config": series.config, "rows": rows})
+    (out / "ablate.md").write_text(table(rows))
+    picture_rows({name: out / folder(name) for name in variants.named}, out / "ablate.png")
+    print(table(rows))
+
+
+def folder(name: str) -> str:
+    """A variant's name as that of a folder."""
+    return re.sub(r"[^\w.=]+", "-", name)

@@ -1,4 +1,4 @@
-"""Methods that meet on the same records and seeds: with how many levels and which settings each enters."""
+"""Methods on the same records and seeds: with how many levels and which settings each takes part."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ TRIALS = "trials.json"
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A method as it enters.
+class Candidate:
+    """A method as it takes part.
 
     Attributes:
         method: which.
         budget: calls that it may cost, a backward counted as two; None for its published levels.
-        levels: as many as the budget buys; None where it cannot enter.
+        levels: as many as the budget buys; None where it cannot take part.
         setting: published or tuned.
         notes: what a reader of its row must know.
     """
@@ -38,7 +38,7 @@ class Entrant:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Comparison:
     """What all methods have in common.
 
     Attributes:
@@ -47,8 +47,9 @@ class Contest:
         out: folder.
         overrides: of every config.
         captions: give the records' prompts to the model.
-        tuned: folder that ``tune.py`` wrote, or None for published settings.
-        inpaint_model: model.name of one tuned for inpainting, None for none.
+        tuned: folder that ``fcs-bench tune`` wrote, or None for published settings.
+        inpaint_model: model.name of one trained for inpainting, None for none.
+        reference: glob of shards that KID and FID are taken against, None for none.
     """
 
     setup: Setup
@@ -58,6 +59,7 @@ class Contest:
     captions: bool = False
     tuned: Path | None = None
     inpaint_model: str | None = None
+    reference: str | None = None
 
     @cached_property
     def model(self) -> Model:
@@ -70,15 +72,15 @@ class Contest:
         return self.model.factor > 1
 
     @cached_property
-    def anchor(self) -> Model:
-        """The model that was tuned for inpainting.
+    def inpainting(self) -> Model:
+        """The model that was trained for inpainting.
 
         Raises:
             UsageError: it is none, or of other pictures.
         """
         found, shape = load(find(str(self.inpaint_model))), self.model.picture_shape
         if not isinstance(found, StableDiffusionInpaint) or found.picture_shape != shape:
-            expected = f"a model tuned for inpainting of {shape[2]}x{shape[1]} pixels"
+            expected = f"a model trained for inpainting of {shape[2]}x{shape[1]} pixels"
             raise UsageError.of("--inpaint-model", self.inpaint_model, expected)
         return found
 
@@ -93,7 +95,7 @@ class Contest:
             return {}
         path = self.tuned / TRIALS
         if not path.exists():
-            raise UsageError.of("--tuned", self.tuned, f"a folder with {TRIALS}, that tune.py wrote")
+            raise UsageError.of("--tuned", self.tuned, f"a folder with {TRIALS}, that fcs-bench tune wrote")
         found = json.loads(path.read_text())
         if (found["model"], found["task"]) != (self.setup.model, self.setup.task):
             raise UsageError.of("--tuned", self.tuned, f"trials of {self.setup.model}, {self.setup.task}")
@@ -105,37 +107,37 @@ class Contest:
         """The best trial of each tuned method."""
         return {name: one for name, tried in self.trials.items() for one in tried if one["chosen"]}
 
-    def trial(self, entrant: Entrant, folder: str = "") -> Trial:
+    def trial(self, candidate: Candidate, folder: str = "") -> Trial:
         """Its runs, in a folder of its method's and budget's name unless another is given."""
-        name = folder or f"{entrant.method.name}-{named(entrant.budget)}"
-        own = (*entrant.method.overrides(entrant.setting, self.latent), f"steps={entrant.levels or 1}")
-        if entrant.method.tuned and self.inpaint_model is not None:
+        name = folder or f"{candidate.method.name}-{named(candidate.budget)}"
+        own = (*candidate.method.overrides(candidate.setting, self.latent), f"steps={candidate.levels or 1}")
+        if candidate.method.inpainting_model and self.inpaint_model is not None:
             own = (*own, f"model.name={self.inpaint_model}")
         given = (*self.setup.overrides, *self.overrides, *own)
         captions = self.captions or self.setup.prompted
         return Trial(self.setup.config, given, self.seeds, self.out / name, captions, self.setup.truth)
 
-    def enter(self, method: Method, budget: int | None) -> Entrant:
-        """A method with as many levels as it has published, or as the budget buys."""
+    def candidate(self, method: Method, budget: int | None) -> Candidate:
+        """A method with its published number of levels, or as many as the budget buys."""
         tuned = self.chosen.get(method.name)
 
         def setting(levels: int) -> Setting:
-            return method.published(levels, self.setup.large) if tuned is None else dict(tuned["setting"])
+            return method.published(levels, self.setup.superres) if tuned is None else dict(tuned["setting"])
 
         levels = method.levels if budget is None else method.levels_for(budget, setting)
-        entrant = Entrant(method, budget, levels, setting(levels or 1))
-        reason = "needs a model tuned for inpainting (--inpaint-model)"
-        if not method.tuned or self.inpaint_model is not None:
-            model = self.anchor if method.tuned else self.model
-            reason = method.unfit(model, self.trial(entrant).loaded[0].task)
+        made = Candidate(method, budget, levels, setting(levels or 1))
+        reason: str | None = "needs a model trained for inpainting (--inpaint-model)"
+        if not method.inpainting_model or self.inpaint_model is not None:
+            model = self.inpainting if method.inpainting_model else self.model
+            reason = method.unfit(model, self.trial(made).loaded[0].task)
         if reason is not None:
-            return Entrant(method, budget, None, {}, (reason,))
+            return Candidate(method, budget, None, {}, (reason,))
         if levels is None:
-            reason = f"one level costs {method.cost(entrant.setting, 1)} calls"
-            return Entrant(method, budget, None, {}, (reason,))
-        return Entrant(method, budget, levels, entrant.setting, self._told(method, tuned, budget))
+            reason = f"one level costs {method.cost(made.setting, 1)} calls"
+            return Candidate(method, budget, None, {}, (reason,))
+        return Candidate(method, budget, levels, made.setting, self._notes(method, tuned, budget))
 
-    def _told(self, method: Method, tuned: dict[str, Any] | None, budget: int | None) -> tuple[str, ...]:
+    def _notes(self, method: Method, tuned: dict[str, Any] | None, budget: int | None) -> tuple[str, ...]:
         notes = []
         if tuned is None and method.space:
             notes.append("not tuned: published settings")

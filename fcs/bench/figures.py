@@ -1,17 +1,15 @@
-"""Figures of each record, and their means with bootstrap intervals."""
+"""Figures of each record, from the results of several seeds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from fcs.bench.truth import Truth
 from fcs.core.images import to_float
-from fcs.core.intervals import bootstrap_interval
 from fcs.metrics.energy import diversity, energy_scores
 from fcs.metrics.features import WEIGHTS, DigitsClassifier, RandomFeatures
 from fcs.metrics.image_scores import scores
@@ -19,8 +17,7 @@ from fcs.metrics.seam import seam
 from fcs.models.clip import ImageTower
 
 CLIP = WEIGHTS / "emoji-64" / "clip"
-STYLED = ("style", "clip")  # of rows, where there is no truth: distance to the style, nearness to the prompt
-PAIRED = ("energy_own", "energy_random", "retrieval", *STYLED, "psnr")  # figures that are kept for each record
+DIGITS = (1, 16, 16)  # (C, H, W) of the pictures that the embedded classifier knows
 
 
 def judge(samples: Tensor, truth: Truth) -> dict[str, Tensor]:
@@ -47,9 +44,9 @@ def judge(samples: Tensor, truth: Truth) -> dict[str, Tensor]:
 def retrieval(samples: Tensor, truth: Truth) -> Tensor:
     """How often each record's results point to its truth, ``(N,)`` in 0 to 1.
 
-    Digits: the classifier finds the true class. Others: of all truths, its own is the nearest in the own features.
+    Digits: the classifier finds the true class. Others: of all truths, its own is the nearest in the first features.
     """
-    if all("class" in fact for fact in truth.facts):
+    if truth.pictures.shape[1:] == DIGITS and all(fact.get("class") in range(10) for fact in truth.facts):
         classes = torch.tensor([fact["class"] for fact in truth.facts])
         classifier = DigitsClassifier.load()
         right = torch.stack([classifier(to_float(one)).argmax(1) == classes for one in samples])
@@ -68,52 +65,11 @@ def psnr(samples: Tensor, truth: Tensor) -> Tensor:
 
 
 def extractors(truth: Tensor) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
-    """The model's own features where there are some, and a random network's as a check."""
-    channels, side = truth.shape[1], truth.shape[2]
-    found = [("random", RandomFeatures(channels).features)]
-    if (channels, side) == (1, 16):
+    """``own``: of the embedded classifier or CLIP, where they fit; ``random``: of a random network, for all."""
+    channels = truth.shape[1]
+    found: list[tuple[str, Callable[[Tensor], Tensor]]] = [("random", RandomFeatures(channels).features)]
+    if truth.shape[1:] == DIGITS:
         found.insert(0, ("own", DigitsClassifier.load().features))
     elif channels == 3 and (CLIP / "config.json").exists():
         found.insert(0, ("own", ImageTower(CLIP).embed))
     return found
-
-
-def interval(values: Tensor, groups: Tensor, level: float = 0.95) -> dict[str, float]:
-    """Mean and bootstrap interval over groups."""
-    mean, low, high = bootstrap_interval(values, groups, level=level)
-    return {"mean": mean, "low": low, "high": high}
-
-
-def differences(here: dict[str, Any], there: dict[str, Any], level: float = 0.95) -> dict[str, Any]:
-    """Mean and interval of one evaluation minus another, over the records that both have; without what is NaN.
-
-    Args:
-        here: ``single`` of an evaluation: figures by name, with the records' names and groups.
-        there: the same of the other.
-        level: of the interval.
-    """
-    found: dict[str, Any] = {"records": len(set(here["record"]) & set(there["record"]))}
-    for figure in PAIRED:
-        if figure in here and figure in there:
-            (mine, theirs), groups = aligned([here, there], figure)
-            values = mine - theirs
-            known = ~values.isnan()
-            if known.any():
-                found[figure] = interval(values[known], groups[known], level)
-    return found
-
-
-def aligned(evaluations: list[dict[str, Any]], figure: str) -> tuple[list[Tensor], Tensor]:
-    """A figure of each evaluation's records that all of them have, ``(N,)`` each, and the records' groups.
-
-    Args:
-        evaluations: what ``evaluate.json`` holds under ``single``.
-        figure: one of its figures.
-    """
-    places = [{name: place for place, name in enumerate(one["record"])} for one in evaluations]
-    common = [name for name in evaluations[0]["record"] if all(name in place for place in places)]
-    values = [
-        torch.tensor([one[figure][place[name]] for name in common], dtype=torch.float64)
-        for one, place in zip(evaluations, places, strict=True)
-    ]
-    return values, torch.tensor([evaluations[0]["group"][places[0][name]] for name in common])

@@ -21,6 +21,6 @@ def lpips(pictures: Tensor, truth: Tensor) -> tuple[float | None, str]:
     if not file.place.exists():
         return None, f"no LPIPS without {file.name} in torch's hub cache"
     network = Lpips.load(file.place)
-    pairs = zip(pictures.split(BATCH), truth.split(BATCH), strict=True)
+    pairs = zip(torch.split(pictures, BATCH), torch.split(truth, BATCH), strict=True)
     parts = [network(*(to_float(one).expand(-1, 3, -1, -1) for one in pair)) for pair in pairs]
     return float(torch.cat(parts).mean()), ""

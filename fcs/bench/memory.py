@@ -1,9 +1,8 @@
 """Peak memory of a run's sampling above the loaded model, in a process of its own.
 
-    PYTHONPATH=jobs python -m judging.memory CONFIG [key=value ...]
+    python -m fcs.bench.memory CONFIG [key=value ...]
 
-Measured as ``benchmark.py --parts memory`` does: one batch of noise of the run's size, two levels. Prints
-``{"bytes": ...}``.
+Measured on one batch of noise of the run's size over two levels. Prints ``{"bytes": ...}``.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-from speed.memory import MALLOC
 
 from fcs.engine.batch_size_finder import peak
 from fcs.engine.config import config
@@ -23,7 +19,8 @@ from fcs.engine.preflight import plan, solver_for
 from fcs.engine.process_info import ProcessInfo
 from fcs.engine.trainer import batch_size
 
-JOBS = Path(__file__).parents[1]
+# Large blocks go back to the system at once, so that what is counted is what is held and not what malloc keeps.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
 
 
 def memory(name: str, overrides: Sequence[str]) -> int:
@@ -32,10 +29,8 @@ def memory(name: str, overrides: Sequence[str]) -> int:
     Raises:
         RuntimeError: the process failed, with the last line that it said.
     """
-    command = [sys.executable, "-m", "judging.memory", name, *overrides]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **MALLOC, "PYTHONPATH": str(JOBS)}
-    )
+    command = [sys.executable, "-m", "fcs.bench.memory", name, *overrides]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **MALLOC})
     if ended.returncode:
         raise RuntimeError(f"memory of {name}: {(ended.stderr.splitlines() or ['no word'])[-1]}")
     return int(json.loads(ended.stdout.splitlines()[-1])["bytes"])

@@ -8,12 +8,13 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
 from PIL import Image, ImageDraw
 
 from fcs.bench.truth import read_pictures
 
 mpl.use("agg")
-LINES = mpl.cycler(linestyle=["-", "--", ":"]) * mpl.cycler(color=mpl.color_sequences["tab10"])  # 30 that differ
+LINES = cycler(linestyle=["-", "--", ":"]) * cycler(color=mpl.color_sequences["tab10"])  # 30 that differ
 BESIDE: dict[str, Any] = {"fontsize": "small", "loc": "center left", "bbox_to_anchor": (1, 0.5)}
 MOST_TICKS = 8  # places on an axis that are labelled one by one
 MOST_INSIDE = 8  # lines in a legend that does not hide them

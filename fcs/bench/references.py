@@ -1,70 +1,58 @@
-"""What sets of results are held against: training pictures that hold none of the pixels that were given."""
+"""KID and FID: sets of results against reference pictures that hold none of the pixels that were given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
-from build_digits import training_digits
-from emoji.dataset import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fcs.bench.figures import extractors
-from fcs.bench.tasks import DATA, Setup
-from fcs.bench.truth import Truth
-from fcs.core.images import to_float, to_uint8
+from fcs.bench.truth import Truth, read_truth
+from fcs.core.images import to_float
 from fcs.metrics.distances import FeatureMoments, fid, kid
+from fcs.shards.input.decode import Format
+from fcs.shards.input.sources import resolve
 
 BATCH = 256
 LEAST = 3  # results for which the distances exist
-SEED = 0  # of the glyphs' renderings
 
 
-def distances(pictures: Tensor, setup: Setup, truth: Truth) -> tuple[dict[str, float | None], str]:
-    """KID with its error and FID of uint8 ``(N, C, H, W)`` in the model's own features, and what is to be known of it.
+def distances(pictures: Tensor, truth: Truth, shards: str | None) -> tuple[dict[str, float | None], str]:
+    """KID with its error and FID of uint8 ``(N, C, H, W)``, and what is to be known of them; None where there are none.
 
-    All None where there are too few pictures, no features of the model's own or no training data.
+    Args:
+        pictures: results, one for each record.
+        truth: the records.
+        shards: glob of the reference shards, None for none; pictures in them whose JSON has the ``name`` of one of
+            the records are left out.
     """
     missing: dict[str, float | None] = {"kid": None, "kid_error": None, "fid": None}
-    if len(pictures) < LEAST:
-        return missing, "too few records for KID and FID"
-    names = frozenset(str(fact.get("name")) for fact in truth.facts)
-    reference = training_features(setup.family, names)
-    if reference is None:
-        return missing, "no features or no training data for KID and FID"
-    made = own_features(pictures)
+    if shards is None:
+        return missing, "no KID or FID without --reference"
+    names = frozenset(fact["name"] for fact in truth.facts if "name" in fact)
+    reference = reference_features(shards, pictures.shape[1:], names)
+    if min(len(pictures), len(reference)) < LEAST:
+        return missing, "too few pictures for KID and FID"
+    made = features_of(pictures)
     value, error = kid(made, reference)
     distance, dimensions = fid(FeatureMoments.of(made), FeatureMoments.of(reference))
     return {"kid": value, "kid_error": error, "fid": distance}, f"FID in {dimensions} dimensions"
 
 
 @cache
-def training_features(family: str, without: frozenset[str]) -> NDArray[np.float64] | None:
-    """Own features ``(N, F)`` of the training pictures; of the emoji only other glyphs than those named."""
-    if family == "digits":
-        return own_features(torch.from_numpy(training_digits()[0].copy()).unsqueeze(1))
-    folder = DATA["emoji"].parent
-    if family != "emoji" or not (folder / "bitmaps.npz").exists():
-        return None
-    return own_features(training_glyphs(folder, without))
-
-
-def training_glyphs(folder: Path, without: frozenset[str]) -> Tensor:
-    """A rendering of each training glyph but those named, uint8 ``(N, 3, 64, 64)``."""
-    dataset = Dataset.load(folder)
-    kept = [i for i in dataset.indices("train").tolist() if dataset.entries[i].prompt not in without]
-    renderer, generator = dataset.renderer(), torch.Generator().manual_seed(SEED)
-    chosen = torch.tensor(kept).split(BATCH)
-    return torch.cat([to_uint8(renderer(part, generator)) for part in chosen])
+def reference_features(shards: str, shape: torch.Size, without: frozenset[str]) -> NDArray[np.float64]:
+    """Features ``(N, F)`` of the pictures in reference shards, brought to the shape ``(C, H, W)`` of the records'."""
+    found = read_truth(resolve(shards), Format(shape[0], shape[1], shape[2], "crop"))
+    kept = torch.tensor([fact.get("name") not in without for fact in found.facts])
+    return features_of(found.pictures[kept])
 
 
 @torch.no_grad()
-def own_features(pictures: Tensor) -> NDArray[np.float64]:
-    """Features ``(N, F)`` of uint8 pictures ``(N, C, H, W)``, in float64."""
-    features: Callable[[Tensor], Tensor] = extractors(pictures)[0][1]
-    found = [features(to_float(part)) for part in pictures.split(BATCH)]
-    return torch.cat(found).double().numpy()
+def features_of(pictures: Tensor) -> NDArray[np.float64]:
+    """Features ``(N, F)`` of uint8 pictures ``(N, C, H, W)``, in float64: the first that ``extractors`` has."""
+    _, features = extractors(pictures)[0]
+    parts = torch.split(pictures, BATCH)
+    return torch.cat([features(to_float(part)) for part in parts]).double().numpy()

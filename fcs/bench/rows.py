@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from typing import Any
 
-from fcs.bench.comparison import Contest, Entrant
-from fcs.bench.figures import STYLED, differences
+from fcs.bench.comparison import Candidate, Comparison
 from fcs.bench.lpips import lpips
 from fcs.bench.memory import memory
+from fcs.bench.origin import write_json
+from fcs.bench.paired import STYLED, differences
 from fcs.bench.references import distances
-from fcs.bench.trial import Trial
+from fcs.bench.trial import RunFailed, Trial
 from fcs.tools.cli.ends import TOO_MANY_FAILURES
 
 COLUMNS = (
@@ -36,54 +36,56 @@ MEANS = {
 Row = dict[str, Any]
 
 
-def row(contest: Contest, entrant: Entrant, measured: bool) -> tuple[Row, dict[str, Any] | None]:
+def row(comparison: Comparison, candidate: Candidate, measured: bool) -> tuple[Row, dict[str, Any] | None]:
     """A method's row and its evaluation; it is run if that was not done yet.
 
     Args:
-        contest: what all methods have in common.
-        entrant: the method.
+        comparison: what all methods have in common.
+        candidate: the method.
         measured: whether memory is measured, in a fresh process.
     """
     empty: Row = dict.fromkeys((*COLUMNS, *FURTHER))
-    found = {**empty, "method": entrant.method.name, "budget": entrant.budget, "calls": 0, "backwards": 0}
-    if entrant.levels is None:
-        return {**found, "note": "; ".join(entrant.notes)}, None
-    trial = contest.trial(entrant)
-    report = finished(trial)
-    sampler = entrant.method.sampler(entrant.setting)
-    found |= {"levels": entrant.levels, "setting": entrant.setting}
-    found |= {"calls": sampler.calls(entrant.levels), "backwards": sampler.backwards(entrant.levels)}
+    found = {**empty, "method": candidate.method.name, "budget": candidate.budget, "calls": 0, "backwards": 0}
+    if candidate.levels is None:
+        return {**found, "note": "; ".join(candidate.notes)}, None
+    trial = comparison.trial(candidate)
+    report = evaluated(trial)
+    sampler = candidate.method.build(candidate.setting)
+    found |= {"levels": candidate.levels, "setting": candidate.setting}
+    found |= {"calls": sampler.calls(candidate.levels), "backwards": sampler.backwards(candidate.levels)}
     if report is None:
-        return {**found, "note": "; ".join([*entrant.notes, "every record failed"])}, None
-    scores, notes = scored(contest, trial, report)
+        return {**found, "note": "; ".join([*candidate.notes, "every record failed"])}, None
+    scores, notes = scored(comparison, trial, report)
     if measured:
         scores["memory"] = peak(trial)
-    return {**found, **scores, "note": "; ".join([*entrant.notes, *notes])}, report
+    return {**found, **scores, "note": "; ".join([*candidate.notes, *notes])}, report
 
 
-def finished(trial: Trial) -> dict[str, Any] | None:
-    """The evaluation, made if it is not there yet; None where every record failed. Another failure ends the job."""
-    report = trial.finished()
-    if report is None:
-        code = trial.predict()
-        if code == TOO_MANY_FAILURES:
+def evaluated(trial: Trial) -> dict[str, Any] | None:
+    """The evaluation of a trial, which is run if that was not done yet; None where every record failed.
+
+    Raises:
+        RunFailed: a run ended early for another reason.
+    """
+    try:
+        report = trial.report()
+    except RunFailed as error:
+        if error.code == TOO_MANY_FAILURES:
             return None
-        if code:
-            sys.exit(code)
-        report = trial.evaluate()
+        raise
     return report if report["records"] else None
 
 
-def scored(contest: Contest, trial: Trial, report: dict[str, Any]) -> tuple[Row, list[str]]:
+def scored(comparison: Comparison, trial: Trial, report: dict[str, Any]) -> tuple[Row, list[str]]:
     """What an evaluation says in the terms of a row, distances between sets, and what is missing."""
     found: Row = {name: report[name] for name in ("records", "failed")}
     found |= {name: report[name] if math.isfinite(report[name]) else None for name in ("seconds", "residual")}
     notes = [f"{report['failed']} records failed and are in no score"] if report["failed"] else []
-    if not contest.setup.truth:
+    if not comparison.setup.truth:
         found |= {name: (report.get(name) or {}).get("mean") for name in STYLED}
         return found, [*notes, "no truth to score against"]
     features = own(report)
-    if len(contest.seeds) < 2:
+    if len(comparison.seeds) < 2:
         notes.append("one seed: no energy score, no diversity")
     elif features == "random":
         notes.append("energy score in the random network's features")
@@ -91,7 +93,7 @@ def scored(contest: Contest, trial: Trial, report: dict[str, Any]) -> tuple[Row,
     means = {**MEANS, "diversity": f"diversity_{features}"}
     found |= {name: (report.get(key) or {}).get("mean") for name, key in means.items()}
     samples, truth, _ = trial.results()
-    apart, told = distances(samples[0], contest.setup, truth)
+    apart, told = distances(samples[0], truth, comparison.reference)
     found["lpips"], why = lpips(samples[0], truth.pictures)
     return found | apart, [*notes, *(text for text in (told, why) if text)]
 
@@ -101,7 +103,7 @@ def peak(trial: Trial) -> int:
     kept = trial.out / "memory.json"
     if not kept.exists():
         size = memory(trial.config, [*trial.settings, f"out={trial.out}/unused"])
-        kept.write_text(json.dumps({"bytes": size}) + "\n")
+        write_json(kept, {"bytes": size})
     return int(json.loads(kept.read_text())["bytes"])
 
 
@@ -117,7 +119,7 @@ def compared(rows: list[Row], reports: dict[tuple[str, int | None], dict[str, An
 
 
 def own(report: dict[str, Any]) -> str:
-    """Whose features its energy score is first of all in: the model's ``own``, or where there are none ``random``."""
+    """The features of its energy score: ``own`` where some fit the pictures, else ``random``."""
     return "own" if report.get("energy_own") else "random"
 
 

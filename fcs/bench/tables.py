@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from fcs.bench.comparison import Contest, Entrant
+from fcs.bench.comparison import Candidate, Comparison
 from fcs.bench.plots import Points, draw_lines, picture_columns
 from fcs.bench.rows import COLUMNS, Row
 from fcs.bench.truth import Truth, read_pictures, read_truth
@@ -25,40 +25,38 @@ OF_STYLE = ("style", "clip")  # shown where a row has them
 PLOTTED = ("energy", "style", "residual")  # the first that a row has
 
 
+def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table: numbers with four digits, an interval after its mean, nothing for what does not exist."""
+    lines = [head, ["---"] * len(head), *([shown(value) for value in row] for row in rows)]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def shown(value: Any) -> str:
+    """A cell."""
+    if isinstance(value, dict):
+        return f"{value['mean']:.3g} ({value['low']:.3g} to {value['high']:.3g})"
+    return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"
+
+
 def table(rows: list[Row], against: str, beside: list[dict[str, str | float]]) -> str:
     """The rows in Markdown, the paper's own in a table of their own."""
     names = [name for name in COLUMNS if name not in LEFT_OUT]
     names += [name for name in OF_STYLE if any(row[name] is not None for row in rows)]
-    lines = head([*names, "memory, MiB", f"difference to {against}", "note"])
+    head = [*names, "memory, MiB", f"difference to {against}", "note"]
+    cells = []
     for row in rows:
         memory = None if row["memory"] is None else row["memory"] / 2**20
-        cells = {**{name: shown(row[name]) for name in names}, "energy": ranged(row, "energy")}
-        lines.append(line([*cells.values(), shown(memory), ranged(row, "difference"), row["note"]]))
-    if beside:
-        lines += ["", *head(list(beside[0])), *(line([shown(value) for value in one.values()]) for one in beside)]
-    return "\n".join(lines) + "\n"
+        plain = [ranged(row, name) if name == "energy" else row[name] for name in names]
+        cells.append([*plain, memory, ranged(row, "difference"), row["note"]])
+    published = markdown(list(beside[0]), [list(one.values()) for one in beside]) if beside else ""
+    return markdown(head, cells) + (f"\n{published}" if beside else "")
 
 
-def head(names: list[str]) -> list[str]:
-    """A table's first two lines."""
-    return [line(names), "|" + "---|" * len(names)]
-
-
-def line(cells: list[str]) -> str:
-    """A line of a table."""
-    return "| " + " | ".join(cells) + " |"
-
-
-def shown(value: Any) -> str:
-    """A cell: nothing for what does not exist."""
-    return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"
-
-
-def ranged(row: Row, name: str) -> str:
+def ranged(row: Row, name: str) -> dict[str, float] | None:
     """A figure with its interval."""
     if row[name] is None:
-        return ""
-    return f"{row[name]:.3g} ({row[f'{name}_low']:.3g} to {row[f'{name}_high']:.3g})"
+        return None
+    return {"mean": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
 
 
 def plot(rows: list[Row], path: Path) -> None:
@@ -76,17 +74,19 @@ def plot(rows: list[Row], path: Path) -> None:
         draw_lines({label: panel}, f"{name} (smaller is better)", path, (9, 6))
 
 
-def pictures(contest: Contest, entrants: list[Entrant], path: Path) -> None:
+def pictures(comparison: Comparison, candidates: list[Candidate], path: Path) -> None:
     """Ten records drawn by seed 0: what is given, what each method made with the first seed, what is true."""
-    run, _ = contest.trial(entrants[0]).loaded
-    truth = read_truth(resolve(run.data.shards), record_format(run, contest.model), run.data.limit)
+    run, _ = comparison.trial(candidates[0]).loaded
+    truth = read_truth(resolve(run.data.shards), record_format(run, comparison.model), run.data.limit)
     order = np.random.default_rng(0).permutation(len(truth.pictures))[:SHOWN].tolist()
     keys = [list(truth.places)[i] for i in order]
     columns = {"given": dict(zip(keys, given(truth, order, run.task.given), strict=True))}
-    for entrant in entrants:
-        if entrant.levels is not None:
-            columns[entrant.method.name] = read_pictures(contest.trial(entrant).out / f"seed-{contest.seeds[0]}")
-    if contest.setup.truth:
+    for candidate in candidates:
+        if candidate.levels is not None:
+            columns[candidate.method.name] = read_pictures(
+                comparison.trial(candidate).out / f"seed-{comparison.seeds[0]}"
+            )
+    if comparison.setup.truth:
         columns["true"] = {key: to_pil(truth.pictures[i]) for key, i in zip(keys, order, strict=True)}
     picture_columns(columns, path)
 

@@ -1,53 +1,17 @@
-"""What a task is for each model: its config, its sets of records, and whether there is a truth."""
+"""What a task is for each model: the shipped config to start from, the records, and whether there is a truth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import fcs
 from fcs.core.errors import UsageError
+from fcs.core.package_files import CONFIGS, PACKAGE
 
-SAMPLES = Path(fcs.__file__).parent / "samples"
-DIGITS = ("digits-16", "digits-16-flow")
-SUFFIX = {  # of the shards' names, by task: SET.tar, SET-box.tar; a style is a whole picture, without mask
-    "inpaint-half": "",
-    "inpaint-box": "-box",
-    "inpaint-freeform": "-freeform",
-    "superres4": "",
-    "superres8": "",
-    "style": "-plain",
-}
-SETS = ("seen", "unseen", "tune")
-DATA = {"digits": Path("runs/digits/shards"), "emoji": Path("runs/emoji/data/shards")}
-MAKERS = {
-    "digits": "python jobs/build_digits.py --full runs/digits/shards",
-    "emoji": "python jobs/build_emoji.py --out runs/emoji/data",  # of an earlier folder: with --only plain
-}
-CONFIGS = {
-    "digits": {
-        "inpaint-half": "digits_half",
-        "inpaint-box": "digits_half",
-        "inpaint-freeform": "digits_half",
-        "superres4": "digits_superres",
-    },
-    "emoji": {
-        "inpaint-half": "emoji_half",
-        "inpaint-box": "emoji_box",
-        "inpaint-freeform": "emoji_freeform",
-        "superres4": "emoji_superres4",
-        "superres8": "emoji_superres8",
-        "style": "emoji_style",
-    },
-    "sd15": {
-        "inpaint-half": "sd15_half",
-        "inpaint-box": "sd15_box",
-        "inpaint-freeform": "sd15_freeform",
-        "superres4": "sd15_superres4",
-        "superres8": "sd15_superres8",
-        "style": "sd15_style",
-    },
-}
+TASKS = (
+    *("inpaint", "inpaint-half", "inpaint-box", "inpaint-freeform", "inpaint-random", "inpaint-outpaint"),
+    *("superres", "superres2", "superres4", "superres8", "blur", "motion", "colorize", "style"),
+)
+GENERAL = "sd15"  # family of configs for a model that is not embedded
 
 
 @dataclass(frozen=True)
@@ -56,22 +20,26 @@ class Setup:
 
     Attributes:
         model: model.name.
-        task: one of ``SUFFIX``.
-        family: whose data and configs: ``digits``, ``emoji``, or ``sd15`` for any other model.
+        task: one of ``TASKS``.
         config: the shipped config.
-        shards: the set's records.
+        data: the records' shards, a glob; None for those that the config names.
     """
 
     model: str
     task: str
-    family: str
     config: str
-    shards: Path
+    data: str | None = None
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """What the config is told of model and records."""
-        return (f"model.name={self.model}", f"data.shards={self.shards}", "previews.max=0")
+        """What the config is told of model and records; methods of a model that is not embedded meet in float32."""
+        precision = ("trainer.precision=32",) if self.config.startswith(f"{GENERAL}_") else ()
+        shards = () if self.data is None else (f"data.shards={self.data}",)
+        scale = self.task.removeprefix("superres")
+        scales = (f"task.scale={scale}",) if self.superres and scale else ()
+        restored = self.truth and not self.task.startswith("inpaint")  # the records hold the truth, not a measurement
+        degraded = ("task.degrade=true",) if restored else ()
+        return (f"model.name={self.model}", *shards, *scales, *degraded, *precision, "previews.max=0")
 
     @property
     def truth(self) -> bool:
@@ -84,38 +52,36 @@ class Setup:
         return self.task == "style"
 
     @property
-    def large(self) -> bool:
+    def superres(self) -> bool:
         """Whether its published step sizes are superresolution's: small and all alike."""
         return self.task.startswith("superres")
 
 
-def setup(model: str, task: str, which: str, data: Path | None = None) -> Setup:
-    """The task on one of the model's sets.
+def setup(model: str, task: str, data: str | None = None) -> Setup:
+    """The task on a model's own records, or on the shards of ``data``.
 
     Args:
         model: model.name; one that is not embedded takes the configs of Stable Diffusion 1.5.
-        task: one of ``SUFFIX``.
-        which: one of ``SETS``.
-        data: folder with the sets' shards; needed for a model that is not embedded.
+        task: one of ``TASKS``.
+        data: glob of shards, with masks where the task needs them; for a model that is not embedded, or a task whose
+            records do not ship, it must be given.
 
     Raises:
-        UsageError: a task that the model has not, records that are not there.
+        UsageError: a task that the model has not, records that do not ship.
     """
-    family = "digits" if model in DIGITS else "emoji" if model == "emoji-64" else "sd15"
-    configs = CONFIGS[family]
-    if task not in configs:
-        raise UsageError.of("--task", task, f"a task of {model}: {', '.join(configs)}")
-    if data is None and family not in DATA:
-        raise UsageError.of("--data", "", f"a folder with {', '.join(f'{name}.tar' for name in SETS)} for {model}")
-    shards = (data or DATA[family]) / f"{which}{SUFFIX[task]}.tar"
-    if (family, shards.name, data) == ("digits", "unseen.tar", None):
-        shards = SAMPLES / "digits" / "half.tar"  # the same records; a record's noise depends on its shard's name
-    if not shards.exists():
-        makes = f" ({MAKERS[family]} makes it)" if family in MAKERS and which in sets(family) else ""
-        raise UsageError.of("--data", shards, f"the records of {which} for {task}{makes}")
-    return Setup(model, task, family, configs[task], shards)
+    embedded = (PACKAGE / "weights" / model / "card.json").is_file()
+    family = model.partition("-")[0] if embedded else GENERAL
+    found = {name: config for name in TASKS if (config := config_for(family, name)) is not None}
+    if task not in found:
+        raise UsageError.of("--task", task, f"a task of {model}: {', '.join(found)}", found)
+    made = Setup(model, task, found[task], data)
+    if data is None and (not embedded or (task.startswith("inpaint-") and made.config.endswith("_inpaint"))):
+        raise UsageError.of("--data", "", f"shards with records for {task} with {model}; none ship")
+    return made
 
 
-def sets(family: str) -> tuple[str, ...]:
-    """The sets that a family's data has; all digits that a model saw are its training digits."""
-    return ("unseen", "tune") if family == "digits" else SETS
+def config_for(family: str, task: str) -> str | None:
+    """The family's config for a task, or else the one for all masks or scales; None where it has neither."""
+    kind, _, mask = task.partition("-")
+    names = (f"{family}_{mask or kind}", f"{family}_{kind.rstrip('248')}")
+    return next((name for name in names if (CONFIGS / f"{name}.yaml").is_file()), None)

@@ -1,4 +1,4 @@
-"""One configuration over several seeds: run it, read it back, judge it."""
+"""One configuration over several seeds: run it, read the results, evaluate them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ from typing import Any
 
 import torch
 
-from fcs.bench.figures import PAIRED, STYLED, differences, interval, judge
-from fcs.bench.options import origin
+from fcs.bench.figures import judge
+from fcs.bench.origin import origin, write_json
+from fcs.bench.paired import PAIRED, STYLED, intervals
 from fcs.bench.truth import Truth, read_columns, read_results, read_scores, read_truth
 from fcs.engine.config import config
 from fcs.engine.config.run import Run
 from fcs.engine.preflight import record_format
 from fcs.models import find, load
 from fcs.shards.input.sources import resolve
+from fcs.tools.cli.ends import SOME_FAILED
 from fcs.tools.cli.predict import main as fcs_predict
 
 FILE = "evaluate.json"
+SETTINGS = ("task", "sampler", "steps", "levels", "guidance", "guidance_stop", "negative_prompt")
+
+
+class RunFailed(RuntimeError):
+    """A run of fcs-predict ended early; it has said why, and ``code`` is its exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"fcs-predict ended with {code}")
+        self.code = code
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A configuration to judge.
+    """A configuration to evaluate.
 
     Attributes:
         config: name or path, as for fcs-predict.
@@ -54,14 +65,17 @@ class Trial:
         """The run and its settings as plain data."""
         return config.load([self.config], self.settings)
 
-    def predict(self) -> int:
-        """Run all seeds, each continued if it is there; the first exit code that is neither 0 nor 3, else 0."""
+    def predict(self) -> None:
+        """Run all seeds, each continued if it is there.
+
+        Raises:
+            RunFailed: a run ended with another exit code than 0 and 3.
+        """
         for seed in self.seeds:
             own = [f"seed={seed}", f"out={self.out}/seed-{seed}"]
             code = fcs_predict(["--config", self.config, *self.settings, *own])
-            if code not in (0, 3):
-                return code
-        return 0
+            if code not in (0, SOME_FAILED):
+                raise RunFailed(code)
 
     def results(self) -> tuple[torch.Tensor, Truth, int]:
         """All seeds' pictures, uint8 ``(S, N, C, H, W)``, of the records that no run failed; how many others."""
@@ -84,9 +98,8 @@ class Trial:
         given = [run.data.shards] if isinstance(run.data.shards, str) else run.data.shards
         return {
             "model": run.model.name,
-            "config": {
-                key: settings[key] for key in ("task", "sampler", "steps", "levels", "guidance", "guidance_stop")
-            },
+            "config": {key: settings[key] for key in SETTINGS},
+            "precision": settings["trainer"]["precision"],
             "captions": self.captions,
             "shards": [Path(name).name for name in given],
             "limit": run.data.limit,
@@ -94,24 +107,33 @@ class Trial:
         }
 
     def finished(self) -> dict[str, Any] | None:
-        """The evaluation that is there already, if it is of the same things."""
+        """The evaluation that an earlier command made, if it is of the same things."""
         if not (self.out / FILE).exists():
             return None
         report: dict[str, Any] = json.loads((self.out / FILE).read_text())
         same = all(report.get(key) == value for key, value in self.what.items())
         return report if same else None
 
-    @torch.no_grad()
-    def evaluate(self, versus: Path | None = None) -> dict[str, Any]:
-        """Judge the finished runs and write ``evaluate.json``; returns what it holds.
+    def report(self) -> dict[str, Any]:
+        """The evaluation, made if it is not there yet.
 
-        Args:
-            versus: folder of another evaluation, for paired differences.
+        Raises:
+            RunFailed: a run ended early.
         """
+        found = self.finished()
+        if found is None:
+            self.predict()
+            found = self.evaluate()
+        return found
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, Any]:
+        """Judge the finished runs and write ``evaluate.json``; returns what it holds."""
         samples, truth, failed = self.results()
         figures: dict[str, torch.Tensor] = {}
         if len(truth.pictures):
             figures = judge(samples, truth) if self.truth else self.styled(truth)
+        single = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}
         report: dict[str, Any] = {
             **origin(),
             **self.what,
@@ -119,20 +141,7 @@ class Trial:
             "failed": failed,
             **read_columns(self.out / f"seed-{self.seeds[0]}"),
             **intervals(figures, truth.groups),
+            "single": {"record": truth.names, "group": truth.groups.tolist(), **single},
         }
-        single = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}
-        report["single"] = {"record": truth.names, "group": truth.groups.tolist(), **single}
-        if versus is not None:
-            other = json.loads((versus / FILE).read_text())
-            report["versus"] = {"of": str(versus), **differences(report["single"], other["single"])}
-        (self.out / FILE).write_text(json.dumps(report, indent=1) + "\n")
+        write_json(self.out / FILE, report)
         return report
-
-
-def intervals(figures: dict[str, torch.Tensor], groups: torch.Tensor) -> dict[str, Any]:
-    """Mean and interval of each figure over the records that have it; None where none has."""
-    found: dict[str, Any] = {}
-    for name, values in figures.items():
-        there = ~values.isnan()
-        found[name] = interval(values[there], groups[there]) if there.any() else None
-    return found

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from chaos import make_inputs
+from speed.pipeline import write_inputs
 
 SETTINGS = ["steps=5", "data.batch_size=8", "previews.max=0"]
 # The command, with a line in a log at the end of each batch: process, and the CPU seconds that it has had.
@@ -33,7 +33,9 @@ sys.exit(predict.main())
 
 def side_by_side(folder: Path, processes: int, records: int, repeats: int) -> dict[str, Any]:
     """The same records by one process and by several that share them, in turn; then a run that is complete."""
-    inputs = make_inputs(folder / "inputs", 8, records // 8)
+    inputs = folder / "inputs"
+    for number in range(8):
+        write_inputs(inputs / f"{number:05d}.tar", (1, 16, 16), records // 8)
     runs: dict[int, list[dict[str, float]]] = {1: [], processes: []}
     batches: dict[int, list[float]] = {1: [], processes: []}
     for repeat in range(repeats):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fcs
+from fcs.bench.memory import MALLOC
 from fcs.core.directions import Gradient, Newton
 from fcs.engine.batch_size_finder import peak
 from fcs.samplers import DDIM, InexactNewton, Sampler
@@ -24,8 +25,6 @@ METHODS = {
     "superres x4, decoder gradient": "through the decoder",
     "superres x4, decoder gradient, slicing": "through the decoder, record by record",
 }
-# Large blocks go back to the system at once, so that what is counted is what is held and not what malloc keeps.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
 
 
 def method(name: str) -> tuple[Task, Sampler]:

@@ -49,6 +49,20 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: an option that does not exist, with the nearest that does; one without its value.
         """
+        found = self.read_with_overrides(given)
+        if found is None:
+            return None
+        options, overrides = found
+        for word in overrides:
+            raise UsageError(f"{word}: expected nothing more; --help explains")
+        return options
+
+    def read_with_overrides(self, given: Sequence[str]) -> tuple[argparse.Namespace, list[str]] | None:
+        """The same for a command that also takes ``key=value``, and those.
+
+        Raises:
+            UsageError: as in ``read``.
+        """
         if "--help" in given or "-h" in given:
             print(self.format_help(), end="")
             return None
@@ -57,8 +71,9 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("--"):
                 near = nearest(word.partition("=")[0], self._option_string_actions)
                 raise UsageError(f"{word}: expected an option of --help" + (f"; did you mean {near}?" if near else ""))
-            raise UsageError(f"{word}: expected nothing more; --help explains")
-        return options
+            if "=" not in word:
+                raise UsageError(f"{word}: expected nothing more; --help explains")
+        return options, rest
 
 
 def ending(name: str, work: Callable[[], int]) -> int:

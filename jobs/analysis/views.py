@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fcs.bench.analysis.points import Subject
-from fcs.bench.analysis.spectra import Tangent
+from analysis.points import Subject
+from analysis.spectra import Tangent
 from fcs.core.constraints import Known
 from fcs.core.directions import Direction
 from fcs.core.levels import Level

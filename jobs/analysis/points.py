@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from contact_sheets import draw
@@ -18,9 +19,22 @@ from fcs.engine.config import config
 from fcs.engine.preflight import plan, record_format, solver_for
 from fcs.models import Model
 from fcs.shards.input.open_shards import OpenShards
+from fcs.tools.cli.ends import Parser
 
 CONFIGS = {"digits-16": "digits_half", "digits-16-flow": "digits_half", "emoji-64": "emoji_half"}
 MOST = 1000  # levels of which the nearest to a wanted t is taken
+
+
+def parser_of(name: str, text: str | None) -> Parser:
+    """The options that every analysis at single points has; ``text`` is the recipe's own."""
+    parser = Parser(f"python jobs/{name}.py", text or "")
+    parser.add_argument("--model", default="digits-16", help="model.name (%(default)s)")
+    parser.add_argument("--config", help="config whose task makes the error (the model's own half-picture inpainting)")
+    parser.add_argument("--levels", default="900,700,500,300", help="t, comma separated (%(default)s)")
+    parser.add_argument("--records", type=int, default=4, help="drawn by seed 0 (%(default)s)")
+    parser.add_argument("--float32", action="store_true", help="not in float64: for large models on a GPU")
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    return parser
 
 
 @dataclass(frozen=True)

@@ -3,46 +3,54 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from build_digits import HELD_OUT, training_digits, write_sets
 from helpers.tiny_models import with_channels
+from torch import Tensor
 
-import fcs
-from fcs.bench import compare, tune
-from fcs.bench.comparison import Contest
+from fcs.bench import trial as trials
+from fcs.bench.cli import main
+from fcs.bench.comparison import Comparison
 from fcs.bench.memory import measure
 from fcs.bench.methods import METHODS, Axis, Method, arguments
 from fcs.bench.presets import write_config
 from fcs.bench.published import ROWS
+from fcs.bench.references import reference_features
 from fcs.bench.rows import COLUMNS, row
 from fcs.bench.tables import table
 from fcs.bench.tasks import setup
-from fcs.bench.trial import Trial
-from fcs.bench.truth import read_scores, read_truth
+from fcs.bench.trial import RunFailed, Trial
+from fcs.bench.truth import read_truth
+from fcs.core.constraints import Constraint
+from fcs.core.denoiser import Denoise
 from fcs.core.errors import UsageError
+from fcs.core.levels import Level
+from fcs.core.package_files import PACKAGE
 from fcs.engine.config import config
 from fcs.models import Model, find, load
-from fcs.samplers import LDPS
+from fcs.samplers.base import Noise, StepSampler, ddim_step
+from fcs.samplers.dps import LDPS
 from fcs.shards.input.decode import Format
 from fcs.shards.input.sources import resolve
-from fcs.tasks import Inpaint, Style
+from fcs.tasks.inpaint import Inpaint
+from fcs.tasks.style import Style
 
 EVERY = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
 @EVERY
 def test_overrides_make_the_sampler(method: Method) -> None:
-    setting = method.setting([0.5] * len(method.space), 20, large=False)
+    setting = method.setting([0.5] * len(method.space), 20, superres=False)
     assert all(axis.name in setting for axis in method.space)
     run, _ = config.load(["digits_half"], method.overrides(setting))
-    made, own = run.sampler, method.sampler(setting)
+    made, own = run.sampler, method.build(setting)
     assert type(made) is type(own)
     assert [(made.calls(n), made.backwards(n)) for n in (1, 7)] == [(own.calls(n), own.backwards(n)) for n in (1, 7)]
     for key, value in arguments(setting).items():
@@ -95,23 +103,23 @@ def test_what_a_method_cannot_do(digits: Model, latent_model: Model) -> None:
 
 
 def test_a_model_for_a_method_alone(tmp_path: Path, tiny_sd: Path) -> None:
-    half = setup("digits-16", "inpaint-half", "unseen")
+    half = setup("digits-16", "inpaint-half")
     anchor = METHODS["sd-inpaint"]
-    without = Contest(half, (0, 1), tmp_path).enter(anchor, 10)
-    assert (without.levels, without.notes) == (None, ("needs a model tuned for inpainting (--inpaint-model)",))
-    with pytest.raises(UsageError, match=r"--inpaint-model=.*expected a model tuned for inpainting of 16x16 pixels"):
-        Contest(half, (0, 1), tmp_path, inpaint_model=str(tiny_sd)).enter(anchor, 10)
+    without = Comparison(half, (0, 1), tmp_path).candidate(anchor, 10)
+    assert (without.levels, without.notes) == (None, ("needs a model trained for inpainting (--inpaint-model)",))
+    with pytest.raises(UsageError, match=r"--inpaint-model=.*expected a model trained for inpainting of 16x16 pixels"):
+        Comparison(half, (0, 1), tmp_path, inpaint_model=str(tiny_sd)).candidate(anchor, 10)
 
 
 def test_the_anchor_walks_its_own_model(tmp_path: Path, tiny_sd: Path) -> None:
     tuned = with_channels(tiny_sd, tmp_path / "tuned", 9)
-    where = replace(setup("digits-16", "inpaint-half", "unseen"), model=str(tiny_sd), config="emoji_half")
-    contest = Contest(where, (0, 1), tmp_path, inpaint_model=str(tuned))
-    entered = contest.enter(METHODS["sd-inpaint"], 10)
+    where = replace(setup("digits-16", "inpaint-half"), model=str(tiny_sd), config="emoji_half")
+    comparison = Comparison(where, (0, 1), tmp_path, inpaint_model=str(tuned))
+    entered = comparison.candidate(METHODS["sd-inpaint"], 10)
     assert (entered.levels, entered.notes) == (10, ())
-    assert contest.trial(entered).loaded[0].model.name == str(tuned)
-    assert contest.trial(contest.enter(METHODS["ddim"], 10)).loaded[0].model.name == str(tiny_sd)
-    assert METHODS["sd-inpaint"].unfit(contest.anchor, Style()) == "is for inpainting"
+    assert comparison.trial(entered).loaded[0].model.name == str(tuned)
+    assert comparison.trial(comparison.candidate(METHODS["ddim"], 10)).loaded[0].model.name == str(tiny_sd)
+    assert METHODS["sd-inpaint"].unfit(comparison.inpainting, Style()) == "is for inpainting"
 
 
 def test_a_consistency_model_says_so_itself(latent_model: Model, tiny_sd: Path, tmp_path: Path) -> None:
@@ -122,46 +130,43 @@ def test_a_consistency_model_says_so_itself(latent_model: Model, tiny_sd: Path, 
     assert METHODS["latino"].unfit(load(find(str(folder))), Inpaint()) is None
 
 
-def test_a_style_is_scored_without_a_truth(tmp_path: Path) -> None:
-    shards = Path(fcs.__file__).parent / "samples" / "emoji" / "seen-plain.tar"
-    assert setup("emoji-64", "style", "seen", shards.parent).shards == shards
-    overrides = ("data.limit=2", "steps=1", "sampler=ddim", "guidance=1", "previews.max=0")
-    trial = Trial("emoji_style", overrides, (0, 1), tmp_path, True, False)
-    assert trial.predict() == 0
-    report = trial.evaluate()
-    assert (report["records"], report.get("energy_own")) == (2, None)
-    assert report["style"]["mean"] > 1
-    assert 0 <= report["clip"]["mean"] <= 100
-    rows = [read_scores(tmp_path / f"seed-{seed}", trial.results()[1], ["style"])["style"] for seed in (0, 1)]
-    assert report["style"]["mean"] == pytest.approx(torch.stack(rows).mean().item())
-    assert len(report["single"]["clip"]) == 2
+def test_tasks_of_models() -> None:
+    half = setup("digits-16", "inpaint-half")
+    assert (half.config, half.data) == ("digits_half", None)
+    assert setup("digits-16", "inpaint-box", "in/*.tar").config == "digits_inpaint"
+    assert setup("emoji-64", "inpaint-box").config == "emoji_box"
+    assert setup("emoji-64", "inpaint").config == "emoji_inpaint"
+    small = setup("digits-16", "superres2")
+    assert (small.config, "task.scale=2" in small.overrides) == ("digits_superres", True)
+    own = setup("a/b", "superres4", "in/*.tar")
+    assert own.config == "sd15_superres4"
+    assert {"data.shards=in/*.tar", "task.degrade=true", "trainer.precision=32"} <= set(own.overrides)
+    with pytest.raises(UsageError, match="--task=style: expected a task of digits-16: inpaint,"):
+        setup("digits-16", "style")
+    with pytest.raises(UsageError, match="did you mean inpaint-box"):
+        setup("emoji-64", "inpaint-bx")
+    for model, task in (("a/b", "inpaint-half"), ("digits-16", "inpaint-box")):
+        with pytest.raises(UsageError, match=f"--data=: expected shards with records for {task}"):
+            setup(model, task)
 
 
-def test_tasks_of_models(tmp_path: Path) -> None:
-    half = setup("digits-16", "inpaint-half", "unseen")
-    assert (half.config, half.shards.name) == ("digits_half", "half.tar")
-    (tmp_path / "seen-box.tar").touch()
-    box = setup("emoji-64", "inpaint-box", "seen", tmp_path)
-    assert (box.config, box.shards) == ("emoji_box", tmp_path / "seen-box.tar")
-    assert setup("a/b", "inpaint-box", "seen", tmp_path).config == "sd15_box"
-    with pytest.raises(UsageError, match="--task=style: expected a task of digits-16: inpaint-half"):
-        setup("digits-16", "style", "unseen")
-    with pytest.raises(UsageError, match=r"records of tune .*build_digits.py --full"):
-        setup("digits-16", "inpaint-half", "tune", tmp_path)
-    with pytest.raises(UsageError, match="--data"):
-        setup("a/b", "inpaint-half", "tune")
-    with pytest.raises(UsageError, match=r"records of seen for inpaint-half$"):
-        setup("digits-16", "inpaint-half", "seen", tmp_path)
+def test_a_reference_leaves_out_what_the_records_are_of() -> None:
+    shards = str(PACKAGE / "samples" / "emoji" / "seen-plain.tar")
+    shape = torch.Size((3, 64, 64))
+    facts = read_truth(resolve(shards), Format(*shape)).facts
+    whole, less = (reference_features(shards, shape, frozenset(names)) for names in ([], [facts[0]["name"]]))
+    assert len(whole) == len(facts)
+    assert len(less) == sum(fact["name"] != facts[0]["name"] for fact in facts) == len(facts) - 1
 
 
-def run(job: ModuleType, *given: object) -> None:
-    args, overrides = job.parser().parse_known_args([str(word) for word in given])
-    job.run(args, overrides)
+def run(*given: object) -> None:
+    assert main([str(word) for word in given]) == 0
 
 
 COMMON = ("--model", "digits-16", "--task", "inpaint-half", "--methods", "newton-k1,replacement,p2l,newton-k5")
 SMALL = ("data.batch_size=4",)
 SIZES = {"unseen": 200, "tune": 50, "design": 200}
+TRAINING = 1597
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +178,8 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tuning_sees_training_digits_only(sets: Path) -> None:
     sizes = json.loads((sets / "sizes.json").read_text())
-    assert sizes == {f"{name}{end}.tar": n for name, n in SIZES.items() for end in ("", "-box", "-freeform")}
+    kinds = {f"{name}{end}.tar": n for name, n in SIZES.items() for end in ("", "-box", "-freeform")}
+    assert sizes == kinds | {"train.tar": TRAINING}
     for name in ("tune", "design"):
         truth = read_truth(resolve(str(sets / f"{name}.tar")), Format(1, 16, 16))
         assert max(fact["digit"] for fact in truth.facts) < 1797 - HELD_OUT
@@ -194,11 +200,13 @@ def test_a_slant_changes_a_digit_a_little(sets: Path) -> None:
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory, sets: Path) -> Path:
     out = tmp_path_factory.mktemp("tuned")
-    run(tune, *COMMON, "--data", sets, "--trials", 2, "--records", 3, "--calls", 6, "--out", out, *SMALL)
+    run("tune", *COMMON, "--data", sets / "tune.tar", "--trials", 2, "--limit", 3, "--calls", 6, "--out", out, *SMALL)
     return out
 
 
-def test_trials_begin_with_the_published_setting(tuned: Path, sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_begin_with_the_published_setting(
+    tuned: Path, sets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = json.loads((tuned / "trials.json").read_text())
     newton, replacement = made["methods"]["newton-k1"], made["methods"]["replacement"]
     assert newton[0]["setting"] == METHODS["newton-k1"].published(2, False)
@@ -210,18 +218,20 @@ def test_trials_begin_with_the_published_setting(tuned: Path, sets: Path, monkey
     assert "p2l" not in made["methods"]
     assert all(one["calls"] + 2 * one["backwards"] <= 6 for one in newton)
     monkeypatch.setattr(Trial, "predict", lambda self: pytest.fail("a finished trial ran again"))
-    common = ("--data", sets, "--trials", 2, "--records", 3, "--calls", 6, "--out", tuned, *SMALL)
-    run(tune, *COMMON, *common)
+    common = ("--data", sets / "tune.tar", "--trials", 2, "--limit", 3, "--calls", 6, "--out", tuned, *SMALL)
+    run("tune", *COMMON, *common)
     again = json.loads((tuned / "trials.json").read_text())
     assert again["methods"] == made["methods"]
-    with pytest.raises(UsageError, match="folder of its own"):
-        run(tune, *COMMON, "--data", sets, "--trials", 2, "--records", 4, "--calls", 6, "--out", tuned, *SMALL)
+    other = ("--trials", "2", "--limit", "4", "--calls", "6", "--out", str(tuned), *SMALL)
+    assert main(["tune", *COMMON, "--data", str(sets / "tune.tar"), *other]) == 2
+    assert "a folder of its own" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory, tuned: Path) -> Path:
+def compared(tmp_path_factory: pytest.TempPathFactory, tuned: Path, sets: Path) -> Path:
     out = tmp_path_factory.mktemp("compared")
-    run(compare, *COMMON, "--limit", 4, "--calls", "6,20", "--tuned", tuned, "--out", out, *SMALL)
+    reference = ("--reference", sets / "train.tar")
+    run("compare", *COMMON, "--limit", 4, "--calls", "6,9", "--tuned", tuned, *reference, "--out", out, *SMALL)
     return out
 
 
@@ -245,7 +255,7 @@ def test_a_row_for_every_method(compared: Path, tuned: Path) -> None:
     )
     assert newton["setting"] == chosen["setting"]
     assert "tuned" not in newton["note"]
-    assert "tuned at 6 calls" in rows["newton-k1", 20]["note"]
+    assert "tuned at 6 calls" in rows["newton-k1", 9]["note"]
 
 
 def test_a_method_that_does_not_apply_keeps_its_row(compared: Path) -> None:
@@ -257,7 +267,7 @@ def test_a_method_that_does_not_apply_keeps_its_row(compared: Path) -> None:
 
 def test_what_is_written(compared: Path) -> None:
     names = {path.name for path in compared.iterdir() if path.is_file()}
-    assert names == {"compare.json", "compare.md", "compare.png", "pictures-6.png", "pictures-20.png"}
+    assert names == {"compare.json", "compare.md", "compare.png", "pictures-6.png", "pictures-9.png"}
     lines = (compared / "compare.md").read_text().splitlines()
     assert len(lines) == 2 + 8
     assert len({line.count("|") for line in lines}) == 1
@@ -268,8 +278,8 @@ def test_what_is_written(compared: Path) -> None:
 
 def test_a_tuned_setting_becomes_a_config(compared: Path) -> None:
     assert [path.name for path in (compared / "configs" / "6").iterdir()] == ["digits_half_newton_k1.yaml"]
-    path = compared / "configs" / "20" / "digits_half_newton_k1.yaml"
-    row = rows_of(compared)["newton-k1", 20]
+    path = compared / "configs" / "9" / "digits_half_newton_k1.yaml"
+    row = rows_of(compared)["newton-k1", 9]
     run, settings = config.load([str(path)], [])
     own = METHODS["newton-k1"].overrides(row["setting"])
     _, expected = config.load(["digits_half"], [*own, f"steps={row['levels']}"])
@@ -285,46 +295,94 @@ def test_a_tuned_setting_becomes_a_config(compared: Path) -> None:
 def test_a_config_names_the_model_that_was_compared(tmp_path: Path, tuned: Path) -> None:
     tried = json.loads((tuned / "trials.json").read_text()) | {"model": "digits-16-flow"}
     (tmp_path / "trials.json").write_text(json.dumps(tried))
-    contest = Contest(setup("digits-16-flow", "inpaint-half", "unseen"), (0, 1), tmp_path, tuned=tmp_path)
+    comparison = Comparison(setup("digits-16-flow", "inpaint-half"), (0, 1), tmp_path, tuned=tmp_path)
     scores = {"method": "newton-k1", "calls": 6, "backwards": 0, "records": 4}
     scores |= {"energy": 2.0, "energy_low": 1.0, "energy_high": 3.0}
-    entrant = contest.enter(METHODS["newton-k1"], 6)
-    write_config(contest, entrant, scores, {"date": "2026-01-01", "hardware": "none"}, tmp_path)
+    candidate = comparison.candidate(METHODS["newton-k1"], 6)
+    write_config(
+        comparison, candidate, scores, {"date": "2026-01-01", "hardware": "none", "shards": ["half.tar"]}, tmp_path
+    )
     run, _ = config.load([str(tmp_path / "digits_half_newton_k1.yaml")], [])
     assert run.model.name == "digits-16-flow"
 
 
-def test_finished_runs_are_not_run_again(compared: Path, tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = rows_of(compared)
-    monkeypatch.setattr(Trial, "predict", lambda self: pytest.fail("a finished run ran again"))
-    run(compare, *COMMON, "--limit", 4, "--calls", "6,20", "--tuned", tuned, "--out", compared, *SMALL)
-    assert rows_of(compared) == before
+class Idle(StepSampler):
+    """A sampler of one's own: DDIM's steps, whatever the constraint."""
+
+    def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
+        return ddim_step(x, denoise(x, t), t, s, randn)
+
+    def calls(self, steps: int) -> int:
+        return steps
+
+
+def test_own_method_own_shards_and_an_interruption(
+    tmp_path: Path, sets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = f"{__name__}.Idle"
+    given = ["compare", "--model", "digits-16", "--task", "inpaint", "--methods", f"replacement,{own}", "--calls", "3"]
+    given += ["--data", str(sets / "design*.tar"), "--limit", "3", "--out", str(tmp_path), *SMALL]
+    predict, begun = trials.fcs_predict, []
+
+    def interrupted(arguments: list[str]) -> int:
+        begun.append(arguments)
+        return 75 if len(begun) == 3 else predict(arguments)
+
+    monkeypatch.setattr(trials, "fcs_predict", interrupted)
+    assert main(given) == 75
+    assert [row["method"] for row in rows_of(tmp_path).values()] == ["replacement"]
+    assert main(given) == 0
+    assert len(begun) == 3 + 2  # two seeds of one's own; replacement was done
+    rows = rows_of(tmp_path)
+    assert rows[own, 3]["calls"] == 3
+    assert rows[own, 3]["residual"] > rows["replacement", 3]["residual"]
+    assert rows[own, 3]["difference_low"] <= rows[own, 3]["difference"] <= rows[own, 3]["difference_high"]
+    monkeypatch.setattr(trials, "fcs_predict", lambda arguments: pytest.fail("a finished run ran again"))
+    assert main(given) == 0
+    assert rows_of(tmp_path) == rows
 
 
 def test_one_seed_and_published_settings(tmp_path: Path) -> None:
     given = ("--methods", "replacement,newton-k1", "--limit", 3, "--seeds", 1, "--calls", 3, "--out", tmp_path, *SMALL)
-    run(compare, *COMMON[:4], *given)
+    run("compare", *COMMON[:4], *given)
     made = rows_of(tmp_path)["newton-k1", 3]
     assert made["energy"] is None
     assert made["diversity"] is None
     assert made["psnr"] is not None
     assert "one seed: no energy score" in made["note"]
+    assert "no KID or FID without --reference" in made["note"]
     assert "not tuned: published settings" in made["note"]
 
 
-def test_what_does_not_fit_is_said(tmp_path: Path, tuned: Path) -> None:
-    out = ("--out", tmp_path / "o")
-    with pytest.raises(UsageError, match=r"--methods=newton: expected all.*did you mean newton-k"):
-        run(compare, *COMMON[:4], "--methods", "newton", *out)
-    with pytest.raises(UsageError, match="--calls=many"):
-        run(compare, *COMMON, "--calls", "many", *out)
-    with pytest.raises(UsageError, match="--seeds=a"):
-        run(compare, *COMMON, "--seeds", "a", *out)
-    with pytest.raises(UsageError, match="--tuned"):
-        run(compare, *COMMON, "--tuned", tmp_path, *out)
-    with pytest.raises(UsageError, match="trials of digits-16-flow"):
-        run(compare, "--model", "digits-16-flow", *COMMON[2:], "--tuned", tuned, *out)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--methods", "newton"], "--methods=newton: expected all.*did you mean newton-k"),
+        (["--methods", "no.such.Method"], "sampler=no.such.Method: expected a class that can be imported"),
+        (["--methods", "fcs.tasks.Inpaint"], "sampler=fcs.tasks.Inpaint: expected a sampler"),
+        (["--calls", "many"], "--calls=many"),
+        (["--seeds", "a"], "--seeds=a"),
+        (["--limit", "0"], "--limit=0"),
+        (["--against", "newton-k2"], "--against=newton-k2: expected one of --methods; did you mean newton-k"),
+        (["--tuned", "nowhere"], "--tuned=nowhere: expected a folder"),
+        (["--model", "digits-17"], "--model|model.name|--data"),
+        (["--task", "inpaint-hal"], "did you mean inpaint-half"),
+        (["--method", "ddim"], "--method: expected an option of --help; did you mean --methods"),
+        (["guidanse=2"], "guidanse.*did you mean guidance"),
+    ],
+)
+def test_mistakes_are_one_line(given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", *COMMON, *given, "--out", str(tmp_path / "o")]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert re.search(said, line), line
     assert not (tmp_path / "o").exists()
+
+
+def test_trials_of_another_model_are_refused(tmp_path: Path, tuned: Path) -> None:
+    other = Comparison(setup("digits-16-flow", "inpaint-half"), (0, 1), tmp_path, tuned=tuned)
+    with pytest.raises(UsageError, match="trials of digits-16-flow"):
+        other.candidate(METHODS["newton-k1"], 6)
 
 
 def test_memory_is_measured_on_a_batch_of_noise(tmp_path: Path) -> None:
@@ -335,19 +393,11 @@ def test_memory_is_measured_on_a_batch_of_noise(tmp_path: Path) -> None:
 
 
 def test_a_method_whose_records_all_fail_keeps_its_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    half = setup("digits-16", "inpaint-half", "unseen")
-    contest = Contest(half, (0, 1), tmp_path)
-    monkeypatch.setattr(Trial, "predict", lambda self: 4)
-    made, report = row(contest, contest.enter(METHODS["ding"], 20), measured=False)
+    comparison = Comparison(setup("digits-16", "inpaint-half"), (0, 1), tmp_path)
+    monkeypatch.setattr(trials, "fcs_predict", lambda arguments: 4)
+    made, report = row(comparison, comparison.candidate(METHODS["ding"], 20), measured=False)
     assert (made["calls"], made["energy"], report) == (19, None, None)
     assert made["note"].endswith("every record failed")
-    monkeypatch.setattr(Trial, "predict", lambda self: 74)
-    with pytest.raises(SystemExit) as ended:
-        row(contest, contest.enter(METHODS["ding"], 20), measured=False)
-    assert ended.value.code == 74
-
-
-def test_masks_count_where_the_task_looks_at_them(digits_shard: Path) -> None:
-    sources = resolve(str(digits_shard))
-    assert (read_truth(sources, Format(1, 16, 16, needs_mask=True), 3).masks == 0).any()
-    assert (read_truth(sources, Format(1, 16, 16), 3).masks == 255).all()
+    monkeypatch.setattr(trials, "fcs_predict", lambda arguments: 74)
+    with pytest.raises(RunFailed):
+        row(comparison, comparison.candidate(METHODS["ding"], 20), measured=False)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from fcs.bench.analysis.arithmetic import FORWARD_MODE, Arithmetic, Cast, swapped
-from fcs.bench.analysis.spectra import DIFFERENCES
+from analysis.arithmetic import FORWARD_MODE, Arithmetic, Cast, swapped
+from analysis.spectra import DIFFERENCES
 from fcs.core.directions import Direction, Function, LinearMap, Newton
 from fcs.core.errors import first_line
 from fcs.core.levels import Level

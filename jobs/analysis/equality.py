@@ -12,8 +12,9 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from fcs.bench.cells import Series, row, told
-from fcs.bench.figures import PAIRED, differences
+from fcs.bench.ablate import Series, row
+from fcs.bench.paired import PAIRED, Interval, differences
+from fcs.bench.tables import markdown
 from fcs.shards.ledger.layout import DIFFERENCE
 
 FIRST = "float32"  # what the others are compared with
@@ -25,7 +26,6 @@ PAPER, AUTO = "sampler.difference=0.005", "sampler.difference=auto"
 FLOAT32 = "trainer.precision=32"
 TRAINER = {"bf16": "bf16", "fp16": "16"}  # trainer.precision by type
 Row = dict[str, Any]
-Interval = dict[str, float]
 
 
 def same_lengths(dtype: str) -> str:
@@ -107,9 +107,10 @@ def judged(series: Series, dtypes: Sequence[str], published: bool = True, restor
     rows: dict[str, Row] = {}
     for name, report in reports.items():
         judging = "psnr" if restored else "energy_own" if report.get("energy_own") else "energy_random"
-        rows[name] = row({"arm": name, "judging": judging, judging: report[judging]}, report)
-        rows[name] |= {"versus": report.get("versus"), "verdict": "", "rounding": "", "difference_to_lengths": None}
+        rows[name] = row({"arm": name, "judging": judging, judging: report[judging]}, report, None)
+        rows[name] |= {"versus": None, "verdict": "", "rounding": "", "difference_to_lengths": None}
         if name != FIRST:
+            rows[name]["versus"] = differences(report["single"], reports[FIRST]["single"])
             rows[name]["difference_to_first"], said = against(name, FIRST)
             rows[name]["verdict"] = "" if name == REPLACEMENT else said
     for lengths, name in measured.items():
@@ -132,10 +133,5 @@ def table(rows: list[Row]) -> str:
     judging = rows[0]["judging"]
     head = ["arm", "calls", "seconds", judging.replace("_", " "), "minus float32", "verdict"]
     head += ["minus float32 over the same lengths", "verdict", "right or nearest", "residual"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for one in rows:
-        said = [one["arm"], f"{one['nfe']:.0f}", f"{one['seconds']:.2g}", told(one[judging])]
-        said += [told(one["difference_to_first"]), one["verdict"], told(one["difference_to_lengths"])]
-        said += [one["rounding"], told(one["retrieval"]), f"{one['residual']:.3g}"]
-        lines.append("| " + " | ".join(said) + " |")
-    return "\n".join(lines) + "\n"
+    names = ["arm", "nfe", "seconds", judging, "difference_to_first", "verdict", "difference_to_lengths", "rounding"]
+    return markdown(head, [[one[name] for name in (*names, "retrieval", "residual")] for one in rows])

@@ -6,7 +6,8 @@ from itertools import groupby
 from statistics import median
 from typing import Any
 
-from fcs.bench.analysis.arithmetic import BARS, FORWARD_MODE
+from analysis.arithmetic import BARS, FORWARD_MODE
+from fcs.bench.tables import markdown
 
 MOST = 900.0  # t up to which a way must pass; above, x_t is nearly all noise
 Row = dict[str, Any]
@@ -40,14 +41,14 @@ def summary_table(rows: list[Row]) -> str:
     """What ``auto`` and forward mode come to, in Markdown."""
     head = ["arithmetic", "difference", "delta", f"least rounding to t={MOST:.0f}", "above", "least truncation"]
     head += ["whole, mean", "ms a call", "passes"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    cells = []
     for one in rows:
         if one["way"] not in ("auto", FORWARD_MODE):
             continue
         said = [one["arithmetic"], one["difference"], " to ".join(f"{delta:.2g}" for delta in one["delta"])]
         said += [cosine(one[name]) for name in ("rounding", "rounding_above", "truncation", "whole")]
-        lines.append("| " + " | ".join([*said, f"{1000 * one['call']:.2g}", "yes" if one["passes"] else "no"]) + " |")
-    return "\n".join(lines) + "\n"
+        cells.append([*said, f"{1000 * one['call']:.2g}", "yes" if one["passes"] else "no"])
+    return markdown(head, cells)
 
 
 def by_level(rows: list[Row]) -> list[str]:
@@ -57,13 +58,11 @@ def by_level(rows: list[Row]) -> list[str]:
     for name in dict.fromkeys(one["arithmetic"] for one in forward):
         own = [one for one in forward if one["arithmetic"] == name]
         ways = list(dict.fromkeys(one["way"] for one in own))
-        lines = [f"{name}: rounding / truncation", ""]
-        lines.append("| t | moves | " + " | ".join(str(way) for way in ways) + " |")
-        lines.append("|" + "---|" * (len(ways) + 2))
+        lines = []
         for (t, moves), place in groupby(own, lambda one: (one["t"], one["moves"])):
-            cells = [cell(one) for one in place]
-            lines.append(f"| {t:.0f} | {moves} | " + " | ".join(cells) + " |")
-        found.append("\n".join(lines) + "\n")
+            lines.append([f"{t:.0f}", str(moves), *(cell(one) for one in place)])
+        table = markdown(["t", "moves", *map(str, ways)], lines)
+        found.append(f"{name}: rounding / truncation\n\n{table}")
     return found
 
 

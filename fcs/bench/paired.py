@@ -1,0 +1,83 @@
+"""Differences between evaluations on the same records, with bootstrap intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fcs.core.intervals import bootstrap_interval, bootstrap_ratio
+
+Interval = dict[str, float]
+STYLED = ("style", "clip")  # where there is no truth: distance to the style, nearness to the prompt
+PAIRED = ("energy_own", "energy_random", "retrieval", *STYLED, "psnr")  # figures that are kept for each record
+CLOSED, SURELY = 0.95, 0.8  # share of the gap to close, and the least lower bound of its interval
+
+
+def interval(values: Tensor, groups: Tensor, level: float = 0.95) -> Interval:
+    """Mean and bootstrap interval over groups."""
+    mean, low, high = bootstrap_interval(values, groups, level=level)
+    return {"mean": mean, "low": low, "high": high}
+
+
+def intervals(figures: dict[str, Tensor], groups: Tensor) -> dict[str, Interval | None]:
+    """Mean and interval of each figure ``(N,)`` over the records that have it; None where none has."""
+    found: dict[str, Interval | None] = {}
+    for name, values in figures.items():
+        there = ~values.isnan()
+        found[name] = interval(values[there], groups[there]) if there.any() else None
+    return found
+
+
+def differences(here: dict[str, Any], there: dict[str, Any], level: float = 0.95) -> dict[str, Any]:
+    """Mean and interval of one evaluation minus another, over the records that both have; without what is NaN.
+
+    Args:
+        here: ``single`` of an evaluation: figures by name, with the records' names and groups.
+        there: the same of the other.
+        level: of the interval.
+    """
+    found: dict[str, Any] = {"records": len(set(here["record"]) & set(there["record"]))}
+    for figure in PAIRED:
+        if figure in here and figure in there:
+            (mine, theirs), groups = aligned([here, there], figure)
+            values = mine - theirs
+            known = ~values.isnan()
+            if known.any():
+                found[figure] = interval(values[known], groups[known], level)
+    return found
+
+
+def aligned(evaluations: list[dict[str, Any]], figure: str) -> tuple[list[Tensor], Tensor]:
+    """A figure of each evaluation's records that all of them have, ``(N,)`` each, and the records' groups.
+
+    Args:
+        evaluations: what ``evaluate.json`` holds under ``single``.
+        figure: one of its figures.
+    """
+    places = [{name: place for place, name in enumerate(one["record"])} for one in evaluations]
+    common = [name for name in evaluations[0]["record"] if all(name in place for place in places)]
+    values = [
+        torch.tensor([one[figure][place[name]] for name in common], dtype=torch.float64)
+        for one, place in zip(evaluations, places, strict=True)
+    ]
+    return values, torch.tensor([evaluations[0]["group"][places[0][name]] for name in common])
+
+
+def gap_closed(worst: Tensor, best: Tensor, found: Tensor, groups: Tensor) -> dict[str, Any]:
+    """The gap from ``worst`` to ``best``, and the share of it that ``found`` closes, with bootstrap intervals.
+
+    ``equal`` is None where the gap's own interval includes 0, so that the records cannot decide; else whether
+    ``found`` closes at least 95 % of it, with a lower bound of at least 80 %.
+
+    Args:
+        worst, best, found: a figure of each record, ``(N,)``, smaller is better.
+        groups: records that the bootstrap draws together, ``(N,)``.
+    """
+    gap, difference = interval(worst - best, groups), interval(found - best, groups)
+    mean = ((worst - found).mean() / (worst - best).mean()).item()
+    low, high = bootstrap_ratio(worst - found, worst - best, groups)
+    equal = mean >= CLOSED and low >= SURELY if gap["low"] > 0 else None
+    share = {"mean": mean, "low": low, "high": high}
+    return {"records": len(found), "gap": gap, "difference": difference, "share": share, "equal": equal}
