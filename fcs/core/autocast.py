@@ -1,4 +1,4 @@
-"""Autocast to 16 bits with what rounds most kept in float32."""
+"""Autocast to 16 bits, with the parts that lose most by rounding kept in float32."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OFF: ContextVar[bool] = ContextVar("autocast_off", default=False)
 
 @contextmanager
 def no_autocast() -> Iterator[None]:
-    """Denoisers called in this thread run in the type of their weights, whatever their autocast; others go on."""
+    """Denoisers called in this thread run in the type of their weights; other threads are not affected."""
     token = _OFF.set(True)
     try:
         yield
@@ -47,7 +47,7 @@ class Full(nn.Module):
 
 
 def keep_ends(network: nn.Module) -> None:
-    """The first and the last convolution in float32, in place: x_t and the output are not rounded."""
+    """Keep the first and the last convolution in float32, in place, so that x_t and the output are not rounded."""
     names = [name for name, part in network.named_modules() if isinstance(part, nn.Conv2d)]
     for name in {*names[:1], *names[-1:]}:
         parent, _, own = name.rpartition(".")
@@ -57,7 +57,7 @@ def keep_ends(network: nn.Module) -> None:
 
 
 def keep_sums(network: nn.Module) -> None:
-    """What lies between matrix products in float32, in place: sums of residuals, norms, activations."""
+    """Everything between matrix products in float32, in place: sums of residuals, norms, activations."""
     for part in network.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             part.register_forward_hook(_widened)

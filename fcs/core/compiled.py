@@ -1,4 +1,4 @@
-"""A network as one compiled graph, and as it is where it does not compile."""
+"""A network as one compiled graph; where it does not compile, it runs eagerly."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from fcs.core.errors import first_line
 from fcs.core.memory import is_out_of_memory
 
 BACKEND = "inductor"
-# Warnings of the compiler's own doings: it looks at .grad of an x that has a history, and into functions with a cache.
-SAID_IN_PASSING = ("The .grad attribute of a Tensor that is not a leaf", "Dynamo detected a call to a `functools")
+# Harmless warnings of the compiler: it looks at .grad of a tensor that is no leaf, and into functions with a cache.
+HARMLESS = ("The .grad attribute of a Tensor that is not a leaf", "Dynamo detected a call to a `functools")
 log = logging.getLogger("fcs")
 
 
 class Compiled:
     """A network, compiled as a whole at the first call with each shape.
 
-    Shapes are static: a run has one of them (its last batch is padded), two where guidance stops on the way. Its
-    parameters stay its own, under their own names. Where it does not compile, for want of a C++ compiler for
-    instance, one warning says so and it runs as it is from there on.
+    Shapes are static: a run has one (its last batch is padded), or two where guidance stops before the last level.
+    Parameters keep their names. Where it does not compile, for example without a C++ compiler, it logs one warning
+    and runs eagerly from then on.
 
     Args:
         network: ``(x (N, *), t (N,), cond) -> output (N, *)``.
@@ -35,7 +35,7 @@ class Compiled:
         self.network = network
         self.works = True
         self.cuda_graphs = cuda_graphs
-        for message in SAID_IN_PASSING:
+        for message in HARMLESS:
             warnings.filterwarnings("ignore", message=message)
         options: dict[str, Any] | None = {"triton.cudagraphs": True} if cuda_graphs else None
         self._graph = torch.compile(network, backend=BACKEND, fullgraph=True, dynamic=False, options=options)
@@ -45,7 +45,7 @@ class Compiled:
         if self.works:
             try:
                 if self.cuda_graphs and x.is_cuda:
-                    # Nothing of the last output is needed any more.
+                    # The last output is no longer needed.
                     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                 out: Tensor = self._graph(x, t, cond)
                 return out

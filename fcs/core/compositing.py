@@ -1,4 +1,4 @@
-"""Pictures composed of two layers by a mask: how they compose, and whose a pixel is."""
+"""Pictures composed of two layers by a mask, and the evidence for which layer a pixel belongs to."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def composing(picture: Tensor, mask: Tensor, one: Tensor, two: Tensor) -> tuple[
     one, two, rest = one.clamp(-1, 1), two.clamp(-1, 1), 1 - mask
     step = (picture - compose(mask, one, two)) / (mask.square() + rest.square())
     one, two = (one + mask * step).clamp(-1, 1), (two + rest * step).clamp(-1, 1)
-    # Where one of them met a bound the other takes what is left; that it can, follows from the picture's own bounds.
+    # Where one of them met a bound the other takes what is left, which the bounds of the picture allow.
     two = torch.where(rest > 0, (picture - mask * one) / rest.clamp(min=1e-6), two).clamp(-1, 1)
     one = torch.where(mask > 0, (picture - rest * two) / mask.clamp(min=1e-6), one).clamp(-1, 1)
     return one, two
 
 
 def blur(values: Tensor, sigma: float) -> Tensor:
-    """``(N, 1, H, W)`` smoothed by a Gaussian of ``sigma`` pixels; beyond the border nothing counts."""
+    """``(N, 1, H, W)`` smoothed by a Gaussian of ``sigma`` pixels; pixels beyond the border do not count."""
     reach = round(3 * sigma)
     if reach == 0:
         return values
@@ -44,9 +44,9 @@ def blur(values: Tensor, sigma: float) -> Tensor:
 
 
 class PixelMoments:
-    """Per-pixel mean and variance over samples, each sample counting where it was not given the pixel.
+    """Per-pixel mean and variance over samples; a sample counts only where it was not given the pixel.
 
-    A pixel that a sample was given says nothing: the sample has it because it was told.
+    A pixel that a sample was given is no evidence: the sample shows it because it was given.
     """
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from fcs.core.per_sample import column, rms, safe_divide
 
 
 class Constraint(ABC):
-    """A condition on x_0. Only ``loss`` is compulsory.
+    """A condition on x_0. Only ``loss`` must be defined.
 
     Attributes:
         cheap: whether its residual costs a few sums and no network, so that it can be recorded at every level.
@@ -22,13 +22,13 @@ class Constraint(ABC):
 
     @abstractmethod
     def loss(self, x0: Tensor) -> Tensor:
-        """How far each row of ``x0`` ``(N, *)`` is from the target, ``(N,)``, zero where it is met."""
+        """How far each sample of ``x0`` ``(N, *)`` is from the target, ``(N,)``; zero where it is met."""
 
     def error(self, x0: Tensor) -> Tensor:
         """Direction on x_0 ``(N, *)`` towards the target: ``-grad loss`` unless a closed form replaces it."""
         with torch.enable_grad():
             leaf = x0.detach().requires_grad_()
-            # Rows are independent, so the gradient of the sum holds every row's own gradient.
+            # Samples are independent, so the gradient of the sum holds every sample's own gradient.
             (gradient,) = torch.autograd.grad(self.loss(leaf).sum(), leaf)
         return -gradient
 
@@ -41,7 +41,7 @@ class Constraint(ABC):
         return self.error(x0)
 
     def residual(self, x0: Tensor) -> Tensor:
-        """Rms of what is left of the error in the constraint's own space, ``(N,)``."""
+        """Rms of the remaining error in the constraint's own space, ``(N,)``."""
         return rms(self.error(x0))
 
 
@@ -50,10 +50,10 @@ class Sum(Constraint):
 
     Args:
         terms: the constraints.
-        weights: one factor a constraint; all 1 if left out.
+        weights: one factor per constraint; all 1 if left out.
 
     Raises:
-        ValueError: another number of weights than of terms.
+        ValueError: the number of weights differs from that of the terms.
     """
 
     def __init__(self, terms: list[Constraint], weights: list[float] | None = None) -> None:
@@ -73,7 +73,7 @@ class Sum(Constraint):
 
 
 class Observed(Constraint):
-    """A measurement ``y = A(x_0)`` is given: what methods that work in the measurement's own space need."""
+    """A measurement ``y = A(x_0)`` is given, for methods that work in the measurement's own space."""
 
     @abstractmethod
     def missing(self, x0: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class Observed(Constraint):
 class Projectable(Observed):
     """A measurement whose error is a displacement, not only a direction: x_0 plus its error meets the measurement.
 
-    Exactly where entries are known; else as nearly as a linearised autoencoder tells.
+    Exactly where entries are known, otherwise as nearly as a linearised autoencoder allows.
     """
 
     def project(self, x0: Tensor) -> Tensor:
@@ -130,9 +130,9 @@ class Known(Projectable):
 class Measured(Observed):
     """A linear measurement ``y = A D(x_0)`` of the decoded picture (Graikos et al. 2025, superresolution).
 
-    ``loss = |y - A D(x_0)|_2``, the norm and not its square, as published; its error is made by autograd through A
-    and the decoder only. With measurement noise the norm counts only beyond that of the noise: what lies within is
-    met and asks for no step, so that the noise itself is not fitted (Morozov's discrepancy principle).
+    ``loss = |y - A D(x_0)|_2``, the norm and not its square, as published; its error comes from autograd through A
+    and the decoder only. With measurement noise, only the part of the norm above that of the noise counts: a residual
+    within the noise counts as met, so that the noise itself is not fitted (Morozov's discrepancy principle).
 
     Args:
         target: y ``(N, C, h, w)``, pixels in [-1, 1].

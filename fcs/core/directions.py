@@ -1,8 +1,8 @@
 """Directions F(J, e): how an error on x_0 becomes a step on x_t, with J = d x_0 / d x_t.
 
-Each pays exactly its own price, since value and linear map are made together (like ``jax.linearize``):
+Each pays exactly its own cost, since value and linear map are computed together (like ``jax.linearize``):
 
-    Newton    J e      one forward an application         the paper
+    Newton    J e      one forward per application         the paper
     Gradient  J^T e    one backward                       DPS, LDPS, PSLD, FreeDoM
     Local     e        nothing                            MPGD
     Exact     J^-1 e   J itself; for tiny models only     the paper's analysis
@@ -24,8 +24,10 @@ from fcs.core.per_sample import column, max_norm, rms, safe_divide
 
 Function = Callable[[Tensor], Tensor]
 LinearMap = Callable[[Tensor], Tensor]
-FLOAT32 = 2.0**-4  # delta of ``auto`` in float32: far above its rounding, so that other batch shapes give the same
-LARGEST = 0.5  # largest entry of a perturbation in 16 bits; beyond it x_0 bends (cosine to J e .98 on digits, .93 at 1)
+FLOAT32 = 2.0**-4  # delta of ``auto`` in float32: far above its rounding, so that the batch shape hardly matters
+LARGEST = (
+    0.5  # largest entry of a perturbation in 16 bits; x_0 is nonlinear beyond (cosine to J e .98 on digits, .93 at 1)
+)
 
 
 class Direction(ABC):
@@ -47,15 +49,15 @@ class Direction(ABC):
 class Newton(Direction):
     """The inexact Newton direction ``J e`` by one difference, a forward one as published (Graikos et al. 2025).
 
-    The perturbation is ``h e`` with ``h = difference / |e|_inf`` for each row, so it stays ``difference`` large
-    however large the error is. Rows whose error is zero give a zero direction.
+    The perturbation is ``h e`` with ``h = difference / |e|_inf`` for each sample, so its largest entry is
+    ``difference`` whatever the size of the error. Samples whose error is zero get a zero direction.
 
     Args:
-        difference: largest entry of the perturbation, the paper's delta (0.005), in units of x_t; below the spacing
-            of bf16 near 1. ``auto``: as long as the arithmetic asks for: measured for 16 bits, by model and level
+        difference: largest entry of the perturbation, the paper's delta (0.005), in units of x_t; it is below the
+            spacing of bf16 near 1. ``auto`` chooses it for the arithmetic: measured for 16 bits, by model and level
             (``fcs.tasks.half_precision``), 1/16 in float32.
-        central: from both sides, ``[f(x + h e) - f(x - h e)] / 2 h``, for one call more: half the rounding, and what
-            bends drops out to second order.
+        central: from both sides, ``[f(x + h e) - f(x - h e)] / 2 h``, for one more call: half the rounding, and the
+            truncation error is of second order.
 
     Raises:
         ValueError: a difference that is not positive.
@@ -90,13 +92,13 @@ class Newton(Direction):
         return fx, apply
 
     def scale(self, e: Tensor, level: Level | None) -> Tensor:
-        """The factor h of each row ``(N, 1, ...)`` for errors ``(N, *)`` that are not zero."""
+        """The factor h of each sample ``(N, 1, ...)`` for errors ``(N, *)`` that are not zero."""
         if self.difference != "auto":
             return self.difference / max_norm(e)
         length = None if level is None else self.lengths.get(level.t)
         if length is None:
             return FLOAT32 / max_norm(e)
-        # What drowns in rounding is the whole response, which the rms tells; what bends is its largest entry.
+        # Rounding affects the whole response, which the rms measures; nonlinearity sets in at its largest entry.
         return torch.minimum(length / column(rms(e), e), LARGEST / max_norm(e))
 
 
@@ -129,14 +131,14 @@ class Exact(Direction):
     Forms J by one backward per output entry, so it is for tiny models (256 entries: seconds).
 
     Args:
-        cutoff: singular values below this part of the largest are dropped (the authors use 0.5), 0 to 1.
+        cutoff: singular values below this share of the largest are dropped (the authors use 0.5), 0 to 1.
 
     Raises:
         ValueError: a cutoff outside [0, 1).
     """
 
-    forwards = 1  # the one that the backwards go through
-    backwards = 1  # J as a whole; it takes one an entry, and no cost table is about tiny models
+    forwards = 1  # the one that is differentiated
+    backwards = 1  # J counts as one, though it takes one per entry: no cost table is about tiny models
 
     def __init__(self, cutoff: float = 0.5) -> None:
         if not 0 <= cutoff < 1:
@@ -155,12 +157,12 @@ class Exact(Direction):
 
 @torch.enable_grad()
 def jacobian(f: Function, x: Tensor) -> Tensor:
-    """The Jacobian of each row, ``(N, D, D)`` for rows of D entries, one backward per entry."""
+    """The Jacobian of each sample, ``(N, D, D)`` for D entries, one backward per entry."""
     leaf = x.detach().requires_grad_()
     fx = f(leaf).flatten(1)
     rows = []
     for i in range(fx.shape[1]):
-        # Rows of a batch do not see each other, so one backward gives row i of every sample's J.
+        # Samples of a batch do not affect each other, so one backward gives row i of every sample's J.
         (row,) = torch.autograd.grad(fx[:, i].sum(), leaf, retain_graph=True)
         rows.append(row.flatten(1))
     return torch.stack(rows, 1)

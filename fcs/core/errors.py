@@ -30,13 +30,13 @@ class Interrupted(RuntimeError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The valid name most like ``name``, or None where nothing comes near."""
+    """The valid name most like ``name``, or None where none is similar."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return found[0] if found else None
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in one line; its class where it says nothing."""
+    """An exception's message in one line; the name of its class where there is none."""
     lines = str(error).strip().splitlines()
     return lines[0][:160] if lines else type(error).__name__
 

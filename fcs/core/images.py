@@ -1,4 +1,4 @@
-"""Pictures as tensors: 8-bit files against [-1, 1], holes that are filled before encoding."""
+"""Pictures as tensors: 8-bit files against [-1, 1], and holes that are filled before encoding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-SWEEPS = 8  # relaxations a level: within a grey value of the harmonic fill, in the mean
+SWEEPS = 8  # relaxations per pyramid level: on average within one grey value of the harmonic fill
 
 
 def to_float(pictures: Tensor) -> Tensor:
@@ -31,8 +31,8 @@ def paste(made: Tensor, given: Tensor, mask: Tensor) -> Tensor:
     Where the mask is 0 the given byte comes out unchanged; grey blends.
 
     Args:
-        made: what was sampled.
-        given: what was read.
+        made: the sampled pictures.
+        given: the pictures that were read.
         mask: ``(N, 1, H, W)`` uint8, 255 = generated.
     """
     weight = mask.float() / 255
@@ -41,10 +41,11 @@ def paste(made: Tensor, given: Tensor, mask: Tensor) -> Tensor:
 
 
 def without_seam(made: Tensor, given: Tensor, known: Tensor) -> Tensor:
-    """What was made, moved so that it meets the given pixels at the border of the known part.
+    """The generated picture, shifted so that it meets the given pixels at the border of the known part.
 
     The difference at the known pixels is continued harmonically into the hole and added there: Poisson blending
-    (Perez et al. 2003), which keeps the made gradients. Without it the round trip of an autoencoder shows as an edge.
+    (Perez et al. 2003), which keeps the generated gradients. Without it the round
+    trip of an autoencoder shows as an edge.
 
     Args:
         made, given: ``(N, C, H, W)`` floats.

@@ -1,4 +1,4 @@
-"""Intervals around means: by the bootstrap, and of columns that many processes and shards give in pieces."""
+"""Confidence intervals around means: by the bootstrap, also for columns that arrive in pieces from many shards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 DRAWS = 2000
-FEW = 2000  # values up to which each is kept and drawn from; above, the normal interval is the same to three digits
+FEW = 2000  # up to so many values are kept for the bootstrap; above, the normal interval agrees to three digits
 NORMAL = 1.959964  # standard deviations on each side of 95 %
 
 
@@ -20,7 +20,7 @@ def bootstrap_interval(
     """Mean of values and its percentile interval, groups drawn with replacement.
 
     Args:
-        values: ``(N,)``, one a record.
+        values: ``(N,)``, one per record.
         groups: ``(N,)`` whole numbers; records of one group (a digit, a glyph) are drawn together.
         draws: bootstrap samples.
         level: of the interval, 0 to 1.

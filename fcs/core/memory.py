@@ -1,4 +1,4 @@
-"""How much memory this process holds: of the GPU by torch's allocator, of the machine by the kernel's count."""
+"""How much memory this process holds: on a GPU by torch's allocator, on the CPU by the kernel's count."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-SAID = ("out of memory", "can't allocate memory", "not enough memory")  # by torch, of a GPU and of a CPU
+MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")  # by torch, of a GPU and of a CPU
 
 
 def held(device: torch.device, peak: bool) -> int:
-    """Bytes that this process holds now, or at the highest since the last look at now.
+    """Bytes that this process holds: now, or at the peak since the last call without ``peak``.
 
     Raises:
         OSError: a machine without Linux's /proc, where there is no GPU.
@@ -20,7 +20,7 @@ def held(device: torch.device, peak: bool) -> int:
             torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.max_memory_allocated(device) if peak else torch.cuda.memory_allocated(device)
     if not peak:
-        Path("/proc/self/clear_refs").write_text("5")  # the highest begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return 1024 * int(fields["VmHWM" if peak else "VmRSS"].split()[0])
 
@@ -56,5 +56,5 @@ def _granted(groups: Path = Path("/proc/self/cgroup"), top: Path = Path("/sys/fs
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception of torch's or Python's says that memory was short."""
-    return isinstance(error, MemoryError) or any(text in str(error) for text in SAID)
+    """Whether an exception of torch or Python means that memory ran out."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in MESSAGES)

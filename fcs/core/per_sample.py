@@ -1,4 +1,4 @@
-"""Per-sample mathematics: norms and products of rows, and noise that belongs to a record."""
+"""Per-sample mathematics: norms, inner products, and noise that belongs to a record."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from torch import Tensor
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:
-    """``(N,)`` values shaped ``(N, 1, ...)`` so that they broadcast over the rows of ``like`` ``(N, *)``."""
+    """``(N,)`` values shaped ``(N, 1, ...)`` so that they broadcast against ``like`` ``(N, *)``."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def max_norm(x: Tensor) -> Tensor:
-    """Largest absolute entry of each row of ``(N, *)``, shaped ``(N, 1, ...)``."""
+    """Largest absolute entry of each sample of ``(N, *)``, shaped ``(N, 1, ...)``."""
     return column(x.abs().flatten(1).amax(1), x)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each row of ``(N, *)`` with its partner, ``(N,)``."""
+    """Inner product of each sample of ``a`` ``(N, *)`` with the same sample of ``b``, ``(N,)``."""
     return (a * b).flatten(1).sum(1)
 
 
 def rms(x: Tensor) -> Tensor:
-    """Root mean square of each row of ``(N, *)``, ``(N,)``."""
+    """Root mean square of each sample of ``(N, *)``, ``(N,)``."""
     return x.flatten(1).square().mean(1).sqrt()
 
 
 def safe_divide(a: Tensor, norm: Tensor) -> Tensor:
-    """``a / norm`` row by row, and zero where the norm is zero: a met constraint asks for no step."""
+    """``a / norm`` for each sample, and zero where the norm is zero: a met constraint asks for no step."""
     met = norm == 0
     return torch.where(met, torch.zeros_like(a), a / torch.where(met, torch.ones_like(norm), norm))
 
@@ -39,12 +39,12 @@ class RecordNoise:
     """Standard normal noise with one generator per record.
 
     Drawn on the CPU in float32 whatever the state's device and type, so that a record's noise depends on its seed
-    alone: not on its batch, its place in it, or the machine (after ``StackedRandomGenerator``, Karras et al. 2024).
-    By numpy's Philox, since torch's generator on the CPU looks at 32 bits of a seed only: of 100,000 records two
-    would have one noise.
+    alone: not on the batch, the position in it, or the machine (after ``StackedRandomGenerator``, Karras et al. 2024).
+    It uses numpy's Philox, since torch's CPU generator reads only 32 bits of a seed: among 100,000 records, two would
+    be likely to share their noise.
 
     Args:
-        seeds: one seed a row, 0 or above.
+        seeds: one per sample, 0 or above.
         device: where the noise goes.
         dtype: the type it is cast to.
     """
@@ -57,9 +57,9 @@ class RecordNoise:
         self.dtype = dtype
 
     def __call__(self, shape: Sequence[int]) -> Tensor:
-        """Next draw: ``(N, *shape)`` where ``shape`` is that of one row."""
-        rows = [generator.standard_normal(tuple(shape), dtype=np.float32) for generator in self.generators]
-        drawn = torch.from_numpy(np.stack(rows)).to(self.dtype)
+        """Next draw: ``(N, *shape)`` where ``shape`` is that of one sample."""
+        draws = [generator.standard_normal(tuple(shape), dtype=np.float32) for generator in self.generators]
+        drawn = torch.from_numpy(np.stack(draws)).to(self.dtype)
         if torch.device(self.device).type == "cuda":
-            drawn = drawn.pin_memory()  # else the copy waits for all that the GPU was asked before
+            drawn = drawn.pin_memory()  # otherwise the copy waits for all work queued on the GPU
         return drawn.to(self.device, non_blocking=True)

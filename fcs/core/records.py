@@ -1,4 +1,4 @@
-"""What flows through a run: a Record is read, Records make a Batch, the sampler makes its Result."""
+"""What flows through a run: Records are read, collated into a Batch, and sampled into a Result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Record:
     """One input record, decoded and validated, or the reason why it could not be.
 
     Attributes:
-        index: place in its shard, counted from 0 over whole and broken records alike.
+        index: position in its shard, counted from 0; broken records count too.
         key: name in the shard; None for what cannot be named (the torn end of a shard).
         image: ``(C, H, W)`` uint8, or None where the record failed.
         mask: ``(1, H, W)`` uint8, 255 = generate, 0 = keep; None where the record has none.
@@ -51,11 +51,11 @@ class Batch:
     Attributes:
         shard: STEM of the shard that all records come from.
         number: which batch of the shard; its slots are records ``number * B`` to ``number * B + B - 1``.
-        records: what to write a row for (failed ones too); None for padding.
+        records: each gets a row in the metrics, failed ones too; None for padding.
         images: ``(B, C, H, W)`` uint8; zeros in padded slots.
         masks: ``(B, 1, H, W)`` uint8, 255 = generate; white in padded slots and where a record has no mask.
-        prompts: one text a slot.
-        seeds: one a slot; each fixes all noise of its record.
+        prompts: one per slot.
+        seeds: one per slot; each fixes all noise of its record.
     """
 
     shard: str
@@ -91,16 +91,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Result:
-    """What sampling a batch gave, slot by slot.
+    """The result of sampling a batch, slot by slot.
 
     Attributes:
-        images: ``(B, C, H, W)`` uint8 pictures as they are to be written, on the CPU.
+        images: ``(B, C, H, W)`` uint8 pictures to be written, on the CPU.
         residuals: rms of the constraint's error in its own space, before paste-back.
         calls: denoiser calls until each record's own stop.
         finite: False where x_0 holds NaN or infinity.
         seconds: each record's share of the batch's sampling time.
         further: uint8 ``(B, C, H, W)`` pictures besides the images, on the CPU, each written as ``KEY.NAME.png``.
-        scores: a dictionary a slot of what only the task can score (its ``scored``); empty where it scores nothing.
+        scores: one dictionary per slot with the scores that the task itself computes (``scored``); empty without any.
         errors: ``code: detail`` by slot, of records that the task found wrong.
         residual_traces: the residuals at the levels, noisiest first, slot by slot; empty where they were not recorded.
         memory: most bytes that were held until the batch was sampled, on a GPU since it was begun; None where that was

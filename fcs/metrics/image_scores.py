@@ -1,4 +1,4 @@
-"""Scores of a picture against its reference, one row a picture."""
+"""Scores of pictures against their references."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scores(pictures: Tensor, references: Tensor | None, masks: Tensor | None) ->
         masks: uint8 ``(N, 1, H, W)``, above 0 = generated, or None where all of it was.
 
     Returns:
-        A dictionary a row, in dB for PSNR, in 8-bit steps for the seam; None where a score does not exist (no
+        One dictionary per picture, in dB for PSNR, in 8-bit steps for the seam; None where a score does not exist (no
         reference, equal pictures, a picture below the 11 pixels of SSIM's window, a part that is empty, no border).
     """
     columns = {name: torch.full((len(pictures),), math.nan) for name in NAMES}
@@ -58,7 +58,7 @@ def _local_ssim(made: Tensor, truth: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """Mean of each row of ``(N, C, H, W)`` over a part ``(N, 1, H, W)``; NaN where that is empty."""
+    """Mean of each picture of ``(N, C, H, W)`` over a part ``(N, 1, H, W)``; NaN where that is empty."""
     weight = where.expand_as(values).flatten(1).sum(1)
     return (values * where).flatten(1).sum(1) / weight
 

@@ -20,7 +20,7 @@ def seam(pictures: Tensor, masks: Tensor) -> Tensor:
         masks: uint8 ``(N, 1, H, W)``, above 0 = generated.
 
     Returns:
-        NaN for a row without such a run.
+        NaN for a picture without such a run.
     """
     excess = pictures.new_zeros(len(pictures), dtype=torch.float32)
     runs = torch.zeros_like(excess)

@@ -1,4 +1,4 @@
-"""What a pretrained model is to a sampler: a denoiser, its levels, and a codec to pixels."""
+"""The interface of pretrained models: a denoiser, its noise levels, and a codec to pixels."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Model(nn.Module, ABC):
 
     @classmethod
     def is_in(cls, found: Found) -> bool:
-        """Whether these files hold a model of this family; False for one that is made in memory only."""
+        """Whether these files hold a model of this family; False for a family that exists in memory only."""
         return False
 
     @classmethod
@@ -111,10 +111,10 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
-        """The denoiser bound to one prompt a row.
+        """The denoiser bound to one prompt per sample.
 
         Args:
-            prompts: one a row; a model without text ignores them.
+            prompts: one per sample; a model without text ignores them.
             negative: prompt of the other branch of guidance.
             scale: diffusers' guidance_scale; 1 is none.
         """

@@ -1,4 +1,4 @@
-"""A CLIP: embeddings of pictures and texts to judge by, patch tokens to take a style from."""
+"""CLIP: embeddings of pictures and texts for scores, patch tokens for style."""
 
 from __future__ import annotations
 
@@ -93,14 +93,14 @@ class TextTower(nn.Module):
         self.eval().requires_grad_(False)
 
     def embed(self, texts: list[str]) -> Tensor:
-        """Embeddings of unit length ``(N, D)``; what is beyond the tower's length is cut off."""
+        """Embeddings of unit length ``(N, D)``; longer texts are truncated."""
         words = self.tokenizer(texts, padding=True, truncation=True, max_length=self.length, return_tensors="pt")
         found = self.tower(**{name: ids.to(self.projection.weight.device) for name, ids in words.items()})
         return F.normalize(self.projection(found.pooler_output), dim=1)
 
 
 def gram(tokens: Tensor, weights: Tensor | None = None) -> Tensor:
-    """``F^T F`` of patch tokens ``(N, P, D)``, ``(N, D, D)``; ``weights`` ``(N, P)`` count some patches less.
+    """``F^T F`` of patch tokens ``(N, P, D)``, ``(N, D, D)``; ``weights`` ``(N, P)`` weigh the patches.
 
     Not divided by the number of patches, as published: the norm of the step does not depend on it.
     """

@@ -1,4 +1,4 @@
-"""Stable Diffusion tuned for inpainting: a UNet that is shown the mask and what is given."""
+"""Stable Diffusion tuned for inpainting: its UNet also sees the mask and the given pixels."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class StableDiffusionInpaint(StableDiffusion):
     As diffusers' ``StableDiffusionInpaintPipeline`` runs it (weights such as runwayml's stable-diffusion-inpainting):
     the mask is 1 where the picture is to be generated, made 0 or 1 at one half, reduced to the latents' size by
     taking each cell's first pixel (nearest); the masked picture is ``picture * (mask < 0.5)`` in [-1, 1], mid grey in
-    the hole. The pipeline encodes it to a draw from the posterior; here it is the posterior's mean, so that a record's
-    result is fixed by its own noise. Any sampler works with it; it was tuned for plain ``ddim``.
+    the hole. The pipeline draws its latents from the posterior; here they are the posterior's mean, so that a record's
+    result depends on its own noise alone. Any sampler works with it; it was tuned for plain ``ddim``.
     """
 
     layout = StableDiffusion.layout

@@ -24,7 +24,7 @@ class PixelNetwork(nn.Module):
         self.unet = unet
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-        """The network's output ``(N, C, H, W)``; there is no conditioning."""
+        """The network's output ``(N, C, H, W)``; conditioning is ignored."""
         out: Tensor = self.unet(x, t, return_dict=False)[0]
         return out
 

@@ -50,7 +50,7 @@ class StableDiffusion(Model):
         autocast: type for the UNet's arithmetic, None for its own.
 
     Raises:
-        ValueError: a UNet that wants other channels than the latents'.
+        ValueError: a UNet whose input channels do not fit the latents.
     """
 
     prompted = True
@@ -58,7 +58,7 @@ class StableDiffusion(Model):
 
     @classmethod
     def inputs(cls, latents: int) -> int:
-        """Channels that the UNet sees where the latents have so many."""
+        """Input channels of the UNet for a number of latent channels."""
         return latents
 
     def __init__(
@@ -141,11 +141,11 @@ class StableDiffusion(Model):
     def decode(self, z: Tensor) -> Tensor:
         if not (self._sliced and torch.is_grad_enabled() and z.requires_grad):
             return self._decoded(z)
-        # Nothing is kept of a row but z until its gradient is asked for; then of this row alone.
-        rows = [
+        # Only z is kept of each sample until its gradient is computed, one sample at a time.
+        pictures = [
             checkpoint(self._decoded, row, use_reentrant=False, preserve_rng_state=False) for row in torch.split(z, 1)
         ]
-        return torch.cat(rows)
+        return torch.cat(pictures)
 
     def _decoded(self, z: Tensor) -> Tensor:
         pictures: Tensor = self.vae.decode(z / self.latent_scale + self.latent_shift, return_dict=False)[0]
@@ -158,7 +158,7 @@ class StableDiffusion(Model):
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
-        """Text embeddings ``(N, L, D)``; a prompt seen lately is not encoded again."""
+        """Text embeddings ``(N, L, D)``; recent prompts are cached."""
         if len(self._embeddings) > KEPT_EMBEDDINGS:
             self._embeddings.clear()
         for prompt in dict.fromkeys(prompts):

@@ -17,7 +17,7 @@ class DING(StepSampler):
     ``mu + eta n``, the likelihood of the known entries is ``N(alpha_s y + sigma_s eh; x_s, (alpha_s noise)^2)`` and the
     prior ``N(mu, eta^2)``, so with ``gamma = eta^2 / (eta^2 + alpha_s^2 noise^2)`` they become ``(1 - gamma) mu +
     gamma (alpha_s y + sigma_s eh) + alpha_s noise sqrt(gamma) n'`` and the others ``mu + eta n'``. The last level gives
-    its x_0. The published code is for flows, ``alpha = 1 - t``; nothing in it is theirs alone. It takes this eta
+    its x_0. The published code is for flows, ``alpha = 1 - t``; nothing in it is specific to flows. It takes this eta
     (``square`` in its config; its function's own default is ``sigma_s sqrt(1 - alpha_s)``), 28 levels, and ends two
     levels early since bfloat16 cannot hold them; here all are sampled. A softly known entry has its precision times m.
 

@@ -16,7 +16,7 @@ class DPS(StepSampler):
 
     The gradient goes through the denoiser. The paper writes a squared norm and a step size divided by the norm; the
     published code takes the gradient of the norm itself, which is the same up to a factor 2. That norm is over the
-    whole batch in the code, so that a batch moves less than its rows would; here it is each row's.
+    whole batch in the code, so that a sample moves less in a batch than alone; here it is over each sample.
 
     Args:
         step_size: in units of x_s; the published configs have 0.5 for inpainting, 0.3 for superresolution, at 1000

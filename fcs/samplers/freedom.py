@@ -17,16 +17,16 @@ class FreeDoM(Sampler):
     """A guided ancestral step, several times over in the middle levels (Yu et al. 2023, Alg. 2).
 
     ``x_s = sample(x_t) - step_size alpha_t grad_{x_t} distance``, then back to ``x_t`` by fresh noise, ``repeats``
-    times at levels between ``travel_from`` and ``travel_to`` of the walk. Published are: three passes between 0.7
+    times at levels between ``travel_from`` and ``travel_to`` of all levels. Published are: three passes between 0.7
     and 0.4 (style guidance code), a step proportional to ``alpha_t = sqrt(abar_t)`` and no guidance in the last tenth
     (face code). The step's factor is published for each condition's own loss only, 0.1 to 500; the default is the
-    natural one for a distance in x_0's units and wants tuning. The style code instead scales the step by the
+    natural one for a distance in x_0's units and should be tuned. The style code instead scales the step by the
     difference that classifier-free guidance makes, which samplers here do not see, and guides from 0.7 to 0.3.
 
     Args:
         step_size: factor of ``alpha_t``.
         repeats: passes at a level with time travel, 1 or more.
-        travel_from: share of the walk that remains when time travel begins, 0 to 1.
+        travel_from: share of the levels that remains when time travel begins, 0 to 1.
         travel_to: the share when it ends.
         guide_from: the share when guidance begins; 1 is the first level.
         guide_to: the share when it ends.
@@ -71,8 +71,8 @@ class FreeDoM(Sampler):
         return x
 
     def _passes(self, steps: int) -> list[tuple[int, bool]]:
-        """For each level how often it is passed, and whether it is guided."""
-        # The middle of each level's part of the walk: at 100 levels the published bounds fall between two levels.
+        """For each level, how often it is sampled and whether it is guided."""
+        # Each level counts at its middle: at 100 levels the published bounds fall between two levels.
         shares = [1 - (number + 0.5) / steps for number in range(steps)]
         return [(self.repeats if _within(share, self.travel) else 1, _within(share, self.guide)) for share in shares]
 

@@ -12,7 +12,7 @@ from fcs.samplers.prior import prior_of
 from fcs.samplers.proximal import proximal
 
 CG_ITERATIONS = 20  # the proximal weights are small, down to 4e-4
-MIDDLE = 500  # of what the network is told of the noise, 0 to 1000
+MIDDLE = 500  # in units of the level's t, 0 to 1000
 
 
 class LATINO(StepSampler):
@@ -21,10 +21,10 @@ class LATINO(StepSampler):
     Spagnoletti et al. (2025, LATINO-PRO, Alg. 1; published code ``main_LATINO.py`` and ``noise_schemes.py``). Made for
     latent consistency models, whose x_0 is a picture at any level; another model's is a blurred mean at the first
     levels. At each level ``x_0 <- E(prox(D(x_0)))`` with ``prox(u) = argmin_x gamma |y - A x|^2 / 2 + |x - u|^2 / 2``
-    and ``gamma = trust sigma_t^2 / noise^2``; then x_s is that x_0 under fresh noise. The published code walks 8 levels
-    (999, 874, ..., 124), with the trust below for inpainting; for superresolution and blur it makes trust proportional
+    and ``gamma = trust sigma_t^2 / noise^2``; then x_s is that x_0 under new noise. The published code samples at 8
+    levels (999, 874, ..., 124), with the trust below for inpainting; for superresolution and blur trust is proportional
     to ``|y - A x|`` by factors for 1024 pixels, which are not carried over. It begins at the noised ``E(A^T y)``, whose
-    share of the first level is alpha = .07; here the walk begins at noise, as every other. It clips D(x_0), and
+    share of the first level is alpha = .07; here sampling begins at noise, as in other methods. It clips D(x_0), and
     LCMScheduler weighs x_0 by a factor that is 1 but for the very last levels. Where entries of the model's own space
     are known (inpainting) A is the mask in that space; the published code masks pixels. LATINO-PRO's prompt tuning is
     not here.

@@ -23,14 +23,14 @@ class MMPS(StepSampler):
     ``V = (sigma_t^2 / alpha_t) J`` is the covariance of x_0 given x_t (Tweedie). The paper takes products with J^T
     (``direction=gradient`` here) and conjugate gradients, its authors' library one step of GMRES. By default products
     with J are forward differences, without backpropagation through the denoiser. Learnt, J is neither symmetric nor
-    positive, so the system is solved in the least-squares sense over a Krylov space, for each row by itself, and
-    V A^T u is put together from the products that are there already. A decoder is linearised at x_0.
+    positive, so the system is solved in the least-squares sense over a Krylov space, for each sample by itself, and
+    V A^T u is a combination of the products that were already computed. A decoder is linearised at x_0.
 
     Args:
         iterations: dimensions of the Krylov space, 1 or more; a product with J each. The authors' library takes 1,
             their benchmark 1 and 5 at 10, 100 and 1000 levels.
         noise: standard deviation of the measurement's noise, sigma_y, above 0.
-        direction: how products with J are made; ``fcs.core.directions.Newton`` if left out.
+        direction: how products with J are computed; ``fcs.core.directions.Newton`` if left out.
         cutoff: singular values of the small system below this part of the largest are dropped, 0 up to 1.
 
     Raises:
@@ -80,10 +80,10 @@ class MMPS(StepSampler):
 def krylov(
     b: Tensor, spread: LinearMap, system: Callable[[Tensor, Tensor], Tensor], iterations: int, cutoff: float
 ) -> Tensor:
-    """``spread(u)`` for the u of least ``|system(u, spread(u)) - b|`` in a Krylov space, row by row (as GMRES).
+    """``spread(u)`` for the u of least ``|system(u, spread(u)) - b|`` in a Krylov space, for each sample (as GMRES).
 
     Args:
-        b: ``(N, *)``; a row of zeros gives zeros.
+        b: ``(N, *)``; a sample of zeros gives zeros.
         spread: a linear map.
         system: a linear map of ``u``, given ``spread(u)`` too.
         iterations: dimensions of the space.

@@ -15,10 +15,10 @@ class MPGD(StepSampler):
     """``x_0 <- x_0 - (step_size / alpha_s) grad_{x_0} |y - A D(x_0)|`` before a DDIM step (He et al. 2024).
 
     The noise ``eps`` of the step stays that of the x_0 before (published code for linear problems; the code for
-    styles makes it anew). Scaling by ``1 / alpha_s`` is the linear code's; the one for styles leaves it out. On a
+    styles recomputes it). Scaling by ``1 / alpha_s`` is the linear code's; the one for styles leaves it out. On a
     latent model this is the paper's MPGD-LDM, which needs no projection as the decoder is the manifold. The
     projection is for a pixel model with an autoencoder (MPGD-AE); here it re-encodes the moved x_0, while the
-    published code takes the gradient through the autoencoder, between 0.5 and 0.3 of the walk only.
+    published code takes the gradient through the autoencoder, only while between 0.5 and 0.3 of the levels remain.
 
     Args:
         step_size: in units of x_0; published for superresolution of 256 pixels: 17.5 with 20 levels, 7.5 with 50, 4

@@ -24,12 +24,12 @@ class P2L(Sampler):
 
     At each level the embedding takes ``tunings`` steps of Adam down ``|y - A D(z_0)|^2`` and goes on to the next
     level; at every ``every``-th level z_0 becomes ``E(argmin_x |y - A x|^2 / 2 + weight |x - D(z_0)|^2 / 2)``; then a
-    DDIM step with the noise of the z_0 before, and LDPS's gradient step. Each row has an embedding of its own. The
+    DDIM step with the noise of the z_0 before, and LDPS's gradient step. Each sample has an embedding of its own. The
     guidance's other branch is left alone; the paper uses none. Where entries of the model's own space are known A is
     the mask in that space. Its authors published no code, and the paper's settings (its Table 6) differ by task. The
-    one public reimplementation (in LATINO's repository, after that table) walks 999 levels with one step of Adam at
+    one public reimplementation (in LATINO's repository, after that table) has 999 levels with one step of Adam at
     each, five on SDXL, a rate of 1e-4, a projection of weight 1 at every eighth level, and steps of 0.05 (for
-    inpainting under a second Adam); these defaults tune and project more often, and want tuning themselves.
+    inpainting under a second Adam); these defaults tune and project more often, and should be tuned for a model.
 
     Args:
         tunings: steps of Adam on the embedding at each level, a call and a backward each; 0 or more.

@@ -1,4 +1,4 @@
-"""Newton moves where they pay, what they measured used up, x_0 put onto the measurement, and new noise."""
+"""Newton moves where they help most, a least-squares fit on what they reveal, a projection, and new noise."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ RIDGE = 0.03  # a tenth of it is worse on halves of digits
 class ProjectedNewton(Sampler):
     """The paper's moves at a fifth of its calls: 40 instead of 220 (docs/frontier.md has what each part is worth).
 
-    Five changes to ``Newton``. Moves follow a profile over the walk: small while x_0 says little of this record yet,
-    larger as it gets definite, none when the picture is settled. What they leave of the error is fitted by least
-    squares within what J was seen to make of them, at this level and just before, which costs no call. Then x_0 is put
+    Five changes to ``InexactNewton``. Moves follow a profile over the levels: small while x_0 is still vague, larger as
+    it becomes definite, none once the picture is settled. The remaining error is fitted by least squares in the span of
+    the images under J that the moves revealed, at this level and just before, which costs no call. Then x_0 is put
     onto the measurement, for known entries ``x_0 <- m y + (1 - m) x_0``, while the noise estimate stays that of the
     moved x_t. From level to level it goes by a second-order step on the corrected x_0, as DPM-Solver++(2M) does (Lu et
-    al. 2022b, Alg. 2), and with the new noise of ancestral sampling: it covers what a correction leaves in x_t that
-    no noised picture would have.
+    al. 2022b, Alg. 2), and with the new noise of ancestral sampling: it covers traces of a
+    correction in x_t that no noised picture would have.
 
     Args:
         direction: the map from errors to steps; ``fcs.core.directions.Newton`` if left out.
@@ -37,7 +37,7 @@ class ProjectedNewton(Sampler):
         first: step size of a level's first move, in units of x_t.
         last: step size of its last move; between them sizes fall linearly.
         growth: factors on the step sizes at the first and at the last level; linear in the levels between.
-        fit: correct x_0 within what J was seen to make; where entries are known, else it does nothing.
+        fit: correct x_0 in the span of the images under J, where entries are known; otherwise it does nothing.
         memory: how many of the changes seen at earlier levels, the latest, the fit has beside its own.
         project: put x_0 onto the measurement after that; false does with any constraint.
         order: 2, or 1 for DDIM's step.
@@ -108,7 +108,7 @@ class ProjectedNewton(Sampler):
         return x
 
     def plan(self, steps: int) -> list[int]:
-        """Moves at each of ``steps`` levels: the profile, read at the middle of each level's share of the walk."""
+        """Moves at each of ``steps`` levels: the profile, stretched over them."""
         return [self.moves[int((i + 0.5) * len(self.moves) / steps)] for i in range(steps)]
 
     def step_sizes(self, steps: int) -> list[list[float]]:
@@ -147,10 +147,10 @@ def moved(
 
 
 def fitted(x0: Tensor, constraint: Known, seen: list[Tensor], ridge: float = RIDGE) -> Tensor:
-    """``x0`` ``(N, *)`` plus that combination of the changes ``seen`` that leaves the least error, by ridge regression.
+    """``x0`` ``(N, *)`` plus the combination of the changes ``seen`` that leaves the least error, by ridge regression.
 
     The changes are images under J, so the free entries change as J says they go with the known ones. It is the
-    least-squares step of a Krylov method over the products that the moves have paid for.
+    least-squares step of a Krylov method over products that the moves have already computed.
 
     Args:
         x0: ``(N, *)``.

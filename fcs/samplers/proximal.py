@@ -1,4 +1,4 @@
-"""The step of proximal methods: the nearest picture that meets the measurement, encoded anew."""
+"""The step of proximal methods: the nearest picture that meets the measurement, encoded again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Posterior sampling with latent diffusion: DPS, and x_0 must be what the codec says."""
+"""Posterior sampling with latent diffusion: DPS, and x_0 must survive the codec's round trip."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class PSLD(StepSampler):
 
 
 def glued(x0: Tensor, constraint: Observed, prior: Prior) -> Tensor:
-    """``x0`` ``(N, *)`` with its measured part replaced by the measurement, encoded anew.
+    """``x0`` ``(N, *)`` with its measured part replaced by the measurement, then encoded again.
 
     Raises:
         TypeError: a constraint that is neither ``Known`` nor ``Measured``.
@@ -83,7 +83,7 @@ def glued(x0: Tensor, constraint: Observed, prior: Prior) -> Tensor:
 
 @torch.no_grad()
 def squared_norm(measured: Measured, picture: Tensor) -> Tensor:
-    """The largest eigenvalue of ``A A^T`` for each row, ``(N, 1, ...)``, by power iteration; 0 where A is 0."""
+    """The largest eigenvalue of ``A A^T`` for each sample, ``(N, 1, ...)``, by power iteration; 0 where A is 0."""
     v = torch.ones_like(measured.target)
     largest = torch.zeros(len(v), dtype=v.dtype, device=v.device)
     for _ in range(ITERATIONS):

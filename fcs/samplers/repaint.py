@@ -15,16 +15,16 @@ from fcs.samplers.replacement import Replacement
 
 
 class RePaint(Sampler):
-    """Known entries replaced after each ancestral step, and many a step back up (Lugmayr et al. 2022, Alg. 1).
+    """Known entries replaced after each ancestral step, with repeated jumps back (Lugmayr et al. 2022, Alg. 1).
 
-    The walk goes down ``jump`` levels, back up as many by the forward diffusion, ``passes`` times over before it goes
+    Sampling goes down ``jump`` levels and back up as many by the forward diffusion, ``passes`` times before it goes
     on (sec. 4.2; the published code's ``get_schedule_jump_paper``). Published are 250 levels, jumps of 10
     and 10 passes; with fewer levels take shorter jumps. The paper's algorithm replaces the known entries after a step,
     as here; the published code before the next one, and clips x_0.
 
     Args:
         jump: levels that a jump goes back, 1 or more.
-        passes: how often each stretch is walked down, 1 or more; 1 is replacement.
+        passes: how often each stretch is sampled, 1 or more; 1 is replacement.
         eta: of the steps down; 1 is the published ancestral sampling.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a task is: the constraint for a batch, and the pictures to write."""
+"""The interface of tasks: the constraint for a batch, and the pictures to write."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Task(ABC):
         return to_uint8(model.decode(x0))
 
     def given(self, batch: Batch) -> Tensor:
-        """uint8 ``(N, c, h, w)`` pictures of what the task sees, for people: what a mask hides is mid grey."""
+        """uint8 ``(N, c, h, w)`` pictures of what the task sees, for display; hidden pixels are mid grey."""
         if not self.needs_mask:
             return batch.images
         return torch.where(batch.masks > 0, 128, batch.images).byte()

@@ -19,11 +19,14 @@ from fcs.core.tf32 import no_tf32, tf32_is_on
 from fcs.models.base import Model
 from fcs.samplers.base import ddim_step
 
-COSINE = {torch.float16: 0.99, torch.bfloat16: 0.95}  # wanted of a difference in 16 bits to the same one in float64
-PROBES = 4  # pictures that are sampled to measure at
-PROMPT = "a picture"  # of theirs, where there is guidance
-FIRST = 0.25  # largest entry of the perturbation that is measured with
-MOVE = 0.5  # step size of the run that is measured along
+COSINE = {
+    torch.float16: 0.99,
+    torch.bfloat16: 0.95,
+}  # required cosine of a difference in 16 bits to float64's
+PROBES = 4  # pictures that are sampled for the measurement
+PROMPT = "a picture"  # their prompt, where there is guidance
+FIRST = 0.25  # largest entry of the perturbation that measures
+MOVE = 0.5  # step size of the short run along which it is measured
 SHORTEST, LONGEST = 2.0**-10, 2.0**-1
 
 
@@ -72,16 +75,16 @@ def lengths(
 ) -> dict[float, float]:
     """Rms of the perturbation by t at which a difference in 16 bits is nearest to ``J e``.
 
-    The share of rounding in a difference falls with its length h as a / h, that of what bends grows as b h (the
+    The relative rounding error of a difference falls with its length h as a / h, its truncation error grows as b h (the
     forward difference is of first order), so their sum is least at sqrt(a / b) (Gill, Murray, Saunders and Wright
     1983). Both are measured along a short run of half-picture inpainting towards other samples, one move a level: a
-    by the same difference in 16 bits and in float32, b by one of half the length. The nearest power of two is taken,
-    for all processes to find the same.
+    by the same difference in 16 bits and in float32, b by one of half the length. It is rounded to
+    a power of two, so that all processes find the same.
 
     Args:
         model: with autocast to 16 bits, or in TF32.
-        levels: of the walk.
-        guidance: diffusers' guidance_scale: it multiplies what the two branches round apart.
+        levels: of the run.
+        guidance: diffusers' guidance_scale: it amplifies the rounding difference of the two branches.
         negative_prompt: of guidance's other branch.
     """
     randn = RecordNoise(range(PROBES), model.device)

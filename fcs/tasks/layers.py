@@ -1,4 +1,4 @@
-"""Layer inference: the two pictures, and the mask, that a picture was composed of."""
+"""Layer inference: the two pictures and the mask that a picture was composed of."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Layers(Task):
         )
 
     def _prompts(self, batch: Batch) -> tuple[list[tuple[str, str]], dict[int, str]]:
-        """Both layers' prompts a slot, and the slots whose own are no prompts."""
+        """Both layers' prompts per slot, and errors by slot where a record's own are not two texts."""
         prompts, errors = [], {}
         for slot, (record, text) in enumerate(zip(batch.records, batch.prompts, strict=True)):
             own = None if record is None else record.extra.get(FIELD)
@@ -177,7 +177,7 @@ class Layers(Task):
         return self.constraint(replace(batch, masks=255 * hidden.byte()), model)
 
     def _uniform(self, mask: Tensor, loop: SamplingLoop) -> Tensor:
-        """Uniform random numbers ``(N, 1, H, W)``, one a cell."""
+        """Uniform random numbers ``(N, 1, H, W)``, one per cell."""
         side = self.cell * loop.model.factor
         height, width = mask.shape[2:]
         normal = loop.randn((1, -(-height // side), -(-width // side)))

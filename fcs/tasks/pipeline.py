@@ -1,4 +1,4 @@
-"""One batch from noise to pictures: what the Lightning module and the Python calls share."""
+"""One batch from noise to pictures; the Lightning module and the Python calls share it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Pipeline:
 
     Attributes:
         model: the pretrained model.
-        task: what is wanted of a record.
-        sampler: how it is reached.
+        task: makes the constraint and the pictures.
+        sampler: the method.
         steps: noise levels at which the network is asked.
         levels: their spacing.
         guidance: diffusers' guidance_scale; 1 is none.
@@ -71,7 +71,7 @@ class Pipeline:
         return direction is not None and not direction.lengths and rounds(self.model)
 
     def lengths(self) -> dict[float, float]:
-        """What ``measured`` takes, on this device."""
+        """The perturbation lengths for ``measured``, measured on this device."""
         levels = self.model.schedule.levels(self.steps, self.levels)
         return lengths(self.model, levels, self.guidance, self.negative_prompt)
 

@@ -22,16 +22,16 @@ from fcs.tasks.base import Task
 
 Error = Literal["decoder_gradient", "vae_newton"]
 NOISE_STREAM = 0x6E6F697365  # keeps a record's measurement noise apart from the noise it is sampled from
-PASTES = 3  # bicubic A^+ is nearly a right inverse only: each leaves about a third of what was missing
+PASTES = 3  # bicubic A^+ is only nearly a right inverse: each pass leaves about a third of the error
 
 
 class EncodedMeasured(Measured, Projectable):
-    """A measurement whose error is taken back to the model's space by the encoder: no backpropagation anywhere.
+    """A measurement whose error is taken back to the model's space by the encoder: without backpropagation.
 
     ``e_x = A^+ (y - A D(x_0))`` in pixels, then ``J_E e_x`` by a forward difference of the encoder at ``D(x_0)``,
     which stands in for ``J_D^-1 e_x``: the Newton direction of the sampler once more, applied to the autoencoder
-    ("second Newton approximation" of the authors' ZoomLDM code). Encoding the decoded picture anew cancels the
-    autoencoder's own round trip.
+    ("second Newton approximation" of the authors' ZoomLDM code). Encoding the decoded picture again cancels the
+    autoencoder's own round-trip error.
 
     Args:
         target: y.
@@ -75,7 +75,7 @@ class Perturbed(Constraint):
     Args:
         constraint: what must be met.
         std: of the perturbation, in the model's space.
-        randn: its noise, by row.
+        randn: its noise, by sample.
     """
 
     def __init__(self, constraint: Constraint, std: float, randn: RecordNoise) -> None:
@@ -103,8 +103,8 @@ class Restore(Task):
         error: how the error of the measurement comes to a latent model's space: ``decoder_gradient``, by
             backpropagation through the decoder only, or ``vae_newton``, by two encodings and none.
         difference: perturbation of the picture for ``vae_newton``, in pixels of [-1, 1].
-        noise: standard deviation of the measurement's noise, in pixels of [-1, 1]: what a degraded one gets, and
-            what is left unexplained of any.
+        noise: standard deviation of the measurement's noise, in pixels of [-1, 1]: it is added to a
+            degraded one, and left unexplained in any.
         perturb: standard deviation of the perturbation of x_0 at which the error is taken; 0 for none.
         paste: put the measurement back in pixels, ``x + A^+ (y - A x)`` on the decoded picture, which an autoencoder
             alone does not meet exactly; where A^+ amplifies (a blur's), it amplifies the rounding of y too.
@@ -199,7 +199,7 @@ class Restore(Task):
         measured = operator.A(to_float(batch.images))
         if self.noise:
             return measured + self.noise * noise(measured.shape[1:])
-        # Through 8 bits and back: a measurement that comes from a file has gone the same way.
+        # Rounded to 8 bits, as a measurement from a file is.
         return to_float(to_uint8(measured))
 
     def given(self, batch: Batch) -> Tensor:

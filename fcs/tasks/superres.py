@@ -20,8 +20,8 @@ class Superres(Restore):
         filter: how the large picture becomes the small one: ``bicubic`` (antialiased, Pillow's) or ``average``.
         error: how the error comes to a latent model's space: ``decoder_gradient`` or ``vae_newton``.
         difference: perturbation of the picture for ``vae_newton``, in pixels of [-1, 1].
-        noise: standard deviation of the measurement's noise, in pixels of [-1, 1]: what a degraded one gets, and
-            what is left unexplained of any.
+        noise: standard deviation of the measurement's noise, in pixels of [-1, 1]: it is added to a
+            degraded one, and left unexplained in any.
         perturb: standard deviation of the perturbation of x_0 at which the error is taken; 0 for none.
         paste: put the measurement back in pixels, ``x + A^+ (y - A x)`` on the decoded picture.
 

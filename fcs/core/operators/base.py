@@ -16,9 +16,9 @@ METHODS = ("A", "A_adjoint", "A_dagger")
 
 
 class Operator(ABC):
-    """A linear operator given by ``A`` alone: the transpose is made by autograd, the pseudo-inverse by iteration.
+    """A linear operator. ``A`` is enough: the transpose comes from autograd, the pseudo-inverse from iteration.
 
-    Whatever has all three methods is one too, whether it inherits from this class or not.
+    Any object with all three methods counts as one, whether or not it inherits from this class.
 
     Attributes:
         iterations: of the conjugate gradients that ``A_dagger`` takes.
@@ -34,7 +34,7 @@ class Operator(ABC):
 
     @abstractmethod
     def A(self, x: Tensor) -> Tensor:
-        """The measurement of pictures ``(N, C, H, W)`` in [-1, 1]; linear, each row by itself."""
+        """The measurement of pictures ``(N, C, H, W)`` in [-1, 1]; linear, each picture by itself."""
 
     def picture_shape(self, shape: torch.Size) -> torch.Size:
         """Shape of the pictures whose measurement has ``shape``; the same unless overridden."""
