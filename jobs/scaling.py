@@ -35,7 +35,7 @@ from fcs.bench.origin import origin, write_json
 from fcs.core.errors import UsageError
 from fcs.engine.predict import LONGEST, POLL, POLLS
 from fcs.shards.ledger.claims import HEARTBEAT, SLICE
-from fcs.shards.ledger.scheduling import LOOK
+from fcs.shards.ledger.shard_order import POLLED_SHARDS
 from fcs.tools.cli.ends import Parser
 
 GPUS = [2**power for power in range(13)]
@@ -74,7 +74,7 @@ def predicted(plan: Plan, costs: Costs, gpus: int) -> dict[str, float]:
     # Half of the processes wait, each looks at a few of the shards that the other half is in.
     busy = math.ceil(gpus / 2)
     unfinished = min(shards, busy)
-    each = min(LOOK, unfinished) * (costs.per_look + costs.per_claim * busy / unfinished)
+    each = min(POLLED_SHARDS, unfinished) * (costs.per_look + costs.per_claim * busy / unfinished)
     waiting = (gpus // 2) * each / min(LONGEST, max(POLL, gpus / POLLS))
     return {
         "gpus": gpus,

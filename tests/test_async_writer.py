@@ -18,7 +18,7 @@ from fcs.core.records import Batch, Record, Result, collate
 from fcs.engine.async_writer import FIRST_RECORDS, IN_FLIGHT, AsyncWriter
 from fcs.engine.encode_results import ResultEncoder, encode
 from fcs.engine.progress import Progress
-from fcs.shards.ledger.parts import Row
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.local import LocalStore
 from fcs.tasks import Inpaint, Superres
 

@@ -12,7 +12,7 @@ from helpers.broken_input import CLEAN, END, KINDS, SIDE, TORN, Rows, around, go
 
 from fcs.core.records import Record
 from fcs.shards.input.decode import Format
-from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
 from fcs.tools.cli.predict import main
 

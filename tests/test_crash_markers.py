@@ -1,46 +1,35 @@
-"""A record that kills the process becomes a failed row; all others come out as without it."""
+"""Which batches a process died with: what it leaves, and what becomes of those records."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-import webdataset as wds
 from helpers import ledgers
 from helpers.ledgers import bury, cutting, none, nothing_left, outputs, remote, row
 from helpers.objects import Cut, Objects
-from helpers.shards import samples
-from helpers.waiting import GUARD
 
-from fcs.core.records import Record
-from fcs.engine.read_ahead import ReadAhead
-from fcs.shards.input.decode import Format
-from fcs.shards.input.open_shards import OpenShards
-from fcs.shards.input.reader import ShardReader
-from fcs.shards.input.sources import Source, resolve
+from fcs.shards.input.sources import Source
 from fcs.shards.ledger import parts
 from fcs.shards.ledger.batch_task import BatchTask
-from fcs.shards.ledger.commit_records import committed
-from fcs.shards.ledger.commits import end
-from fcs.shards.ledger.crash_markers import TRIES, CrashMarker, alone, deaths, marks
+from fcs.shards.ledger.commit_records import read_commit
+from fcs.shards.ledger.commit_tracker import finish_run
+from fcs.shards.ledger.crash_markers import TRIES, CrashMarker, crash_count, crashed_alone, read_markers
 from fcs.shards.ledger.ledger import Ledger
 from fcs.shards.ledger.retry import retry_failed
-from fcs.shards.ledger.summary import failures
+from fcs.shards.ledger.summary import failed_records
 from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
-from fcs.tools.cli.predict import main
 
 SOURCES = [Source("/in/a.tar", "a", 1, 1.0)]
+
 RECORDS, SIZE = 9, 4
+
 WHOLE = [BatchTask(0, 0, (0, 1, 2, 3)), BatchTask(0, 1, (4, 5, 6, 7)), BatchTask(0, 2, (8,))]
+
 SINGLES = [BatchTask(0, 0, (index,)) for index in range(4)]
 
 
@@ -70,7 +59,7 @@ def finish(out: Store, size: int = SIZE) -> list[BatchTask]:
     done = []
     with closing(ledger(out, size)) as book:
         while not book.complete():
-            for item in book.work():
+            for item in book.tasks():
                 done.append(item)
                 do(book, item)
     return done
@@ -86,7 +75,7 @@ class Dying:
         """Take so many batches, finish some and die; returns what was taken, the last time."""
         for _ in range(times):
             book = ledger(out, size)
-            walk = book.work()
+            walk = book.tasks()
             items = []
             for item in itertools.islice(walk, taken):
                 items.append(item)
@@ -118,10 +107,10 @@ def test_what_marks_say() -> None:
         CrashMarker(4, 4, True, two),
         CrashMarker(5, 5, False, me),
     ]
-    left = marks([*(mark.name for mark in made), "000000", ".000000.takeover", f".000000.{'0' * 12}.tmp"], me)
+    left = read_markers([*(mark.name for mark in made), "000000", ".000000.takeover", f".000000.{'0' * 12}.tmp"], me)
     assert left == made[:3]
-    assert [deaths(left, first, stop) for first, stop in ((0, 4), (4, 8), (3, 5), (8, 9))] == [1, 2, 2, 0]
-    assert [index for index in range(9) if alone(left, index)] == [4]
+    assert [crash_count(left, first, stop) for first, stop in ((0, 4), (4, 8), (3, 5), (8, 9))] == [1, 2, 2, 0]
+    assert [index for index in range(9) if crashed_alone(left, index)] == [4]
 
 
 def test_after_three_deaths_one_record_at_a_time(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
@@ -141,11 +130,11 @@ def test_who_ends_by_itself_leaves_no_death(out: Store, die: Dying, expected: di
     die(out)
     for _ in range(TRIES):
         with closing(ledger(out)) as book:
-            walk = book.work()
+            walk = book.tasks()
             assert [next(walk), next(walk)] == WHOLE[:2]
     die(out)
     with closing(ledger(out)) as book:
-        assert next(book.work()) == WHOLE[0]
+        assert next(book.tasks()) == WHOLE[0]
     die(out)  # the third: what was given back in between has lost none of them
     assert finish(out) == WHOLE[1:] + SINGLES
     assert outputs(out) == expected
@@ -156,27 +145,27 @@ def test_a_record_that_kills_alone_is_crashed(out: Store, die: Dying, expected: 
     assert die(out, taken=3, done=2) == [*WHOLE[1:], SINGLES[0]]
     crashed = BatchTask(0, 0, (0,), crashed=TRIES + 1)
     assert finish(out) == [crashed, *SINGLES[1:]]
-    assert failures(out, 9) == [("a", "a-0", "crashed: 4 times")]
+    assert failed_records(out, 9) == [("a", "a-0", "crashed: 4 times")]
     assert nothing_left(out)
     # Tried again only when it is asked for, and then as if nothing had been.
     assert finish(out) == []
     assert retry_failed(out) == ["a"]
     assert finish(out) == [BatchTask(0, 0, (0,))]
     assert outputs(out)["shards/a.tar"] == expected["shards/a.tar"]
-    assert (committed(out, "a") or {})["counts"] == {"records": RECORDS, "ok": RECORDS, "failed": 0}
+    assert (read_commit(out, "a") or {})["counts"] == {"records": RECORDS, "ok": RECORDS, "failed": 0}
 
 
 def test_a_single_record_waits_until_nothing_is_in_hand(out: Store, die: Dying) -> None:
     die(out, times=TRIES)
     with closing(ledger(out)) as book:
-        others = list(book.work())
+        others = list(book.tasks())
         assert others == WHOLE[1:]
         do(book, others[0])
-        assert list(book.work()) == []
+        assert list(book.tasks()) == []
         do(book, others[1])
         for single in SINGLES:
-            assert list(book.work()) == [single]  # and no more, though it is not done
-            assert list(book.work()) == []
+            assert list(book.tasks()) == [single]  # and no more, though it is not done
+            assert list(book.tasks()) == []
             do(book, single)
         assert book.complete()
 
@@ -184,36 +173,36 @@ def test_a_single_record_waits_until_nothing_is_in_hand(out: Store, die: Dying) 
 def test_a_single_record_waits_for_other_slices(out: Store, die: Dying) -> None:
     die(out, size=1, times=TRIES)
     with closing(ledger(out, 1)) as book:
-        *others, last = book.work()  # the last is the first of another slice
+        *others, last = book.tasks()  # the last is the first of another slice
         for item in others:
             do(book, item)
-        assert list(book.work()) == []
+        assert list(book.tasks()) == []
         do(book, last)
-        assert list(book.work()) == [BatchTask(0, 0, (0,))]
+        assert list(book.tasks()) == [BatchTask(0, 0, (0,))]
 
 
 def test_others_wait_for_a_single_record(out: Store, die: Dying) -> None:
     die(out, size=1, times=TRIES)
     with closing(ledger(out, 1)) as other, closing(ledger(out, 1)) as book:
-        *first, last = other.work()
+        *first, last = other.tasks()
         for item in first:
             do(other, item)
-        (single,) = book.work()
+        (single,) = book.tasks()
         assert single == BatchTask(0, 0, (0,))
-        other.abandon(last.source, last.batch)
+        other.release(last.source, last.batch)
         do(book, single)
-        assert next(book.work()) == last
-        assert parts.covered(out, "a") == [(0, 7)]
+        assert next(book.tasks()) == last
+        assert parts.covered_ranges(out, "a") == [(0, 7)]
 
 
 def test_nothing_is_given_beside_a_single_record(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
     die(out, times=TRIES)
     with closing(ledger(out)) as book:
-        for item in list(book.work()):
+        for item in list(book.tasks()):
             do(book, item)
         for single in SINGLES:
-            assert list(book.work()) == [single]
-            assert list(book.work()) == []
+            assert list(book.tasks()) == [single]
+            assert list(book.tasks()) == []
             do(book, single)
         assert book.complete()
     assert outputs(out) == expected
@@ -228,15 +217,15 @@ def test_deaths_are_of_records_whatever_the_batch_size(out: Store, die: Dying) -
 def test_several_processes(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
     die(out, times=TRIES)
     with closing(ledger(out)) as one, closing(ledger(out)) as two:
-        for item in one.work():
+        for item in one.tasks():
             do(one, item)
             if item.wanted == (0,):
                 break
-        single = next(one.work())
+        single = next(one.tasks())
         assert single == SINGLES[1]
-        assert list(two.work()) == []  # it is in hand there
+        assert list(two.tasks()) == []  # it is in hand there
         do(one, single)
-        assert list(two.work()) == [SINGLES[2]]
+        assert list(two.tasks()) == [SINGLES[2]]
         do(two, SINGLES[2])
     finish(out)
     assert outputs(out) == expected
@@ -260,10 +249,10 @@ def test_cut_at_each_write(die: Dying) -> None:
         objects.left = None
         die(out, taken=0)
         finish(out)
-        crashed = [key for _, key, _ in failures(out, 9)]
+        crashed = [key for _, key, _ in failed_records(out, 9)]
         assert crashed[:1] == ["a-0"], number
         assert len(crashed) <= 2, number
-        assert (committed(out, "a") or {})["counts"]["records"] == RECORDS
+        assert (read_commit(out, "a") or {})["counts"]["records"] == RECORDS
         assert nothing_left(out)
         if ended:
             break
@@ -274,115 +263,11 @@ def test_whoever_finds_a_complete_run_cleans_up(out: Store) -> None:
     """The last process may be killed between its commit record and all that follows."""
     finish(out)
     whole = outputs(out)
-    end(out)
+    finish_run(out)
     assert outputs(out) == whole
     out.delete("summary.json")
     out.create("parts/a/00000000-00000003", b"")
     out.create("claims/a/merge", b"{}")
-    end(out)
+    finish_run(out)
     assert outputs(out) == whole
     assert nothing_left(out)
-
-
-# Reading
-
-
-def reading(shard: Path, work: list[BatchTask], workers: int) -> ReadAhead:
-    return ReadAhead(iter(work), OpenShards(resolve(str(shard)), Format(1, 16, 16, needs_mask=True)), 4, 0, "", workers)
-
-
-def failing(error: BaseException) -> Callable[..., Record]:
-    def record(reader: ShardReader, number: int) -> Record:
-        raise error
-
-    return record
-
-
-def test_a_crashed_record_is_not_even_decoded(digits_shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ShardReader, "record", failing(AssertionError()))
-    ahead = reading(digits_shard, [BatchTask(0, 1, (6,), crashed=4)], workers=1)
-    (batch,) = ahead
-    ahead.shards.close()
-    record = batch.records[2]
-    assert record is not None
-    assert (record.index, record.key) == (6, list(samples(digits_shard))[6])
-    assert record.error == "crashed: the process died 4 times while it was sampled"
-    assert not any(batch.valid)
-
-
-def test_a_torn_end_cannot_crash(digits_shard: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(digits_shard.read_bytes()[:20_000])
-    with closing(OpenShards(resolve(f"{tmp_path}/a.tar"), Format(1, 16, 16))) as shards:
-        with shards.reading(0) as reader:
-            last = len(reader) - 1
-        (batch,) = ReadAhead(iter([BatchTask(0, 0, (last,), crashed=4)]), shards, last + 1, 0, "", 0)
-    record = batch.records[last]
-    assert record is not None
-    assert (record.error or "").startswith("truncated: ")
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("error", [ValueError("a defect"), StopIteration("a defect")], ids=["any", "stop"])
-def test_a_reader_that_raises_ends_the_run(
-    workers: int, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With a defect's code, and not as if there were no more data: that would wait for ever."""
-    monkeypatch.setattr(ShardReader, "record", failing(error))
-    settings = ["steps=1", "data.limit=4", f"data.workers={workers}", f"out={tmp_path}/o"]
-    assert main(["--config", "digits_inpaint", *settings]) == 70
-    assert "a defect" in capsys.readouterr().err
-
-
-# The real thing
-
-KEY = "r4"
-TASK = f"""
-import os, signal
-from fcs.tasks import Inpaint
-class Killing(Inpaint):
-    def constraint(self, batch, model):
-        if {KEY!r} in [record.key for record in batch.records if record and record.error is None]:
-            if os.environ.get("KILLING") == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            assert "KILLING" not in os.environ
-        return super().constraint(batch, model)
-"""
-
-
-def inputs(folder: Path, shard: Path) -> list[str]:
-    """Six digits and a task that one of them can kill; the arguments of the command."""
-    with wds.TarWriter(str(folder / "in.tar"), mtime=0) as tar:
-        for number, members in enumerate(itertools.islice(samples(shard).values(), 6)):
-            tar.write({"__key__": f"r{number}", **members})
-    (folder / "killing.py").write_text(TASK)
-    settings = ["data.batch_size=3", "steps=1", "previews.max=0", "task=killing.Killing"]
-    return ["--config", "digits_inpaint", f"data.shards={folder}/in.tar", *settings]
-
-
-def test_a_record_that_kills_the_command(tmp_path: Path, digits_shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two deaths are given, since each start takes seconds; the third, and the one alone, are real."""
-    monkeypatch.syspath_prepend(tmp_path)
-    arguments, out = inputs(tmp_path, digits_shard), tmp_path / "out"
-    assert main([*arguments, f"out={tmp_path}/whole"]) == 0
-    (out / "claims/in").mkdir(parents=True)
-    for number in range(TRIES - 1):
-        (out / "claims/in" / CrashMarker(3, 5, False, f"{number:032x}").name).touch()
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("KILLING", "kill")
-    for _ in range(2):
-        command = [sys.executable, "-m", "fcs.tools.cli.predict", *arguments, f"out={out}"]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=GUARD, check=False)
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
-        assert not committed(LocalStore(out), "in")
-    monkeypatch.setenv("KILLING", "no more")
-    assert main([*arguments, f"out={out}"]) == 3
-    rows = pq.read_table(out / "metrics/in.parquet", columns=["key", "error"]).to_pylist()
-    error = "crashed: the process died 4 times while it was sampled"
-    assert rows == [{"key": f"r{i}", "error": error if f"r{i}" == KEY else None} for i in range(6)]
-    whole, crashed = (samples(tmp_path / name / "shards/in.tar") for name in ("whole", "out"))
-    assert crashed == {key: members for key, members in whole.items() if key != KEY}
-    assert main([*arguments, f"out={out}"]) == 3
-    monkeypatch.delenv("KILLING")
-    assert main([*arguments, f"out={out}", "data.retry_failed=true"]) == 0
-    assert samples(out / "shards/in.tar") == whole
-    assert nothing_left(LocalStore(out))

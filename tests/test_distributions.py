@@ -22,8 +22,8 @@ from fcs.core.intervals import Column, bootstrap_interval, total
 from fcs.metrics.distances import FeatureMoments, fid, kid
 from fcs.metrics.energy import energy_scores
 from fcs.shards.ledger.leases import Leases
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.process_stats import ProcessStats
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.predict import main
 from fcs.tools.cli.report import main as report

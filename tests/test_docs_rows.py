@@ -13,7 +13,7 @@ from fcs.engine.config.schema import shipped
 from fcs.engine.config.settings import Feature, Score
 from fcs.metrics import image_scores
 from fcs.metrics.weights import FILES
-from fcs.shards.ledger.parts import rows_schema
+from fcs.shards.ledger.result_rows import rows_schema
 
 PAGE = (Path(__file__).parents[1] / "docs" / "rows.md").read_text()
 FIRST, _, REST = PAGE.partition("## features/")

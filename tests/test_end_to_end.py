@@ -29,7 +29,7 @@ import fcs
 from fcs.core.denoiser import Guided
 from fcs.core.levels import Level
 from fcs.core.records import Record
-from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.shard_reader import ShardReader
 from fcs.tools.cli.predict import main
 
 

@@ -8,7 +8,7 @@ import pytest
 from fuzz import Fuzzer
 from mutate import Case
 
-from fcs.shards.input import members, reader, record_index
+from fcs.shards.input import record_index, shard_reader, tar_members
 
 CASES = 300
 
@@ -31,8 +31,8 @@ def test_a_case_is_fixed_by_seed_and_number(fuzzer: Fuzzer, tmp_path: Path) -> N
 
 
 WORSE = {
-    "cuts without a row": (members, "_ending", lambda *_: None, "a cut that has no row"),
-    "the header's size believed": (members, "_has_data", lambda _: False, "became shorter"),
+    "cuts without a row": (tar_members, "_ending", lambda *_: None, "a cut that has no row"),
+    "the header's size believed": (tar_members, "_has_data", lambda _: False, "became shorter"),
     "keys forgotten": (
         record_index,
         "_resolve",
@@ -41,7 +41,7 @@ WORSE = {
     ),
     "names shown raw": (record_index, "printable", lambda text: text, "cannot be shown"),
     "a crash": (record_index, "_key_error", lambda key: key[99], "IndexError"),
-    "compressed junk believed": (reader, "_gunzip", lambda chunks: chunks, "is lost"),
+    "compressed junk believed": (shard_reader, "_gunzip", lambda chunks: chunks, "is lost"),
 }
 
 

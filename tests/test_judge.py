@@ -21,7 +21,7 @@ from fcs.metrics.judge import Judge, JudgedPictures
 from fcs.metrics.lpips import Lpips, alexnet
 from fcs.models.loading import EMBEDDED
 from fcs.shards.input.decode import Format
-from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
 
 CLIP = EMBEDDED / "emoji-64" / "clip"

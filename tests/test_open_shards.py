@@ -23,8 +23,8 @@ from fcs.shards.input.open_shards import OpenShards
 from fcs.shards.input.sources import resolve
 from fcs.shards.ledger.batch_task import BatchTask
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.local import LocalStore
 
 FORM = Format(1, 16, 16, needs_mask=True)
@@ -59,7 +59,7 @@ class SlowStore:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowStore]:
     slow = SlowStore()
-    monkeypatch.setattr("fcs.shards.input.reader.fsspec.open", slow.open)
+    monkeypatch.setattr("fcs.shards.input.shard_reader.fsspec.open", slow.open)
     yield slow
     for event in slow.held.values():
         event.set()
@@ -191,7 +191,7 @@ class Pipeline:
         pin(self.out, describe({}, self.sources, None))
         self.shards = OpenShards(self.sources, FORM, most)
         self.ledger = Ledger(self.out, self.sources, size, self.shards.rows)
-        self.ahead = ReadAhead(self.ledger.work(), self.shards, size, 0, "", workers)
+        self.ahead = ReadAhead(self.ledger.tasks(), self.shards, size, 0, "", workers)
         self.numbers = {source.stem: number for number, source in enumerate(self.sources)}
         self.sampled: list[tuple[str, int]] = []
 
@@ -251,7 +251,7 @@ def test_the_size_of_a_shard_is_what_it_holds(folder: Path, listed: int) -> None
 def test_a_shard_in_other_hands_is_not_opened_where_its_size_is_listed(folder: Path, store: SlowStore) -> None:
     (folder / "sizes.json").write_text(json.dumps({"a.tar.gz": ROWS, "b.tar.gz": ROWS}))
     with closing(Pipeline(folder)) as one, closing(Pipeline(folder)) as two:
-        first = one.ledger.work()
+        first = one.ledger.tasks()
         tasks: list[BatchTask] = []
         while len(tasks) < 2 * 3:
             task = next(first)

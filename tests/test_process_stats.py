@@ -11,8 +11,8 @@ import pytest
 from fcs.core.errors import StorageError
 from fcs.core.intervals import Column
 from fcs.shards.ledger.claims import identity
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.process_stats import ProcessStats
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.local import LocalStore
 
 BATCH = [Row(0, "a", residual=1.0), Row(1, "b", residual=3.0), Row(2, "c", "bad_image: x")]

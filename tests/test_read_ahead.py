@@ -13,7 +13,7 @@ from fcs.core.records import Record
 from fcs.engine.read_ahead import ReadAhead
 from fcs.shards.input.decode import Format
 from fcs.shards.input.open_shards import OpenShards
-from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
 from fcs.shards.ledger.batch_task import BatchTask
 

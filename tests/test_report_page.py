@@ -17,8 +17,8 @@ from helpers.objects import Objects
 from helpers.reports import HOSTILE, made, write_run
 from PIL import Image
 
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.process_stats import ProcessStats
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
 from fcs.shards.store.remote import RemoteStore

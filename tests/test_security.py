@@ -19,7 +19,7 @@ from helpers.broken_input import END, good, member, png_of, record, special, wit
 
 import fcs
 from fcs.shards.input import record_index
-from fcs.shards.input.sources import counts, resolve
+from fcs.shards.input.sources import listed_sizes, resolve
 from fcs.tools.cli.predict import main
 
 STARTS = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pty.spawn"}
@@ -146,11 +146,11 @@ NINES = f'{{"a.tar": {"9" * 9999}}}'
 def test_a_table_of_sizes_is_only_a_table(text: str, here: Path) -> None:
     (here / "a.tar").write_bytes(END)
     (here / "sizes.json").write_bytes(text.encode("latin-1"))
-    assert counts(resolve("a.tar")) == [None]
+    assert listed_sizes(resolve("a.tar")) == [None]
 
 
 def test_an_index_is_bounded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fcs.shards.input.members.MOST", 9)
+    monkeypatch.setattr("fcs.shards.input.tar_members.MOST", 9)
     index = record_index.index(io.BytesIO(b"".join(good(key, 0) for key in "abc") + END))
     assert [entry.key for entry in index.entries] == ["a", "b", "c"]
     assert index.truncated == "more than 9 members"

@@ -17,8 +17,8 @@ import pytest
 
 from fcs.shards.input.sources import Source
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.ledger.retry import retry_failed
 from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.status import lines, main
@@ -49,7 +49,7 @@ def work(out: Path, batches: int, limit: int | None = None, sizes: bool = True) 
     found = sources(out.parent / "in", sizes)
     pin(LocalStore(out), describe({}, found, limit))
     book = Ledger(LocalStore(out), found, BATCH, lambda number: COUNTS[number], limit=limit)
-    walk = book.work()
+    walk = book.tasks()
     book.walk = walk  # type: ignore[attr-defined]  # one that is dropped gives its slice back
     for item in islice(walk, batches):
         rows = [Row(i, f"k{i}", "bad_image: x" if i % 5 == 4 else None, i, 1, 0.1) for i in item.wanted]
@@ -233,10 +233,10 @@ def test_states_and_stragglers(out: Path) -> None:
 def test_a_process_before_its_first_batch(out: Path) -> None:
     book = work(out, 0)
     with closing(book):
-        next(book.work())
+        next(book.tasks())
         (process,) = read_status(LocalStore(out)).processes
         assert (process.state, process.done, process.rate) == ("working", 0, None)
-        assert process.id == book.worker.name
+        assert process.id == book.stats.name
         assert any("-" in line for line in lines(read_status(LocalStore(out))))
 
 

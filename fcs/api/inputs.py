@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from fcs.core.records import Batch, Record, collate
-from fcs.shards.input.decode import eight_bit
+from fcs.shards.input.decode_image import eight_bit
 
 Picture: TypeAlias = Image.Image | np.ndarray
 

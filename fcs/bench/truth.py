@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fcs.core.records import Record
 from fcs.shards.input.decode import Format
-from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import Source
 
 COLUMNS = ("residual", "nfe", "seconds")

@@ -13,7 +13,7 @@ from fcs.engine.contact_sheet import sheet
 from fcs.engine.encode_results import ResultEncoder
 from fcs.engine.progress import Log, Progress
 from fcs.shards.ledger.layout import PREVIEWS
-from fcs.shards.ledger.parts import Row
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.base import Store
 
 THREADS = 2

@@ -17,7 +17,7 @@ from fcs.core.images import to_pil
 from fcs.core.records import Batch, Record, Result
 from fcs.metrics import image_scores as metrics
 from fcs.metrics.judge import Features, Judge, JudgedPictures, Scores
-from fcs.shards.ledger.parts import Row
+from fcs.shards.ledger.result_rows import Row
 from fcs.tasks.base import Task
 
 QUALITY = 95  # of jpg and webp

@@ -29,17 +29,17 @@ from fcs.engine.trainer import batch_size, compiles, device, takes_tf32, trainer
 from fcs.metrics import image_scores as metrics
 from fcs.metrics.judge import Judge
 from fcs.shards.input.open_shards import OpenShards
-from fcs.shards.input.reader import ShardReader
-from fcs.shards.input.sources import Source, counts, local_path
-from fcs.shards.ledger.commits import end
+from fcs.shards.input.shard_reader import ShardReader
+from fcs.shards.input.sources import Source, listed_sizes, local_path
+from fcs.shards.ledger.commit_tracker import finish_run
 from fcs.shards.ledger.layout import DIFFERENCE, METRICS, PREVIEWS, RUN, SHARDS, SUMMARY
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.pinned_run import pin
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.ledger.retry import launched, retry_failed
-from fcs.shards.ledger.summary import failures, summarize
+from fcs.shards.ledger.summary import failed_records, summarize
+from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
-from fcs.shards.store.files import to_json
 from fcs.tasks.pipeline import Pipeline
 
 SOME_FAILED = 3
@@ -55,7 +55,7 @@ def dry_run(run: Run, settings: dict[str, Any]) -> int:
     checked = plan(run, settings)
     solver = solver_for(checked)
     judge_for(checked, solver.model)
-    known = counts(checked.sources)
+    known = listed_sizes(checked.sources)
     total = None if None in known else sum(count for count in known if count is not None)
     if total is not None and run.data.limit is not None:
         total = min(total, run.data.limit)
@@ -114,7 +114,7 @@ def predict(run: Run, settings: dict[str, Any], stop: Stop, arguments: list[str]
         code = launch(arguments, count)
         return max(code, report(checked, quiet=not place.speaks)) if code in (0, SOME_FAILED) else code
     if checked.complete:
-        end(checked.out)
+        finish_run(checked.out)
     else:
         if place.started:
             follow_parent()
@@ -182,10 +182,10 @@ def work(checked: Preflight, solver: Pipeline, judge: Judge | None, stop: Stop, 
     # Each worker may be in a shard of its own, and the ledger opens the next.
     shards = OpenShards(checked.sources, record_format(run, solver.model), run.data.workers + 8)
     ledger = _ledger(checked, solver, judge, shards, place, size)
-    ledger.look()  # what it takes back must not look complete below
+    ledger.load_commits()  # what it takes back must not look complete below
     totals = ledger.totals()
     if totals.total is None and len(checked.sources) <= COUNTED and all(map(_in_place, checked.sources)):
-        while ledger.prepare() is None:
+        while ledger.record_counts() is None:
             shards.wait()
             stop.check()
         totals = ledger.totals()
@@ -195,7 +195,7 @@ def work(checked: Preflight, solver: Pipeline, judge: Judge | None, stop: Stop, 
     numbers = {source.stem: number for number, source in enumerate(checked.sources)}
 
     def finish(batch: Batch, rows: list[Row]) -> None:
-        ledger.worker.slots = predictor.solve.most or size
+        ledger.stats.slots = predictor.solve.most or size
         ledger.finish(numbers[batch.shard], batch.number, rows)
 
     delivery = AsyncWriter(
@@ -241,7 +241,7 @@ def _wait(place: ProcessInfo, stop: Stop) -> None:
 def _round(run: Run, place: ProcessInfo, ledger: Ledger, shards: OpenShards, predictor: PredictModule) -> bool:
     """Sample all that nobody else has in hand; False where that is nothing."""
     ahead = ReadAhead(
-        ledger.work(), shards, ledger.batch_size, run.seed, run.data.prompt, run.data.workers, predictor.stop.check
+        ledger.tasks(), shards, ledger.batch_size, run.seed, run.data.prompt, run.data.workers, predictor.stop.check
     )
     batches = iter(ahead)
     first = next(batches, None)
@@ -280,7 +280,7 @@ def report(checked: Preflight, quiet: bool = False) -> int:
         print(f"records: {ok} ok, {failed} failed")
         where = {"pictures": SHARDS, "rows": METRICS, "previews": PREVIEWS}
         print("  ".join(f"{what}: {checked.out.where(folder)}" for what, folder in where.items()))
-        for shard, key, error in failures(checked.out, LISTED):
+        for shard, key, error in failed_records(checked.out, LISTED):
             print(f"failed: {shard} {'(unnamed)' if key is None else key}: {error}", file=sys.stderr)
         if failed > LISTED:
             print(f"and {failed - LISTED} more, in {checked.out.where(METRICS)}", file=sys.stderr)

@@ -22,8 +22,7 @@ from fcs.metrics.judge import Judge
 from fcs.models import Found, Model, find, load
 from fcs.shards.input.decode import Format
 from fcs.shards.input.sources import Source, resolve
-from fcs.shards.ledger.commit_records import is_complete
-from fcs.shards.ledger.inspection import damaged
+from fcs.shards.ledger.commit_records import damaged, is_complete
 from fcs.shards.ledger.layout import RUN
 from fcs.shards.ledger.pinned_run import describe, pin
 from fcs.shards.store.base import Store

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 from fcs.core.records import Batch, Record, collate
 from fcs.shards.input.open_shards import OpenShards
-from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.ledger.batch_task import BatchTask
 
 
 @dataclass(frozen=True)
 class ReadAhead:
-    """Batches of the work that is taken, decoded ahead of their use; whichever is ready first comes first.
+    """Batches that are decoded ahead of their use; whichever is ready first comes first.
 
     Whoever runs them may ask for one more before it runs the last, as Lightning does. Where none is ready then, it gets
     a batch without records, so that it runs the one it holds; only after that it waits.
 
     Attributes:
-        work: what to read, taken as late as possible; None where shards must be opened first.
+        tasks: what to read, asked for as late as possible; None while shards must be opened first.
         shards: where from.
         batch_size: slots of a batch.
         seed: the run's.
@@ -33,7 +33,7 @@ class ReadAhead:
         check: called while waiting, about once a second; may raise to stop.
     """
 
-    work: Iterator[BatchTask | None]
+    tasks: Iterator[BatchTask | None]
     shards: OpenShards
     batch_size: int
     seed: int
@@ -66,10 +66,10 @@ class ReadAhead:
                     batch.cancel()
 
     def _submit(self, ahead: list[Future[Batch]], pool: ThreadPoolExecutor) -> bool:
-        """Have one batch more than there are threads decoded; returns whether there is no more work."""
+        """Have one batch more than there are threads decoded; returns whether there are no more tasks."""
         while len(ahead) <= self.workers:
             try:
-                task = next(self.work)
+                task = next(self.tasks)
             except StopIteration:
                 return True
             if task is None:
@@ -85,13 +85,13 @@ class ReadAhead:
         form = self.shards.form
         return form.channels, form.height, form.width
 
-    def read(self, work: BatchTask) -> Batch:
+    def read(self, task: BatchTask) -> Batch:
         """One batch; records that are not wanted leave padded slots."""
-        first, wanted = work.batch * self.batch_size, set(work.wanted)
+        first, wanted = task.batch * self.batch_size, set(task.wanted)
         slots = range(first, first + self.batch_size)
-        with self.shards.reading(work.source) as reader:
-            records = [self._record(reader, index, work.crashed) if index in wanted else None for index in slots]
-            return collate(reader.source.stem, work.batch, records, self._shape, self.seed, self.prompt)
+        with self.shards.reading(task.source) as reader:
+            records = [self._record(reader, index, task.crashed) if index in wanted else None for index in slots]
+            return collate(reader.source.stem, task.batch, records, self._shape, self.seed, self.prompt)
 
     def _record(self, reader: ShardReader, index: int, crashed: int) -> Record:
         entries = reader.index.entries

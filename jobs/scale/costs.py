@@ -14,8 +14,8 @@ from typing import Any
 from fcs.shards.input.sources import Source
 from fcs.shards.ledger.claims import SLICE
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.local import LocalStore
 
 EVENTS = {"open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir", "os.utime"}
@@ -99,7 +99,7 @@ def ledger_costs(folder: Path, batch: int, size: int) -> dict[str, float]:
     given: list[tuple[int, float]] = []
     written: list[tuple[int, float]] = []
     with closing(book(folder / "run", 2, records, batch)) as ledger:
-        walk = ledger.work()
+        walk = ledger.tasks()
         for _ in range(4 * SLICE):
             with operations.counted(given):
                 item = next(walk)
@@ -128,13 +128,13 @@ def look(out: Path, operations: Operations, claims: int, batch: int) -> float:
     """Operations of a process that waits, in a shard of so many slices that all are in other hands."""
     found: list[tuple[int, float]] = []
     with closing(book(out, 1, claims * SLICE * batch, batch)) as busy, closing(book(out, 1, 0, batch)) as idle:
-        walk = busy.work()
+        walk = busy.tasks()
         for _ in range((claims - 1) * SLICE + 1):
             next(walk)
-        idle.counts.known[0] = claims * SLICE * batch
+        idle.sizes.known[0] = claims * SLICE * batch
         for _ in range(3):
             with operations.counted(found):
-                assert next(idle.work(), None) is None
+                assert next(idle.tasks(), None) is None
         walk.close()
     return found[-1][0]
 
@@ -142,11 +142,11 @@ def look(out: Path, operations: Operations, claims: int, batch: int) -> float:
 def start(out: Path, operations: Operations, committed: int, batch: int) -> float:
     """Operations of a process that comes to a run with so many committed shards."""
     with closing(book(out, committed, 1, batch)) as ledger:
-        for item in ledger.work():
+        for item in ledger.tasks():
             ledger.finish(item.source, item.batch, rows(item.wanted, 1))
     found: list[tuple[int, float]] = []
     with closing(book(out, committed, 1, batch)) as ledger, operations.counted(found):
-        ledger.look()
+        ledger.load_commits()
         ledger.totals()
-        list(ledger.work())
+        list(ledger.tasks())
     return found[0][0]

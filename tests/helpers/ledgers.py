@@ -14,8 +14,8 @@ import pytest
 from fcs.shards.input.sources import Source
 from fcs.shards.ledger.batch_task import BatchTask
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
 from fcs.shards.store.remote import RemoteStore
@@ -79,7 +79,7 @@ def finish(out: Path | Store, size: int = 2, **options: object) -> list[BatchTas
     done = []
     with closing(ledger(out, size, **options)) as book:  # type: ignore[arg-type]
         while not book.complete():
-            for item in book.work():
+            for item in book.tasks():
                 done.append(item)
                 do(book, item)
     return done
@@ -90,16 +90,16 @@ def small(out: Path | Store, fail: Callable[[int], bool]) -> int:
     counts, computed = (1, 0, 4), 0
     with closing(Ledger(opened(out), SOURCES[:3], 2, lambda i: counts[i], scores=["psnr"])) as book:
         while not book.complete():
-            for item in book.work():
+            for item in book.tasks():
                 computed += len(item.wanted)
                 do(book, item, fail)
-        assert not list(book.work())
+        assert not list(book.tasks())
     return computed
 
 
 def interleaved(books: Sequence[Ledger]) -> list[tuple[int, BatchTask]]:
     """Two processes of a run in one thread, the second twice as fast: which of them did what, in order."""
-    done, streams = [], [book.work() for book in books]
+    done, streams = [], [book.tasks() for book in books]
     for turn in itertools.cycle((0, 1, 1)):
         item = next(streams[turn], None)
         if item is not None:
@@ -108,7 +108,7 @@ def interleaved(books: Sequence[Ledger]) -> list[tuple[int, BatchTask]]:
         elif all(book.complete() for book in books):
             break
         else:
-            streams[turn] = books[turn].work()
+            streams[turn] = books[turn].tasks()
     for book in books:
         book.close()
     return done

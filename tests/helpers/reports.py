@@ -15,8 +15,8 @@ from PIL import Image
 
 from fcs.shards.input.sources import resolve
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.parts import Row
 from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
 
@@ -127,7 +127,7 @@ def write_run(
         )
 
     try:
-        for item in book.work():
+        for item in book.tasks():
             if stop is not None and item.batch >= stop:
                 break
             book.finish(item.source, item.batch, [row(index) for index in item.wanted])

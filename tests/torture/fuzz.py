@@ -35,7 +35,7 @@ from tars import SIDE, corpus
 
 from fcs.core.records import Record
 from fcs.shards.input.decode import Format
-from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import Source
 
 FORM = Format(1, SIDE, SIDE, needs_mask=True, keep_members=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fcs.shards.input.decode import Format
-from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import Source
 
 OPENERS = 2  # shards that are opened at the same time before anybody reads them

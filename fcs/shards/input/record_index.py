@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from fcs.shards.input.members import LONGEST, Member, printable, scan
+from fcs.shards.input.tar_members import LONGEST, Member, printable, scan_members
 
 SLOTS = {
     "png": "image",
@@ -61,7 +61,7 @@ def index(file: BinaryIO, required: Collection[str] = ("image",)) -> ShardIndex:
         file: the tar; its place is moved.
         required: slots (``image``, ``mask``) that the last record before a break must have to count as whole.
     """
-    members, truncated = scan(file)
+    members, truncated = scan_members(file)
     records, torn = _resolve(_runs(members))
     if truncated and torn is not None and torn.error is None and not torn.slots.issuperset(required):
         records.remove(torn)
@@ -69,7 +69,7 @@ def index(file: BinaryIO, required: Collection[str] = ("image",)) -> ShardIndex:
     return ShardIndex(tuple(entries), truncated)
 
 
-def split(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """Key and lower-case suffix of a member: the key ends at the first dot of the base name."""
     while name.startswith("./"):
         name = name[2:]
@@ -94,7 +94,7 @@ def _key_error(key: str) -> str | None:
 def _runs(members: list[Member]) -> list[_Run]:
     runs: list[_Run] = []
     for member in members:
-        key, suffix = split(member.name)
+        key, suffix = split_name(member.name)
         slot = SLOTS.get(suffix)
         if slot is None:
             continue

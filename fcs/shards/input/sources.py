@@ -56,7 +56,7 @@ def resolve(patterns: str | Sequence[str]) -> list[Source]:
     return [Source(url, stem, int(infos[url]["size"] or 0), _changed(infos[url])) for url, stem in named]
 
 
-def counts(sources: Sequence[Source]) -> list[int | None]:
+def listed_sizes(sources: Sequence[Source]) -> list[int | None]:
     """Records per shard as ``sizes.json`` beside it says (``{basename: count}``); None where it does not.
 
     For planning only: what a shard holds is known when it is read.

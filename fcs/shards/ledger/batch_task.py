@@ -1,21 +1,21 @@
-"""Batches to do, and how: whole beside others, or one record at a time."""
+"""Batch tasks: which records of a batch are to be sampled, and whether with others or one at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fcs.shards.ledger.crash_markers import TRIES, CrashMarker, alone, deaths
+from fcs.shards.ledger.crash_markers import TRIES, CrashMarker, crash_count, crashed_alone
 
 
 class BatchTask(NamedTuple):
-    """A batch to do.
+    """A batch to sample.
 
     Attributes:
         source, batch: numbers of the shard and of its batch.
         wanted: records of the batch that are wanted, each at its own slot.
-        crashed: how often the process died with the one that is wanted, the last time with it alone; it is not to be
-            tried again but to become a failed row. 0 for all others.
+        crashed: how often processes died with the one record that is wanted, the last time with it alone. It is not to
+            be sampled again but becomes a failed row. 0 for all others.
     """
 
     source: int
@@ -24,20 +24,24 @@ class BatchTask(NamedTuple):
     crashed: int = 0
 
 
-def sort_out(todo: Sequence[BatchTask], left: Sequence[CrashMarker]) -> tuple[list[BatchTask], list[BatchTask]]:
-    """What can be done beside others, and what must be done alone: the first record of each batch under suspicion.
+def split_suspects(
+    tasks: Sequence[BatchTask], markers: Sequence[CrashMarker]
+) -> tuple[list[BatchTask], list[BatchTask]]:
+    """Tasks that can be done beside others, and those that must be done alone.
+
+    A batch with which too many processes died is done one record at a time; its first record is the task then.
 
     Args:
-        todo: batches with all their records that are missing.
-        left: marks that processes died with.
+        tasks: batches with all their records that are missing.
+        markers: what crashed processes left.
     """
-    ready, singles = [], []
-    for item in todo:
-        crashed = next((index for index in item.wanted if alone(left, index)), None)
+    ready, alone = [], []
+    for task in tasks:
+        crashed = next((index for index in task.wanted if crashed_alone(markers, index)), None)
         if crashed is not None:
-            ready.append(item._replace(wanted=(crashed,), crashed=deaths(left, crashed, crashed + 1)))
-        elif deaths(left, item.wanted[0], item.wanted[-1] + 1) >= TRIES:
-            singles.append(item._replace(wanted=item.wanted[:1]))
+            ready.append(task._replace(wanted=(crashed,), crashed=crash_count(markers, crashed, crashed + 1)))
+        elif crash_count(markers, task.wanted[0], task.wanted[-1] + 1) >= TRIES:
+            alone.append(task._replace(wanted=task.wanted[:1]))
         else:
-            ready.append(item)
-    return ready, singles
+            ready.append(task)
+    return ready, alone

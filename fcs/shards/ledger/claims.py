@@ -1,4 +1,7 @@
-"""Claims: who works on which slice. They save work and nothing else; two owners of a slice cost time only."""
+"""Claims: files that say which process works on which slice.
+
+They save work and nothing else. Two processes that own one slice cost time, never a wrong result.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from fcs.shards.ledger.layout import claims_folder
 from fcs.shards.store.base import Store
 
 SLICE = 8  # batches that are claimed together
-STALE = 120.0
-HEARTBEAT = 20.0
+STALE = 120.0  # seconds without a heartbeat after which a claim is void
+HEARTBEAT = 20.0  # seconds
 
 
 def identity() -> dict[str, str | int]:
@@ -38,7 +41,7 @@ def identity() -> dict[str, str | int]:
 class Claims:
     """The claims of one process; a daemon thread touches them while they are held.
 
-    In a store without exclusive creation two that look at the same moment may both get a slice.
+    In a store without exclusive creation two processes that ask at the same moment may both get a slice.
     """
 
     def __init__(self, out: Store, stale: float = STALE, heartbeat: float = HEARTBEAT) -> None:
@@ -50,27 +53,27 @@ class Claims:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def take(self, stem: str, name: str) -> bool:
-        """Claim a slice; False where a living process has it (this one too).
+    def acquire(self, stem: str, name: str) -> bool:
+        """Claim a slice; False where a living process has it, this one included.
 
         Raises:
             StorageError: OUT cannot be written.
         """
         path = f"{claims_folder(stem)}/{name}"
-        # Each taking differs, so that an earlier one of ours is not mistaken for it.
-        data = json.dumps({**self.me, "taken": uuid.uuid4().hex}).encode()
+        # Each claim differs, so that an earlier one of ours is not mistaken for it.
+        data = json.dumps({**self.me, "acquired": uuid.uuid4().hex}).encode()
         try:
-            taken = self.out.create(path, data, durable=False) or self._take_over(path, data)
+            acquired = self.out.create(path, data, durable=False) or self._take_over(path, data)
         except FileNotFoundError:  # the shard was committed and its folder removed
-            taken = False
-        if taken:
+            acquired = False
+        if acquired:
             with self._lock:
                 self._held[path] = data
                 self._start()
-        return taken
+        return acquired
 
     def is_free(self, stem: str, name: str) -> bool:
-        """Whether ``take`` would succeed now: there is no claim, or that of a process which is gone."""
+        """Whether ``acquire`` would succeed now: there is no claim, or that of a process which is gone."""
         path = f"{claims_folder(stem)}/{name}"
         owner = self.out.json(path)
         return self._is_stale(path, owner) or (owner is None and not self.out.exists(path))
@@ -94,18 +97,18 @@ class Claims:
             self.out.delete(path)
 
     def _take_over(self, path: str, data: bytes) -> bool:
-        """Put our claim in the place of a stale one; of several processes that saw it one succeeds."""
+        """Replace a stale claim by ours; of several processes that found it stale, one succeeds."""
         owner = self.out.json(path)
         if not self._is_stale(path, owner):
             return False
         folder, _, name = path.rpartition("/")
         lock = f"{folder}/.{name}.takeover"
         if not self.out.create(lock, data, durable=False):
-            if self._older(lock):  # whoever had it was killed
+            if self._older(lock):  # the process that made it was killed
                 self.out.delete(lock)
             return False
         try:
-            if self.out.json(path) != owner:  # someone was faster, and this is already the new claim
+            if self.out.json(path) != owner:  # another process was faster, and this is its claim
                 return False
             self.out.replace(path, data)
             return True
@@ -120,7 +123,7 @@ class Claims:
         return dead(owner) or _restarted(owner, self.me) or self._older(path)
 
     def _older(self, path: str) -> bool:
-        """Not touched for long. Both times are of the store's one clock, whatever the hosts' say."""
+        """Not touched for long. Both times are told by the clock of the store, whatever the hosts' clocks say."""
         found = self.out.stat(path)
         return found is not None and self.out.now(path) - found.modified > self.stale
 
@@ -132,14 +135,14 @@ class Claims:
     def _beat(self) -> None:
         while not self._stop.wait(self.heartbeat):
             for path in list(self._held):
-                # What was given back must not come to life again: where touching means writing, it would.
-                with self._lock, suppress(OSError):  # gone with its shard, or the store is away: writers will say so
+                # A claim that was released must not come back: where touching means writing, it would.
+                with self._lock, suppress(OSError):  # gone with its shard, or the store fails: writers will say so
                     if path in self._held:
                         self.out.touch(path, self._held[path])
 
 
 def dead(owner: Mapping[str, object]) -> bool:
-    """Whether an owner's process ran on this host since it was started, and runs no more."""
+    """Whether an owner's process ran on this host since the last boot, and runs no more."""
     me, pid = identity(), owner.get("pid")
     here = bool(me["boot_id"]) and all(owner.get(name) == me[name] for name in ("host", "boot_id"))
     if not here or not isinstance(pid, int):

@@ -1,4 +1,4 @@
-"""Where things are below OUT. STEM may contain folders (``a/b``)."""
+"""The names of all files below OUT. STEM may contain folders (``a/b``)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parts_folder(stem: str) -> str:
 
 
 def claims_folder(stem: str) -> str:
-    """Taken slices of a shard that is not committed yet."""
+    """Claimed slices of a shard that is not committed yet."""
     return f"{CLAIMS}/{stem}"
 
 

@@ -1,4 +1,4 @@
-"""What this process has in hand: slices that it claimed, and batches of them that are not on disk yet."""
+"""Leases: the slices that this process has claimed, and the batches of them whose results are not written yet."""
 
 from __future__ import annotations
 
@@ -15,91 +15,91 @@ from fcs.shards.store.base import Store
 
 
 class Leases:
-    """Slices and batches by number; may be used by several threads.
+    """Slices and batches by number. May be used by several threads.
 
     Attributes:
-        closed: nothing more is given out.
+        closed: nothing more can be acquired.
     """
 
     def __init__(self, out: Store, sources: Sequence[Source], claims: Claims) -> None:
         self.out, self.sources, self.claims = out, sources, claims
         self.closed = False
-        self._slices: dict[tuple[int, int], set[int]] = {}  # with the batches that are not on disk yet
-        self._marks: dict[tuple[int, int], str] = {}  # by shard and batch, of those that were given out
+        self._slices: dict[tuple[int, int], set[int]] = {}  # to the batches that are not on disk yet
+        self._markers: dict[tuple[int, int], str] = {}  # crash markers by shard and batch
         self._alone: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is in hand."""
+        """Whether nothing is leased."""
         with self._lock:
             return not self._slices
 
     @property
     def alone(self) -> bool:
-        """Whether a record is in hand that nothing else may be in hand with."""
-        return self._alone in self._marks
+        """Whether a record is leased beside which nothing else may be."""
+        return self._alone in self._markers
 
-    def free(self, number: int, piece: int) -> bool:
-        """Whether nobody holds a slice, as it seems; ``take`` finds out."""
-        return self.claims.is_free(self.sources[number].stem, _name(piece))
+    def is_free(self, number: int, slice_number: int) -> bool:
+        """Whether nobody seems to have a slice; only ``acquire`` makes sure."""
+        return self.claims.is_free(self.sources[number].stem, _name(slice_number))
 
-    def take(self, number: int, piece: int) -> bool:
-        """Claim a slice; False where it is in hand already, here or elsewhere. It must be held, or put down, then."""
+    def acquire(self, number: int, slice_number: int) -> bool:
+        """Claim a slice; False where this process or another has it. ``hold`` or ``release`` must follow."""
         with self._lock:
-            ours = (number, piece) in self._slices
-        return not ours and self.claims.take(self.sources[number].stem, _name(piece))
+            ours = (number, slice_number) in self._slices
+        return not ours and self.claims.acquire(self.sources[number].stem, _name(slice_number))
 
-    def hold(self, number: int, piece: int, batches: Collection[int]) -> None:
-        """Have these batches of a slice in hand."""
+    def hold(self, number: int, slice_number: int, batches: Collection[int]) -> None:
+        """Say which batches of an acquired slice are to be done."""
         with self._lock:
-            self._slices[number, piece] = set(batches)
+            self._slices[number, slice_number] = set(batches)
 
     def mark(self, number: int, batch: int, records: Sequence[int], alone: bool = False) -> None:
-        """Say of a batch, just before it is given out, that a death from now on is one with it.
+        """Write the crash marker of a batch that is held, just before it is handed out.
 
         Args:
-            number, batch: the shard and its batch, which is held.
+            number, batch: the shard and its batch.
             records: of the batch, in order, that are to be done.
-            alone: it is one record, and nothing else is in hand.
+            alone: it is one record, and nothing else is leased.
 
         Raises:
             StorageError: OUT cannot be written.
         """
-        mark = CrashMarker(records[0], records[-1], alone, str(self.claims.me["id"]))
-        name = f"{claims_folder(self.sources[number].stem)}/{mark.name}"
-        self._marks[number, batch] = name
+        marker = CrashMarker(records[0], records[-1], alone, str(self.claims.me["id"]))
+        name = f"{claims_folder(self.sources[number].stem)}/{marker.name}"
+        self._markers[number, batch] = name
         self._alone = (number, batch) if alone else None
         with suppress(FileNotFoundError):  # the shard was committed and its folder removed
             self.out.create(name, json.dumps(self.claims.me).encode(), durable=False)
 
-    def put_down(self, number: int, *batches: int, piece: int | None = None) -> None:
-        """Batches are not in hand any more; a slice without any is given back."""
-        piece = batches[0] // SLICE if piece is None else piece
+    def release(self, number: int, *batches: int, slice_number: int | None = None) -> None:
+        """Give batches back, done or not; a slice of which none is left is given back too."""
+        slice_number = batches[0] // SLICE if slice_number is None else slice_number
         try:
-            self._clear(*((number, batch) for batch in batches))
+            self._delete_markers(*((number, batch) for batch in batches))
         finally:
             with self._lock:
-                held = self._slices.get((number, piece))
+                held = self._slices.get((number, slice_number))
                 if held is not None:
                     held.difference_update(batches)
                     if not held:
-                        del self._slices[number, piece]
-                        self.claims.release(self.sources[number].stem, _name(piece))
+                        del self._slices[number, slice_number]
+                        self.claims.release(self.sources[number].stem, _name(slice_number))
 
     def close(self) -> None:
-        """Give everything back: this process did not die with it."""
+        """Give everything back: this process has not crashed."""
         self.closed = True
         try:
-            self._clear(*list(self._marks))
+            self._delete_markers(*list(self._markers))
         finally:
             self.claims.close()
 
-    def _clear(self, *batches: tuple[int, int]) -> None:
-        """Remove marks. Before the claim: who takes the slice next would see deaths in them."""
-        names = (self._marks.pop(batch, None) for batch in batches)
+    def _delete_markers(self, *batches: tuple[int, int]) -> None:
+        """Before the claim is released: whoever claims the slice next would take them for crashes."""
+        names = (self._markers.pop(batch, None) for batch in batches)
         self.out.delete(*(name for name in names if name is not None))
 
 
-def _name(piece: int) -> str:
-    return f"{piece:06d}"
+def _name(slice_number: int) -> str:
+    return f"{slice_number:06d}"

@@ -1,4 +1,4 @@
-"""The pin: what every process of a run, now and after any restart, must agree on."""
+"""The pinned run: ``run.json``, on which every process of a run must agree, now and after any restart."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from fcs.core.errors import UsageError
 from fcs.shards.input.sources import KEY, Source
 from fcs.shards.ledger.layout import RUN
+from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
-from fcs.shards.store.files import to_json
 
 
 def fingerprint(settings: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What one process did, for those who watch a run."""
+"""Process statistics: what one process has done so far, in ``workers/ID.json`` for those who watch a run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 from fcs.core.intervals import Column
 from fcs.shards.ledger.layout import WORKERS, worker_file
-from fcs.shards.ledger.parts import Row
-from fcs.shards.store.base import Store, each
-from fcs.shards.store.files import to_json
+from fcs.shards.ledger.result_rows import Row
+from fcs.shards.store.atomic_files import to_json
+from fcs.shards.store.base import Store, map_threads
 
-MOMENTS = 120  # at which a process says how far it was
+HISTORY = 120  # entries at most of how many records were done when
 
 
-def failures(out: Store) -> int:
+def failed_count(out: Store) -> int:
     """Failed records that all processes of the run, earlier ones too, say they have written."""
     names = [f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json")]
-    return sum(int((worker or {}).get("failed", 0)) for worker in each(out.json, names))
+    return sum(int((worker or {}).get("failed", 0)) for worker in map_threads(out.json, names))
 
 
 class ProcessStats:
@@ -114,5 +114,5 @@ class ProcessStats:
         self._batches += 1
         if self._batches % self._stride == 0:
             self.history.append((round(seconds, 3), self.done + self.failed))
-        if len(self.history) == MOMENTS:
+        if len(self.history) == HISTORY:
             self.history, self._stride = self.history[1::2], 2 * self._stride

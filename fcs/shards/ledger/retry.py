@@ -1,8 +1,8 @@
-"""Trying failed records again: a committed shard becomes parts of its good results.
+"""Trying failed records again: a committed shard is reopened, and its good results become parts again.
 
-The one step that decides is the move of the commit record into the shard's parts folder. After it, tar and
-metrics stay as they are until the next merge, and any process may turn them into parts, again and again.
-Where a store cannot rename, the copy decides: whoever finds record and copy alike deletes the record (``clean``).
+One step decides: the commit record is moved to the shard's parts folder. Afterwards tar and metrics stay as they are
+until the next merge, and any process may make parts of them, as often as need be. A store that cannot rename copies the
+record and then deletes it; a process that finds both deletes the record (``clean_up``).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fcs.shards.input.record_index import split
-from fcs.shards.ledger import parts
-from fcs.shards.ledger.commit import clean
-from fcs.shards.ledger.commit_records import intact, records
+from fcs.shards.input.record_index import split_name
+from fcs.shards.ledger import parts, result_rows
+from fcs.shards.ledger.commit_records import files_match, read_commits
+from fcs.shards.ledger.commit_shard import clean_up
 from fcs.shards.ledger.layout import (
     RUN,
     SUMMARY,
@@ -34,8 +34,8 @@ from fcs.shards.ledger.layout import (
     tar_file,
 )
 from fcs.shards.ledger.pinned_run import read_run
+from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
-from fcs.shards.store.files import to_json
 
 _PART_ROWS = 64
 
@@ -58,7 +58,7 @@ def retry_failed(out: Store, before: float | None = None) -> list[str]:
     found = []
     stems = [shard["stem"] for shard in read_run(out)["shards"]]
     out.probe(RUN)
-    for stem, record in records(out, stems).items():
+    for stem, record in read_commits(out, stems).items():
         late = before is not None and record["timings"]["committed"] >= before
         if record["counts"]["failed"] and not late and reopen(out, stem):
             found.append(stem)
@@ -66,9 +66,9 @@ def retry_failed(out: Store, before: float | None = None) -> list[str]:
 
 
 def launched(out: Store) -> float | None:
-    """When the first process of this SLURM step, in whichever task of its job array, came to the run; else None.
+    """When the first process of this SLURM step, in any task of its job array, started on the run; None without SLURM.
 
-    All of them ask for the same retry: what one of them has tried again is not to be tried once more by the next.
+    All of them ask for the same retry, so what one of them has tried again is not tried once more by the next.
 
     Raises:
         StorageError: OUT cannot be written.
@@ -83,14 +83,14 @@ def launched(out: Store) -> float | None:
 
 
 def reopen(out: Store, stem: str) -> bool:
-    """Take a shard's commit record back; False where another process was first."""
-    clean(out, stem)  # what a killed process left must not count as part of the new attempt
+    """Take back a shard's commit record; False where another process was first."""
+    clean_up(out, stem)  # what a killed process left must not become part of the new attempt
     out.delete(SUMMARY)
     return out.move(commit_file(stem), f"{parts_folder(stem)}/{parts.REOPENED}")
 
 
 def expand(out: Store, stem: str) -> None:
-    """Write the parts of a reopened shard's good results, if that is still to be done.
+    """Write the good results of a reopened shard as parts, unless that is done already.
 
     Raises:
         StorageError: OUT cannot be read or written.
@@ -99,7 +99,7 @@ def expand(out: Store, stem: str) -> None:
     record = out.json(reopened)
     if record is None:
         return
-    if intact(out, record):  # otherwise all is computed again
+    if files_match(out, record):  # otherwise everything is computed again
         for part in _good_results(out, stem, record):
             parts.write(out, stem, part)
     out.move(reopened, begun)
@@ -111,21 +111,21 @@ def _good_results(out: Store, stem: str, record: dict[str, Any]) -> Iterator[pa.
     rows = rows.filter(pc.equal(rows["status"], "ok"))
     indexes = rows["index"].to_pylist()
     with out.reading(tar_file(stem)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        groups = groupby(tar, key=lambda info: split(info.name)[0])
+        groups = groupby(tar, key=lambda info: split_name(info.name)[0])
         group = next(groups, None)
-        for first, stop in _runs(indexes):
-            run = rows.slice(first, stop - first)
+        for first, stop in _ranges(indexes):
+            group_rows = rows.slice(first, stop - first)
             members: list[list[dict[str, Any]]] = []
-            for key in run["key"].to_pylist():
+            for key in group_rows["key"].to_pylist():
                 members.append([])
                 if group is not None and group[0] == key:
                     members[-1] = [{"name": info.name, "data": _data(tar, info)} for info in group[1]]
                     group = next(groups, None)
-            yield _with_members(run, members)
+            yield _with_members(group_rows, members)
 
 
-def _runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Places (first, stop) of contiguous indexes, few enough to be held in memory."""
+def _ranges(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges (first, stop) of places whose indexes are contiguous, short enough to be held in memory."""
     first = 0
     for place in range(1, len(indexes) + 1):
         full = place - first == _PART_ROWS
@@ -140,7 +140,7 @@ def _data(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
 
 
 def _with_members(rows: pa.Table, members: list[list[dict[str, Any]]]) -> pa.Table:
-    kind = parts.rows_schema(members=True).field("members")
+    kind = result_rows.rows_schema(members=True).field("members")
     return rows.append_column(kind, pa.array(members, type=kind.type))
 
 
@@ -151,7 +151,7 @@ def _with_features(out: Store, stem: str, record: dict[str, Any], rows: pa.Table
         feature = name.removeprefix("features/").removesuffix(f"/{stem}.parquet")
         columns = pq.read_table(io.BytesIO(out.read(features_file(feature, stem)))).to_pydict()
         values = dict(zip(columns["index"], columns["feature"], strict=True))
-        kind = parts.rows_schema(features=[feature]).field(parts.FEATURE + feature)
+        kind = result_rows.rows_schema(features=[feature]).field(result_rows.FEATURE + feature)
         column = [values.get(index) for index in rows["index"].to_pylist()]
         rows = rows.append_column(kind, pa.array(column, type=kind.type))
     return rows

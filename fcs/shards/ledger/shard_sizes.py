@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from fcs.shards.input.sources import Source, counts
-from fcs.shards.ledger.commit_records import committed
+from fcs.shards.input.sources import Source, listed_sizes
+from fcs.shards.ledger.commit_records import read_commit
 from fcs.shards.store.base import Store
 
 
@@ -70,7 +70,7 @@ class ShardSizes:
     def _committed(self, number: int) -> int | None:
         if number in self._uncommitted:  # asked again and again while the shard is being opened
             return None
-        record = committed(self.out, self.sources[number].stem)
+        record = read_commit(self.out, self.sources[number].stem)
         if record is None:
             self._uncommitted.add(number)
             return None
@@ -78,4 +78,4 @@ class ShardSizes:
 
     @cached_property
     def _listed(self) -> list[int | None]:
-        return counts(self.sources)
+        return listed_sizes(self.sources)

@@ -1,4 +1,4 @@
-"""Means over a run, from what is committed."""
+"""The summary of a run: means over its committed shards, and its failed records."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 
 from fcs.core.errors import StorageError
 from fcs.core.intervals import Column, total
-from fcs.shards.ledger import parts
-from fcs.shards.ledger.commit_records import covers, records
+from fcs.shards.ledger import result_rows
+from fcs.shards.ledger.commit_records import covers_run, read_commits
 from fcs.shards.ledger.layout import SUMMARY, metrics_file
 from fcs.shards.ledger.pinned_run import read_run
-from fcs.shards.store.base import Store, each
-from fcs.shards.store.files import to_json
+from fcs.shards.store.atomic_files import to_json
+from fcs.shards.store.base import Store, map_threads
 
 
 def summarize(out: Store) -> dict[str, Any]:
@@ -32,12 +32,12 @@ def summarize(out: Store) -> dict[str, Any]:
     """
     run = read_run(out)
     stems = [shard["stem"] for shard in run["shards"]]
-    found = records(out, stems)
+    found = read_commits(out, stems)
     counts = {name: sum(record["counts"][name] for record in found.values()) for name in ("ok", "failed")}
-    shards = each(lambda stem: _columns(out, stem), list(found))
+    shards = map_threads(lambda stem: _columns(out, stem), list(found))
     names = sorted({name for shard in shards for name in shard})
     metrics = {name: total([shard[name] for shard in shards if name in shard]).facts() for name in names}
-    return {"complete": covers(found, stems, run.get("limit")), "records": counts, "metrics": metrics}
+    return {"complete": covers_run(found, stems, run.get("limit")), "records": counts, "metrics": metrics}
 
 
 def write_summary(out: Store, further: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -47,10 +47,10 @@ def write_summary(out: Store, further: Mapping[str, Any] | None = None) -> dict[
     return summary
 
 
-def failures(out: Store, most: int) -> list[tuple[str, str | None, str]]:
+def failed_records(out: Store, most: int) -> list[tuple[str, str | None, str]]:
     """The first ``most`` failed records of the committed shards as (shard, key, error)."""
     found: list[tuple[str, str | None, str]] = []
-    for stem, record in records(out, (shard["stem"] for shard in read_run(out)["shards"])).items():
+    for stem, record in read_commits(out, (shard["stem"] for shard in read_run(out)["shards"])).items():
         if not record["counts"]["failed"] or len(found) >= most:
             continue
         rows = _read(out, stem, ["key", "status", "error"])
@@ -70,5 +70,5 @@ def _columns(out: Store, stem: str) -> dict[str, Column]:
     """What means need of each metric of one shard."""
     rows = _read(out, stem)
     rows = rows.filter(pc.equal(rows["status"], "ok"))
-    names = [name for name in rows.column_names if name not in parts.FIXED or name == "residual"]
+    names = [name for name in rows.column_names if name not in result_rows.FIXED or name == "residual"]
     return {name: Column.of(rows[name].drop_null().to_pylist()) for name in names}

@@ -1,4 +1,4 @@
-"""Where a run's files lie: a place in which each file appears whole, under its name, or not at all.
+"""The interface of a store: a place for files, in which each appears whole, under its name, or not at all.
 
 Names are relative to OUT, with ``/`` between folders. A folder is there as long as a file is in it.
 """
@@ -14,9 +14,9 @@ from contextlib import AbstractContextManager
 from io import BufferedReader
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-READERS = 32  # files asked for at once, where each costs a round trip
-AHEAD = 4  # large files that are read before their use
-CHUNK = 64  # files that one thread asks for in a row: less to hand over where each comes at once
+THREADS = 32  # files asked for at once, where each costs a round trip
+PREFETCHED = 4  # large files that are read before their use
+CHUNK = 64  # at most so many items go to a thread together: less overhead where each takes no time
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -131,21 +131,22 @@ class Store(ABC):
         return self.where()
 
 
-def each(ask: Callable[[T], R], about: Sequence[T]) -> list[R]:
-    """The answer for each, in order, asked for in threads."""
-    size = max(1, min(CHUNK, len(about) // READERS))
-    chunks = [about[start : start + size] for start in range(0, len(about), size)]
-    with ThreadPoolExecutor(READERS) as pool:
-        return [answer for answers in pool.map(lambda chunk: [ask(one) for one in chunk], chunks) for answer in answers]
+def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """``function`` of each item, in order, called in threads."""
+    size = max(1, min(CHUNK, len(items) // THREADS))
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        results = pool.map(lambda chunk: [function(item) for item in chunk], chunks)
+        return [result for chunk in results for result in chunk]
 
 
-def ahead(ask: Callable[[T], R], about: Iterable[T]) -> Iterator[R]:
-    """The answers one by one, in order; the next few are asked for while one is used."""
+def prefetch(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """``function`` of each item, in order; threads compute the next few while one is used."""
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(AHEAD) as pool:
-        for one in about:
-            pending.append(pool.submit(ask, one))
-            if len(pending) > AHEAD:
+    with ThreadPoolExecutor(PREFETCHED) as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > PREFETCHED:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

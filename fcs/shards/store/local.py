@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from fcs.shards.store import files
+from fcs.shards.store import atomic_files as files
 from fcs.shards.store.base import Stat, Store
 
 

@@ -1,4 +1,4 @@
-"""Object stores by way of fsspec: a PUT makes a whole object or none, and nothing can be renamed.
+"""Object stores, reached by fsspec: a PUT makes a whole object or none, and nothing can be renamed.
 
 Errors that pass are retried by the clients themselves (s3fs, gcsfs, adlfs); what reaches this module is final.
 """
@@ -17,8 +17,8 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from fcs.core.errors import StorageError, first_line
-from fcs.shards.store.base import Stat, Store, each
-from fcs.shards.store.ranges import Ranges
+from fcs.shards.store.base import Stat, Store, map_threads
+from fcs.shards.store.range_file import RangeFile
 
 _READ = 4 << 20  # bytes asked for at once of a file that is read in pieces
 
@@ -57,7 +57,7 @@ class RemoteStore(Store):
         found = self.stat(name)
         if found is None:
             raise FileNotFoundError(self.where(name))
-        with io.BufferedReader(Ranges(partial(self._part, name), found.size), _READ) as file:
+        with io.BufferedReader(RangeFile(partial(self._part, name), found.size), _READ) as file:
             yield cast(io.BufferedReader, file)
 
     def stat(self, name: str) -> Stat | None:
@@ -132,7 +132,7 @@ class RemoteStore(Store):
         return True
 
     def delete(self, *names: str) -> None:
-        each(self._delete, names)
+        map_threads(self._delete, names)
 
     def touch(self, name: str, data: bytes) -> None:
         if self.read(name) == data:

@@ -11,7 +11,7 @@ from fcs.core.errors import Interrupted, UsageError
 from fcs.engine.signals import Stop
 from fcs.tools.cli.ends import SOME_FAILED, Parser, ending
 from fcs.tools.pack.masks import FRACTIONS
-from fcs.tools.pack.rows import ROLES
+from fcs.tools.pack.table_columns import ROLES
 
 FILES = "files"
 LARGEST = 8192  # pixels a side
@@ -79,13 +79,13 @@ def _pack(given: list[str], stop: Stop) -> int:
     seed, per_shard = _whole("--seed", options.seed, 0), _whole("--records-per-shard", options.records_per_shard, 1)
     limit = None if options.limit is None else _whole("--limit", options.limit, 1)
     # Importing torch takes a second, so options are checked before.
-    from fcs.tools.pack.members import Recipe
-    from fcs.tools.pack.sources import records
-    from fcs.tools.pack.write import pack
+    from fcs.tools.pack.open_source import open_source
+    from fcs.tools.pack.record_members import Recipe
+    from fcs.tools.pack.write_shards import pack
 
     recipe = Recipe(kind, fraction or FRACTIONS.get(kind or "", 0.5), seed, size)
     columns = {role: getattr(options, f"{role}_column") for role in ROLES}
-    found = records(Path(options.source), columns, options.split)
+    found = open_source(Path(options.source), columns, options.split)
 
     def check() -> None:
         if stop.name is not None:

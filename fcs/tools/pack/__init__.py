@@ -1,1 +1,6 @@
-"""Pictures from a folder, a table or a dataset on disk to input shards."""
+"""Packing: pictures in a folder, a table or a dataset on disk become input shards (``fcs-pack``).
+
+``open_source`` yields a ``SourceRecord`` for each picture, from ``picture_folder`` or by ``table_columns``.
+``record_members`` reads it, draws its mask (``masks``) and checks it with the reader of shards; ``write_shards`` writes
+the tars and ``sizes.json``.
+"""

@@ -17,7 +17,7 @@ from fcs.core.intervals import bootstrap_interval
 from fcs.metrics.distances import Array, FeatureMoments, fid, kid, told
 from fcs.metrics.energy import diversity, energy_scores
 from fcs.metrics.judge import REFERENCE
-from fcs.shards.ledger.features import Piece, kept, pieces
+from fcs.shards.ledger.features import ShardFeatures, feature_counts, read_features
 from fcs.shards.ledger.pinned_run import read_run
 from fcs.shards.store.base import Store
 
@@ -88,7 +88,7 @@ def feature_distances(out: Store, reference: Store | None = None) -> dict[str, d
         UsageError: OUT has no pinned run, the reference no such features.
         StorageError: a file is missing or damaged.
     """
-    there = kept(out)
+    there = feature_counts(out)
     return {name: _distance(out, name, reference) for name in sorted(there) if not name.endswith(REFERENCE)}
 
 
@@ -115,9 +115,9 @@ def _distance(out: Store, name: str, reference: Store | None) -> dict[str, Any]:
 
 def _feature_sample(out: Store, name: str) -> FeatureSample:
     """A run's features of that name; what KID takes of them is spread evenly over all."""
-    stems = kept(out).get(name, {})
+    stems = feature_counts(out).get(name, {})
     gathered = FeatureSample(max(1, -(-sum(stems.values()) // KID_MOST)))
-    for piece in pieces(out, name, stems):
+    for piece in read_features(out, name, stems):
         gathered.add(piece.values)
     return gathered
 
@@ -148,7 +148,7 @@ def _without_seed(run: Mapping[str, Any]) -> str:
 
 def _of_group(group: Mapping[str, Store]) -> list[EnergyScore]:
     runs = list(group.values())
-    listed = [kept(out) for out in runs]
+    listed = [feature_counts(out) for out in runs]
     names = [name for name in sorted(listed[0]) if name + REFERENCE in listed[0]]
     found = [_energy(tuple(group), runs, listed, name) for name in names]
     return [energy for energy in found if energy.records]
@@ -160,8 +160,8 @@ def _energy(names: tuple[str, ...], runs: Sequence[Store], listed: Sequence[Kept
     every: list[tuple[str, int]] = []
     scores, apart = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0, dtype=torch.float64)]
     for stem in stems:
-        shards = [_by_index(pieces(out, name, [stem])) for out in runs]
-        shards.append(_by_index(pieces(runs[0], name + REFERENCE, [stem])))
+        shards = [_by_index(read_features(out, name, [stem])) for out in runs]
+        shards.append(_by_index(read_features(runs[0], name + REFERENCE, [stem])))
         common = sorted(set.intersection(*(set(shard) for shard in shards)))
         if common:
             *samples, truth = (torch.from_numpy(np.stack([shard[i] for i in common])).double() for shard in shards)
@@ -172,5 +172,5 @@ def _energy(names: tuple[str, ...], runs: Sequence[Store], listed: Sequence[Kept
 
 
 def _by_index(found: Any) -> dict[int, NDArray[np.float16]]:
-    piece: Piece | None = next(iter(found), None)
+    piece: ShardFeatures | None = next(iter(found), None)
     return {} if piece is None else dict(zip(piece.indexes.tolist(), piece.values, strict=True))

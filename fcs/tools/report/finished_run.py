@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fcs.core.errors import StorageError
-from fcs.shards.ledger import parts
-from fcs.shards.ledger.commit_records import records
+from fcs.shards.ledger import result_rows
+from fcs.shards.ledger.commit_records import read_commits
 from fcs.shards.ledger.layout import WORKERS, metrics_file
 from fcs.shards.ledger.pinned_run import read_run
-from fcs.shards.store.base import Store, each
+from fcs.shards.store.base import Store, map_threads
 
 COSTS = ("nfe", "seconds", "memory")  # columns that say what a record cost, not how good it is
 Key = tuple[str, str]  # shard and key, which identify a record
@@ -77,7 +77,7 @@ class FinishedRun:
 
     @cached_property
     def _columns(self) -> dict[str, dict[Key, float]]:
-        known = set(parts.FIXED) - {"residual", *COSTS}
+        known = set(result_rows.FIXED) - {"residual", *COSTS}
         names = [name for name in self.succeeded.column_names if name not in known and _is_number(self.succeeded[name])]
         keys = list(zip(self.succeeded["shard"].to_pylist(), self.succeeded["key"].to_pylist(), strict=True))
         columns = {name: zip(keys, self.succeeded[name].to_pylist(), strict=True) for name in names}
@@ -95,10 +95,10 @@ def read_finished_run(out: Store, name: str) -> FinishedRun:
         StorageError: OUT cannot be read, or a committed file is missing or damaged.
     """
     pinned = read_run(out)
-    commits = records(out, [shard["stem"] for shard in pinned["shards"]])
-    tables = each(lambda stem: _rows(out, stem), list(commits))
-    rows = pa.concat_tables([parts.rows_schema().empty_table(), *tables], promote_options="default")
-    told = each(out.json, sorted(f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json")))
+    commits = read_commits(out, [shard["stem"] for shard in pinned["shards"]])
+    tables = map_threads(lambda stem: _rows(out, stem), list(commits))
+    rows = pa.concat_tables([result_rows.rows_schema().empty_table(), *tables], promote_options="default")
+    told = map_threads(out.json, sorted(f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json")))
     workers = sorted((worker for worker in told if worker), key=lambda worker: float(worker.get("started") or 0))
     return FinishedRun(name, out, pinned, commits, rows, tuple(workers))
 

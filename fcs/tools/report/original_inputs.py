@@ -12,9 +12,10 @@ from fcs.core.errors import StorageError, UsageError
 from fcs.core.images import to_pil
 from fcs.core.records import Record, collate
 from fcs.models.base import Model
-from fcs.shards.input.decode import Format, Resize, decode
-from fcs.shards.input.reader import ShardReader
+from fcs.shards.input.decode import Format, decode
+from fcs.shards.input.decode_image import Resize
 from fcs.shards.input.record_index import Entry
+from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
 from fcs.tools.report.finished_run import FinishedRun
 from fcs.tools.report.run_task import run_task

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from io import BufferedReader
 
 from fcs.core.errors import StorageError
-from fcs.shards.input.members import scan
-from fcs.shards.input.record_index import split
+from fcs.shards.input.record_index import split_name
+from fcs.shards.input.tar_members import scan_members
 from fcs.shards.ledger.layout import tar_file
 from fcs.tools.report.embedded_picture import open_picture
 from fcs.tools.report.finished_run import FinishedRun
@@ -31,8 +31,8 @@ class OutputTar:
     def __init__(self, file: BufferedReader) -> None:
         self._file = file
         self._members: dict[str, dict[str, Place]] = defaultdict(dict)
-        for member in scan(file)[0]:
-            key, suffix = split(member.name)
+        for member in scan_members(file)[0]:
+            key, suffix = split_name(member.name)
             if member.error is None:
                 self._members[key][suffix] = member.offset, member.size
 

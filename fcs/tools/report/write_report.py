@@ -10,8 +10,8 @@ from fcs.shards.ledger.commit_records import is_complete
 from fcs.shards.ledger.layout import SUMMARY
 from fcs.shards.ledger.pinned_run import read_run
 from fcs.shards.ledger.summary import summarize, write_summary
+from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
-from fcs.shards.store.files import to_json
 from fcs.shards.store.local import LocalStore
 from fcs.tools.report.distributions import EnergyScore, feature_distances
 from fcs.tools.report.finished_run import read_finished_run

@@ -9,7 +9,7 @@ from typing import Any
 
 from fcs.shards.ledger.claims import STALE, dead
 from fcs.shards.ledger.layout import CLAIMS, WORKERS
-from fcs.shards.store.base import Store, each
+from fcs.shards.store.base import Store, map_threads
 from fcs.tools.status.run_status import ProcessState, ProcessStatus
 
 SILENT = 60.0  # seconds without a batch that are not unusual for any process
@@ -24,7 +24,7 @@ def read_processes(out: Store, now: float, complete: bool) -> tuple[ProcessStatu
         complete: whether all shards are committed.
     """
     names = sorted(f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json"))
-    known = [worker for worker in each(out.json, names) if worker is not None]
+    known = [worker for worker in map_threads(out.json, names) if worker is not None]
     claims = _claims(out)
     workers = {str(worker["id"]).rpartition("-")[2]: worker for worker in known}
     for mark, (_, claim) in claims.items():
@@ -39,7 +39,7 @@ def _claims(out: Store) -> dict[str, tuple[float, dict[str, Any]]]:
     """The claim of each process that was touched last, and when, by the first letters of its id."""
     found: dict[str, tuple[float, dict[str, Any]]] = {}
     listed = {name: stat for name, stat in out.tree(CLAIMS).items() if not name.rpartition("/")[2].startswith(".")}
-    for stat, claim in zip(listed.values(), each(out.json, list(listed)), strict=True):
+    for stat, claim in zip(listed.values(), map_threads(out.json, list(listed)), strict=True):
         if claim is not None and "id" in claim:  # it may have been given back meanwhile
             mark = str(claim["id"])[:8]
             touched = 0.0 if dead(claim) else stat.modified

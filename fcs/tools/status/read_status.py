@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from fcs.core.errors import UsageError
-from fcs.shards.ledger.commit_records import records
+from fcs.shards.ledger.commit_records import read_commits
 from fcs.shards.ledger.layout import PARTS, RUN
+from fcs.shards.store.atomic_files import read_json
 from fcs.shards.store.base import Store
-from fcs.shards.store.files import read_json
 from fcs.tools.status.read_processes import read_processes
 from fcs.tools.status.run_status import RunStatus, ShardStatus
 
@@ -39,7 +39,7 @@ def read_status(out: Store, now: float | None = None) -> RunStatus:
     run = pinned_run(out)
     # Parts are listed before commit records, so that a shard that is committed in between is seen in one of them.
     spans = _spans(out)
-    shards = list(_shards(run, spans, records(out, [shard["stem"] for shard in run["shards"]])))
+    shards = list(_shards(run, spans, read_commits(out, [shard["stem"] for shard in run["shards"]])))
     complete = all(shard.counts is not None for shard in shards)
     return RunStatus(tuple(shards), read_processes(out, time.time() if now is None else now, complete))
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fcs.shards.ledger.commit_records import committed, records
+from fcs.shards.ledger.commit_records import read_commit, read_commits
 from fcs.shards.ledger.layout import SHARDS, commit_file
 from fcs.shards.store.base import Store
 from fcs.tools.status.read_status import pinned_run
@@ -25,16 +25,16 @@ def verify(out: Store) -> tuple[int, list[str]]:
     count, differ = 0, []
     stems = [shard["stem"] for shard in pinned_run(out)["shards"]]
     listed = out.tree(SHARDS)
-    done = records(out, stems, listed)
+    done = read_commits(out, stems, listed)
     for stem in [stem for stem in stems if commit_file(stem) in listed]:
         record = done.get(stem)
         if record is None:
-            if committed(out, stem) is None and out.exists(commit_file(stem)):
+            if read_commit(out, stem) is None and out.exists(commit_file(stem)):
                 differ.append(f"{commit_file(stem)}: no commit record can be read from it")
             continue
         found = list(_differences(out, record))
         # A shard that is being computed again is not damaged: its commit record is gone or another one.
-        if found and committed(out, stem) == record:
+        if found and read_commit(out, stem) == record:
             differ += found
         count += len(record["files"])
     return count, differ

@@ -18,7 +18,7 @@ from fcs.core.records import Record
 from fcs.shards.input import record_index
 from fcs.shards.input.decode import Format, decode
 from fcs.shards.input.sources import Source, local_path
-from fcs.shards.store.files import storage, storage_error
+from fcs.shards.store.atomic_files import storage, storage_error
 
 MAX_SHARD_BYTES = 64 << 30
 _CHUNK = 1 << 16

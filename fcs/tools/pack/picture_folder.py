@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from fcs.shards.store.files import storage
-from fcs.tools.pack.raw import Raw
+from fcs.shards.store.atomic_files import storage
+from fcs.tools.pack.source_record import SourceRecord
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2")
 MASK = ".mask.png"
 
 
-def walk(top: Path) -> Iterator[Raw]:
+def folder_records(top: Path) -> Iterator[SourceRecord]:
     """One record per picture below ``top``, sorted by path folder by folder.
 
     ``NAME.mask.png``, ``NAME.txt`` and ``NAME.json`` beside ``NAME.jpg`` are its mask, prompt and facts. Hidden
@@ -25,7 +25,7 @@ def walk(top: Path) -> Iterator[Raw]:
     for path in _files(top):
         if path.suffix.lower() in PICTURES and not path.name.lower().endswith(MASK):
             beside = path.with_suffix("")
-            yield Raw(
+            yield SourceRecord(
                 name=str(path),
                 key=beside.relative_to(top).as_posix(),
                 image=path,

@@ -1,4 +1,4 @@
-"""Something that is read in ranges, as a file."""
+"""An object of a store as a seekable file that is read in ranges."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Ranges(io.RawIOBase):
-    """An object as a file, asked for in ranges."""
+class RangeFile(io.RawIOBase):
+    """An object as a file; only the ranges that are read are fetched."""
 
     def __init__(self, part: Callable[[int, int], bytes], size: int) -> None:
-        """Args: ``part``, bytes from the first to before the second number; ``size`` of all."""
+        """Args: ``part``, bytes from the first to before the second number; ``size`` of the whole."""
         super().__init__()
         self.part, self.size, self.place = part, size, 0
 

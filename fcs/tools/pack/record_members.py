@@ -1,4 +1,4 @@
-"""A raw record to the members of its key, checked by the reader that will read them."""
+"""Makes the members of a record in a shard, and checks them with the reader of shards."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Literal
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fcs.shards.input.decode import MAX_IMAGE_BYTES, MAX_PIXELS, Format, decode, eight_bit
+from fcs.shards.input.decode import MAX_IMAGE_BYTES, Format, decode
+from fcs.shards.input.decode_image import MAX_PIXELS, eight_bit
 from fcs.shards.input.record_index import Entry
-from fcs.shards.store.files import storage_error
+from fcs.shards.store.atomic_files import storage_error
 from fcs.tools.pack.masks import draw
-from fcs.tools.pack.raw import Raw
+from fcs.tools.pack.source_record import SourceRecord
 
 KEPT = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}  # MPO: a JPEG with further pictures after it
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")  # none that starts a program
@@ -44,26 +45,26 @@ class Recipe:
     size: tuple[int, int] | None = None
 
 
-def members(raw: Raw, key: str, recipe: Recipe) -> dict[str, bytes]:
+def record_members(record: SourceRecord, key: str, recipe: Recipe) -> dict[str, bytes]:
     """The members of ``key`` by suffix, in the order in which they are written.
 
     Raises:
         LeftOutError: a picture or text cannot be read, or the record would fail when it is read from the shard.
         StorageError: a file cannot be read for a reason that is not its own.
     """
-    if raw.error is not None:
-        raise LeftOutError(raw.error)
-    suffix, data, (width, height) = _picture(_bytes(raw.image), "", recipe.size)
+    if record.error is not None:
+        raise LeftOutError(record.error)
+    suffix, data, (width, height) = _picture(_bytes(record.image), "", recipe.size)
     made = {suffix: data}
     if recipe.mask is not None:
         drawn = draw(recipe.mask, width, height, recipe.fraction, _seed(recipe, key))
         made["mask.png"] = _png(drawn)
-    elif raw.mask is not None:
-        made["mask.png"] = _picture(_bytes(raw.mask), "mask ", recipe.size)[1]
-    if raw.prompt is not None:
-        made["txt"] = _bytes(raw.prompt)
-    if raw.facts is not None:
-        made["json"] = _bytes(raw.facts)
+    elif record.mask is not None:
+        made["mask.png"] = _picture(_bytes(record.mask), "mask ", recipe.size)[1]
+    if record.prompt is not None:
+        made["txt"] = _bytes(record.prompt)
+    if record.facts is not None:
+        made["json"] = _bytes(record.facts)
     _check(made, key, Format(3, height, width))
     return made
 
@@ -126,9 +127,9 @@ def _without_waiting(path: str, flags: int) -> int:
 def _check(made: dict[str, bytes], key: str, form: Format) -> None:
     places = list(made.values())
     entry = Entry(0, key, {suffix: (number, len(data)) for number, (suffix, data) in enumerate(made.items())})
-    record = decode(entry, lambda number, size: places[number], form)
-    if record.error is not None:
-        raise LeftOutError(record.error)
+    decoded = decode(entry, lambda number, size: places[number], form)
+    if decoded.error is not None:
+        raise LeftOutError(decoded.error)
 
 
 def _png(image: Image.Image) -> bytes:

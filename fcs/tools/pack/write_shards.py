@@ -1,10 +1,8 @@
-"""Records to shards: each appears whole under its name, their counts last."""
+"""Writes records to shards: each shard appears whole under its name, ``sizes.json`` last."""
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,9 +10,10 @@ from itertools import chain, islice
 from pathlib import Path
 
 from fcs.core.errors import UsageError
-from fcs.shards.store.files import replacing, storage, to_json, write_replace
-from fcs.tools.pack.members import LeftOutError, Recipe, members
-from fcs.tools.pack.raw import Keys, Raw
+from fcs.shards.store.atomic_files import replacing, storage, to_json, write_replace
+from fcs.shards.store.tar_writer import TarWriter
+from fcs.tools.pack.record_members import LeftOutError, Recipe, record_members
+from fcs.tools.pack.source_record import SourceRecord, UniqueKeys
 
 KEY = "OUT"
 SIZES = "sizes.json"
@@ -29,7 +28,7 @@ class Packed:
 
 
 def pack(
-    records: Iterable[Raw],
+    records: Iterable[SourceRecord],
     out: Path,
     recipe: Recipe | None = None,
     per_shard: int = 1000,
@@ -42,7 +41,7 @@ def pack(
     The bytes depend on the records and the recipe alone.
 
     Args:
-        records: where they come from; see ``records``.
+        records: where they come from; see ``open_source``.
         out: the folder; made if it is not there.
         recipe: masks and sizes; by default everything stays as it is.
         per_shard: records a shard.
@@ -53,7 +52,7 @@ def pack(
         UsageError: the folder is not empty, or there are no records.
         StorageError: something cannot be read or written.
     """
-    made = not out.exists()
+    new_folder = not out.exists()
     _check_empty(out)
     maker = _Maker(recipe or Recipe(), left_out, check)
     sizes: dict[str, int] = {}
@@ -65,28 +64,28 @@ def pack(
         if sizes:
             write_replace(out / SIZES, to_json(sizes))
     except BaseException:
-        _remove(out, [*sizes, _name(len(sizes)), SIZES], made)
+        _remove(out, [*sizes, _name(len(sizes)), SIZES], new_folder)
         raise
     return Packed(sizes, maker.left_out)
 
 
 class _Maker:
-    """Raw records to keys and members; counts those that are left out."""
+    """Makes keys and members of source records; counts those that are left out."""
 
     def __init__(self, recipe: Recipe, say: Callable[[str, str], None], check: Callable[[], None]) -> None:
         self.recipe, self.say, self.check = recipe, say, check
         self.left_out = 0
 
-    def all(self, records: Iterable[Raw]) -> Iterator[tuple[str, dict[str, bytes]]]:
-        keys = Keys()
-        for raw in records:
+    def all(self, records: Iterable[SourceRecord]) -> Iterator[tuple[str, dict[str, bytes]]]:
+        keys = UniqueKeys()
+        for record in records:
             self.check()
             try:
-                key = keys.take(raw.key) if raw.error is None else ""
-                made = members(raw, key, self.recipe)
+                key = keys.make(record.key) if record.error is None else ""
+                made = record_members(record, key, self.recipe)
             except LeftOutError as reason:
                 self.left_out += 1
-                self.say(raw.name, str(reason))
+                self.say(record.name, str(reason))
             else:
                 yield key, made
 
@@ -94,27 +93,16 @@ class _Maker:
 def _shards(out: Path, made: Iterator[tuple[str, dict[str, bytes]]], per_shard: int) -> Iterator[tuple[str, int]]:
     for number, first in enumerate(made):
         name, count = _name(number), 0
-        with (
-            replacing(out / name) as file,
-            tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
-        ):
+        with replacing(out / name) as file, TarWriter(file) as tar:
             for key, content in chain([first], islice(made, per_shard - 1)):
-                _add(tar, key, content)
+                for suffix, data in content.items():
+                    tar.write(f"{key}.{suffix}", data)
                 count += 1
         yield name, count
 
 
 def _name(number: int) -> str:
     return f"{number:06d}.tar"
-
-
-def _add(tar: tarfile.TarFile, key: str, content: dict[str, bytes]) -> None:
-    """WebDataset's conventions with fixed metadata: bytes depend on names and contents only."""
-    for suffix, data in content.items():
-        info = tarfile.TarInfo(f"{key}.{suffix}")
-        info.size, info.mtime, info.mode = len(data), 0, 0o444
-        info.uname = info.gname = "bigdata"
-        tar.addfile(info, io.BytesIO(data))
 
 
 def _check_empty(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""A record as its source names it, and keys that are valid in a shard."""
+"""A record as its source has it, before it is read, and keys that are valid in a shard."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ LONGEST = 200  # characters of a key
 
 
 @dataclass(frozen=True)
-class Raw:
+class SourceRecord:
     """A record of a source, nothing of it read or decoded yet.
 
     Attributes:
-        name: what to call it where it is left out: a path, or a place in a table.
-        key: the key that it would like; made valid and unique later.
+        name: what it is called in messages: a path, or a place in a table.
+        key: the key that the source gives it; made valid and unique later.
         image, mask, prompt, facts: a file to read, or the content itself; ``facts`` is a JSON object.
         error: why the source could not give the record, or None.
     """
@@ -29,7 +29,7 @@ class Raw:
     error: str | None = None
 
 
-class Keys:
+class UniqueKeys:
     """Makes keys valid and unique; the first of several equal ones stays as it is.
 
     Only 8 bytes of each key are remembered. Two that agree in them by chance cost the second a number.
@@ -38,9 +38,9 @@ class Keys:
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
-    def take(self, wanted: str) -> str:
+    def make(self, wanted: str) -> str:
         """``wanted`` as a key that no earlier call gave."""
-        clean = valid(wanted)
+        clean = valid_key(wanted)
         key, number = clean, 1
         while not self._is_new(key):
             number += 1
@@ -48,13 +48,13 @@ class Keys:
         return key
 
     def _is_new(self, key: str) -> bool:
-        mark = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-        new = mark not in self._seen
-        self._seen.add(mark)
+        digest = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+        new = digest not in self._seen
+        self._seen.add(digest)
         return new
 
 
-def valid(wanted: str) -> str:
+def valid_key(wanted: str) -> str:
     """A key without dots, empty folders or unprintable characters; folders of a path stay folders."""
     text = wanted.encode("utf-8", "replace").decode().replace("\\", "/")
     parts = [part for part in text.split("/") if part not in ("", ".", "..")]

@@ -1,4 +1,4 @@
-"""What SOURCE is, and its records one after the other; nothing is held but a row or a folder's names."""
+"""Finds out what SOURCE is and reads its records one by one; only a row or the names of a folder are in memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fcs.core.errors import StorageError, UsageError, first_line
-from fcs.shards.store.files import read_json, storage
-from fcs.tools.pack import rows
-from fcs.tools.pack.folder import walk
-from fcs.tools.pack.raw import Raw
+from fcs.shards.store.atomic_files import read_json, storage
+from fcs.tools.pack import table_columns
+from fcs.tools.pack.picture_folder import folder_records
+from fcs.tools.pack.source_record import SourceRecord
 
 KEY = "SOURCE"
 TABLES = (".csv", ".jsonl", ".parquet")
@@ -28,12 +28,14 @@ _ROWS = 16  # of a Parquet table at a time
 Row = Mapping[str, Any] | str
 
 
-def records(source: Path, columns: Mapping[str, str | None] | None = None, split: str | None = None) -> Iterator[Raw]:
+def open_source(
+    source: Path, columns: Mapping[str, str | None] | None = None, split: str | None = None
+) -> Iterator[SourceRecord]:
     """The records of a folder of pictures, a CSV, JSONL or Parquet table, or a dataset on disk.
 
     Args:
         source: what to read.
-        columns: column of a table by role (``rows.ROLES``), where it has an unusual name.
+        columns: column of a table by role (``table_columns.ROLES``), where it has an unusual name.
         split: of a dataset on disk that has several.
 
     Raises:
@@ -52,7 +54,7 @@ def records(source: Path, columns: Mapping[str, str | None] | None = None, split
         for role, column in given.items():
             if column is not None:
                 raise UsageError.of(f"--{role}-column", column, "a table or a dataset on disk as SOURCE")
-        return walk(source)
+        return folder_records(source)
     with storage(source), open(source, "rb"):
         pass
     suffix = source.suffix.lower()
@@ -64,13 +66,15 @@ def records(source: Path, columns: Mapping[str, str | None] | None = None, split
     return _text(source, readers[suffix], given)
 
 
-def _text(table: Path, read: Callable[[Path], Iterator[Row]], given: Mapping[str, str | None]) -> Iterator[Raw]:
+def _text(
+    table: Path, read: Callable[[Path], Iterator[Row]], given: Mapping[str, str | None]
+) -> Iterator[SourceRecord]:
     lines = _checked(table, read(table))
     first = list(islice(lines, _FIRST))
     names = list(dict.fromkeys(name for row in first if not isinstance(row, str) for name in row))
     if not names:
         raise UsageError.of(KEY, table, "a table with named columns and a row")
-    return rows.records(chain(first, lines), rows.roles(given, names), table)
+    return table_columns.table_records(chain(first, lines), table_columns.column_roles(given, names), table)
 
 
 def _csv(table: Path) -> Iterator[Row]:
@@ -97,19 +101,19 @@ def _jsonl(table: Path) -> Iterator[Row]:
             yield row if isinstance(row, dict) else "no JSON object"
 
 
-def _parquet(table: Path, given: Mapping[str, str | None]) -> Iterator[Raw]:
+def _parquet(table: Path, given: Mapping[str, str | None]) -> Iterator[SourceRecord]:
     try:
         file = pq.ParquetFile(table)
     except (pa.ArrowException, OSError) as error:
         raise UsageError.of(KEY, table, f"a Parquet file ({first_line(error)})") from error
-    columns = rows.roles(given, file.schema_arrow.names, _pictures(file.schema_arrow))
+    columns = table_columns.column_roles(given, file.schema_arrow.names, _pictures(file.schema_arrow))
 
     def read() -> Iterator[Row]:
         with closing(file):
             for batch in file.iter_batches(_ROWS):
                 yield from batch.to_pylist()
 
-    return rows.records(_checked(table, read()), columns, table)
+    return table_columns.table_records(_checked(table, read()), columns, table)
 
 
 def _dataset(folder: Path, split: str | None) -> list[Path]:
@@ -136,12 +140,12 @@ def _dataset(folder: Path, split: str | None) -> list[Path]:
     return files
 
 
-def _arrow(files: list[Path], given: Mapping[str, str | None]) -> Iterator[Raw]:
+def _arrow(files: list[Path], given: Mapping[str, str | None]) -> Iterator[SourceRecord]:
     schemas = _checked(files[0], _schema(files[0]))
     schema = next(schemas)
-    columns = rows.roles(given, schema.names, _pictures(schema))
+    columns = table_columns.column_roles(given, schema.names, _pictures(schema))
     read = (row for path in files for row in _checked(path, _arrow_rows(path)))
-    return rows.records(read, columns, files[0])
+    return table_columns.table_records(read, columns, files[0])
 
 
 def _schema(path: Path) -> Iterator[pa.Schema]:

@@ -1,4 +1,4 @@
-"""Rows of a table to records: which column is what, and what becomes of the others."""
+"""The columns of a table: which one is the image, the mask, ... and how a row becomes a record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fcs.core.errors import UsageError
-from fcs.tools.pack.raw import Raw, valid
+from fcs.tools.pack.source_record import SourceRecord, valid_key
 
 # What a column can be for, and the names that it has if nothing else is said; the first that is there counts.
 ROLES = {
@@ -22,7 +22,7 @@ ROLES = {
 _SEEDS = 2**63
 
 
-def roles(given: Mapping[str, str | None], names: Sequence[str], pictures: Sequence[str] = ()) -> dict[str, str]:
+def column_roles(given: Mapping[str, str | None], names: Sequence[str], pictures: Sequence[str] = ()) -> dict[str, str]:
     """The column of each role that the table has one for.
 
     Args:
@@ -49,26 +49,28 @@ def roles(given: Mapping[str, str | None], names: Sequence[str], pictures: Seque
     return found
 
 
-def records(rows: Iterable[Mapping[str, Any] | str], columns: Mapping[str, str], table: Path) -> Iterator[Raw]:
+def table_records(
+    rows: Iterable[Mapping[str, Any] | str], columns: Mapping[str, str], table: Path
+) -> Iterator[SourceRecord]:
     """One record per row.
 
     Args:
-        rows: value by column; a text in the place of a row says why it could not be read.
+        rows: value by column; a string instead of a row says why it could not be read.
         columns: column by role.
         table: paths are relative to its folder.
     """
     for number, row in enumerate(rows):
         name = f"{table}, record {number + 1}"
         if isinstance(row, str):
-            yield Raw(name, "", error=row)
+            yield SourceRecord(name, "", error=row)
             continue
         try:
             yield _record(row, columns, table.parent, number, name)
         except ValueError as error:
-            yield Raw(name, "", error=str(error))
+            yield SourceRecord(name, "", error=str(error))
 
 
-def _record(row: Mapping[str, Any], columns: Mapping[str, str], base: Path, number: int, name: str) -> Raw:
+def _record(row: Mapping[str, Any], columns: Mapping[str, str], base: Path, number: int, name: str) -> SourceRecord:
     values = {role: row.get(column) for role, column in columns.items()}
     image = _content(values["image"], base)
     if image is None:
@@ -76,12 +78,12 @@ def _record(row: Mapping[str, Any], columns: Mapping[str, str], base: Path, numb
     key = _key(values.get("key"), values["image"], number)
     prompt = values.get("prompt")
     facts = {column: value for column, value in row.items() if column not in columns.values()}
-    if values.get("key") not in (None, "") and valid(key) != str(values["key"]):
+    if values.get("key") not in (None, "") and valid_key(key) != str(values["key"]):
         facts[columns["key"]] = values["key"]  # it could not be kept as the key
     if values.get("seed") not in (None, ""):
         facts["seed"] = _seed(values["seed"])
     plain = {column: _plain(value) for column, value in facts.items() if not _is_bytes(value)}
-    return Raw(
+    return SourceRecord(
         name=f"{name} ({image})" if isinstance(image, Path) else name,
         key=key,
         image=image,

@@ -1,6 +1,6 @@
 """The members of a tar, and where it breaks.
 
-tarfile ends silently at many kinds of damage; here each end is looked at, and no size is believed that
+tarfile ends silently at many kinds of damage; here each end is checked, and no size is believed that
 the file does not have.
 """
 
@@ -45,7 +45,7 @@ def _shown(c: str) -> bool:
     return unicodedata.category(c) not in _UNSEEN and unicodedata.bidirectional(c) not in _TURNING
 
 
-def scan(file: BinaryIO) -> tuple[list[Member], str | None]:
+def scan_members(file: BinaryIO) -> tuple[list[Member], str | None]:
     """Members, folders apart, that lie wholly in the file, and why the tar ends too early."""
     size = file.seek(0, io.SEEK_END)
     headers = _Headers(file, size)

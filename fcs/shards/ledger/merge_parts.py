@@ -1,11 +1,13 @@
-"""The merge: from parts to tar, features, metrics and commit record, a pure function of the parts."""
+"""Merging the parts of one shard into its tar, features, metrics and commit record: a pure function of the parts.
+
+``commit_shard`` decides when, and what is deleted afterwards.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import logging
-import tarfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,15 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fcs.shards.ledger import parts
+from fcs.shards.ledger import parts, result_rows
 from fcs.shards.ledger.layout import commit_file, features_file, metrics_file, tar_file
-from fcs.shards.store.base import Store, ahead
-from fcs.shards.store.files import to_json
+from fcs.shards.store.atomic_files import to_json
+from fcs.shards.store.base import Store, prefetch
+from fcs.shards.store.tar_writer import TarWriter
 
 log = logging.getLogger("fcs.shards")
 
 
-def merge(
+def merge_parts(
     out: Store,
     stem: str,
     part_names: Sequence[str],
@@ -34,23 +37,31 @@ def merge(
     scores: Sequence[str],
     features: Sequence[str],
 ) -> None:
-    """Write tar, features, metrics and commit record of a shard from these parts."""
+    """Write tar, features, metrics and commit record of a shard from these parts.
+
+    The arguments are those of ``commit_shard``, but ``part_names``: the parts to merge.
+
+    Raises:
+        FileNotFoundError: another process has committed the shard meanwhile.
+        StorageError: OUT cannot be read or written.
+    """
     started = time.time()
     tables: list[pa.Table] = []
     written: dict[str, _Hashed] = {}
     with (
         _output(out, stem, tar_file(stem), written) as file,
-        tarfile.open(fileobj=cast(BinaryIO, file), mode="w", format=tarfile.PAX_FORMAT) as tar,
+        TarWriter(cast(BinaryIO, file)) as tar,
     ):
         for part in _in_order(out, stem, part_names):
             for members in part["members"].to_pylist():
-                _add(tar, members or [])
+                for member in members or ():
+                    tar.write(member["name"], member["data"])
             tables.append(part.drop_columns(["members"]))
-    rows = _joined(tables, scores, features)
+    rows = _all_rows(tables, scores, features)
     if rows.num_rows != count:
         raise RuntimeError(f"{stem}: {rows.num_rows} rows merged, {count} records expected")
     _write_features(out, stem, rows, written)
-    rows = rows.drop_columns([name for name in rows.column_names if name.startswith(parts.FEATURE)])
+    rows = rows.drop_columns([name for name in rows.column_names if name.startswith(result_rows.FEATURE)])
     _write_table(out, stem, metrics_file(stem), rows, written)
     if not count:
         log.warning("%s: the shard holds no records; it is committed without rows", stem)
@@ -72,7 +83,7 @@ def merge(
 
 
 def _in_order(out: Store, stem: str, part_names: Sequence[str]) -> Iterator[pa.Table]:
-    """Rows part by part; where parts overlap the first by name counts."""
+    """Rows part by part; where parts overlap, those of the first by name are taken."""
     wanted: list[tuple[str, int]] = []
     done = 0
     for name in sorted(part_names):
@@ -80,28 +91,21 @@ def _in_order(out: Store, stem: str, part_names: Sequence[str]) -> Iterator[pa.T
         if last >= done:
             wanted.append((name, max(0, done - first)))
             done = last + 1
-    return ahead(lambda part: parts.read(out, stem, part[0]).slice(part[1]), wanted)
+    return prefetch(lambda part: parts.read(out, stem, part[0]).slice(part[1]), wanted)
 
 
-def _add(tar: tarfile.TarFile, members: list[dict[str, Any]]) -> None:
-    """WebDataset's conventions with fixed metadata: bytes depend on names and contents only."""
-    for member in members:
-        info = tarfile.TarInfo(member["name"])
-        info.size, info.mtime, info.mode = len(member["data"]), 0, 0o444
-        info.uname = info.gname = "bigdata"
-        tar.addfile(info, io.BytesIO(member["data"]))
-
-
-def _joined(tables: list[pa.Table], scores: Sequence[str], features: Sequence[str]) -> pa.Table:
-    rows = pa.concat_tables([parts.rows_schema(scores, features).empty_table(), *tables], promote_options="default")
-    has = [name for name in rows.column_names if name.startswith(parts.FEATURE)]
-    named = [name for name in rows.column_names if name not in parts.FIXED and name not in has]
-    return rows.select(parts.rows_schema(named, [name.removeprefix(parts.FEATURE) for name in has]).names)
+def _all_rows(tables: list[pa.Table], scores: Sequence[str], features: Sequence[str]) -> pa.Table:
+    rows = pa.concat_tables(
+        [result_rows.rows_schema(scores, features).empty_table(), *tables], promote_options="default"
+    )
+    has = [name for name in rows.column_names if name.startswith(result_rows.FEATURE)]
+    named = [name for name in rows.column_names if name not in result_rows.FIXED and name not in has]
+    return rows.select(result_rows.rows_schema(named, [name.removeprefix(result_rows.FEATURE) for name in has]).names)
 
 
 def _write_features(out: Store, stem: str, rows: pa.Table, written: dict[str, _Hashed]) -> None:
-    for column in [name for name in rows.column_names if name.startswith(parts.FEATURE)]:
-        name = features_file(column.removeprefix(parts.FEATURE), stem)
+    for column in [name for name in rows.column_names if name.startswith(result_rows.FEATURE)]:
+        name = features_file(column.removeprefix(result_rows.FEATURE), stem)
         chosen = rows.filter(pc.is_valid(rows[column])).select(["index", "key", column])
         _write_table(out, stem, name, chosen.rename_columns(["index", "key", "feature"]), written)
 

@@ -1,8 +1,8 @@
-"""Parts to a committed shard, in an order of writes that makes each kill and each race harmless.
+"""Committing one shard: from parts that are complete to a commit record, and the cleaning up after it.
 
-First the list of parts to merge, fixed for all mergers, so that all of them write the same bytes; then tar,
-features and metrics; last, exclusively, the commit record. Only then parts and claims are deleted, the list
-after the parts.
+The order of the writes makes every kill and every race harmless. First the list of the parts to merge is created, the
+same for all processes that merge this shard, so that they all write the same bytes. Then ``merge_parts`` writes tar,
+features and metrics and last, exclusively, the commit record. Only then are parts and claims deleted, the list last.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fcs.shards.ledger.layout import (
     parts_folder,
     tar_file,
 )
-from fcs.shards.ledger.merge import merge
+from fcs.shards.ledger.merge_parts import merge_parts
+from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
-from fcs.shards.store.files import to_json
 
-MERGE = "merge.json"
+MERGE_LIST = "merge.json"
 
 
-def commit(
+def commit_shard(
     out: Store,
     stem: str,
     count: int,
@@ -54,30 +54,30 @@ def commit(
     Raises:
         StorageError: OUT cannot be written.
     """
-    if clean(out, stem, features):
+    if clean_up(out, stem, features):
         return True
     found = parts.names(out, stem)
-    if parts.missing(parts.joined(found), 0, count):
+    if parts.missing_records(parts.joined_ranges(found), 0, count):
         return out.exists(commit_file(stem))
     try:
-        merge(out, stem, _frozen(out, stem, found), count, fingerprint, info or {}, scores, features)
+        merge_parts(out, stem, _fixed_list(out, stem, found), count, fingerprint, info or {}, scores, features)
     except FileNotFoundError:
         if not out.exists(commit_file(stem)):
             raise
-    return clean(out, stem, features)
+    return clean_up(out, stem, features)
 
 
-def clean(out: Store, stem: str, features: Sequence[str] = ()) -> bool:
-    """Delete what a committed shard does not need any more; False, and nothing done, where it is not committed."""
+def clean_up(out: Store, stem: str, features: Sequence[str] = ()) -> bool:
+    """Delete parts and claims of a committed shard; False, and nothing is done, where it is not committed."""
     if not out.exists(commit_file(stem)):
         return False
     folder, claims = parts_folder(stem), claims_folder(stem)
     names = sorted(out.names(folder))
     if parts.REOPENED in names and _cut_while_reopened(out, stem):
         return False
-    # The list goes last: while a part is left, no late merger may make another list.
-    out.delete(*(f"{folder}/{name}" for name in names if name != MERGE))
-    out.delete(*(f"{folder}/{name}" for name in names if name == MERGE))
+    # The list goes last: while a part is left, a process that comes late must not make another list.
+    out.delete(*(f"{folder}/{name}" for name in names if name != MERGE_LIST))
+    out.delete(*(f"{folder}/{name}" for name in names if name == MERGE_LIST))
     out.delete(*(f"{claims}/{name}" for name in sorted(out.names(claims))))
     kept = [tar_file(stem), commit_file(stem), metrics_file(stem)]
     out.sweep(*kept, *(features_file(name, stem) for name in features))
@@ -86,14 +86,17 @@ def clean(out: Store, stem: str, features: Sequence[str] = ()) -> bool:
     return True
 
 
-def prune(out: Store) -> None:
+def remove_empty_folders(out: Store) -> None:
     """Remove empty folders below parts/ and claims/ that a kill between two removals left."""
     for top in (PARTS, CLAIMS):
         out.prune_below(top)
 
 
 def _cut_while_reopened(out: Store, stem: str) -> bool:
-    """Whether the commit record was being moved to the parts where a store cannot rename; it is then, after this."""
+    """Whether a process was killed while it moved the commit record to the parts; if so, the move is completed.
+
+    That happens only where a store cannot rename: the record is copied first and then deleted.
+    """
     try:
         if out.read(commit_file(stem)) != out.read(f"{parts_folder(stem)}/{parts.REOPENED}"):
             return False
@@ -103,9 +106,9 @@ def _cut_while_reopened(out: Store, stem: str) -> bool:
     return True
 
 
-def _frozen(out: Store, stem: str, found: list[str]) -> list[str]:
-    """The parts to merge: the first merger's list, so that a part that comes later changes nothing."""
-    name = f"{parts_folder(stem)}/{MERGE}"
+def _fixed_list(out: Store, stem: str, found: list[str]) -> list[str]:
+    """The parts to merge: the list of the first process that merges; a part that comes later changes nothing."""
+    name = f"{parts_folder(stem)}/{MERGE_LIST}"
     if out.create(name, to_json({"parts": found})):
         return found
     fixed = out.json(name)

@@ -1,0 +1,97 @@
+"""fcs-pack on tables and datasets: columns by role, rows that are none, splits."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from helpers.pack_sources import (
+    SOURCES,
+    contents,
+    encoded,
+    mask,
+    readable,
+    write_dataset,
+    write_pictures,
+)
+
+from fcs.tools.cli.pack import main
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "pictures")
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_tables(kind: str, folder: Path, tmp_path: Path) -> None:
+    source = SOURCES[kind](folder)
+    assert main([str(source), str(tmp_path / "out")]) == 0
+    assert readable(tmp_path / "out") == 3
+    found = contents(tmp_path / "out")
+    assert list(found) == ["a", "c", "in_ner/d"]
+    classes: list[object] = ["3", "4", "5"] if kind == "csv" else [3, 4, 5]
+    assert [json.loads(record["json"])["class"] for record in found.values()] == classes
+    assert [json.loads(record["json"]).get("seed") for record in found.values()] == [7, None, 2**62]
+    assert found["a"]["png"] == encoded(0)
+    assert found["a"]["mask.png"] == mask(0)
+    assert found["a"]["txt"] == b"red apple"
+    assert list(found["c"]) == ["webp", "json"]
+    assert ("txt" in found["in_ner/d"]) == (kind != "csv")  # only a CSV cannot tell empty from none
+
+
+def test_columns_of_unusual_names(folder: Path, tmp_path: Path) -> None:
+    table = folder / "t.jsonl"
+    rows = [{"pic": "a.png", "say": "x", "nr": "one.1", "no": "5"}, {"pic": "a.png", "say": "y", "nr": "one_1"}]
+    table.write_text("\n".join(map(json.dumps, rows)))
+    columns = ["--image-column=pic", "--prompt-column=say", "--key-column=nr", "--seed-column=no"]
+    assert main([str(table), str(tmp_path / "out"), *columns]) == 0
+    found = contents(tmp_path / "out")
+    assert [record["txt"] for record in found.values()] == [b"x", b"y"]
+    assert json.loads(found["one_1"]["json"]) == {"nr": "one.1", "seed": 5}
+    assert "json" not in found["one_1-2"]
+
+
+def test_a_column_of_bytes_alone(tmp_path: Path) -> None:
+    odd = {"when": pa.array([0], pa.timestamp("s")), "score": [float("nan")], "thumb": [b"\0"], "list": [[1, None]]}
+    rows = pa.table({"content": [encoded(0)], **odd})
+    pq.write_table(rows, tmp_path / "t.parquet")
+    assert main([str(tmp_path / "t.parquet"), str(tmp_path / "out")]) == 0
+    (key, record), *_ = contents(tmp_path / "out").items()
+    assert key == "00000000"
+    assert json.loads(record["json"]) == {"when": "1970-01-01 00:00:00", "score": None, "list": [1, None]}
+
+
+def test_rows_that_are_none(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = folder / "t.jsonl"
+    rows = ['{"image": "a.png"}', "{", "[]", '{"image": null}', '{"image": "none.png"}', '{"image": "a\\u0000.png"}']
+    table.write_text("\n".join([*rows, '{"image": "a.png", "seed": -1}', '{"image": "in.ner"}']))
+    assert main([str(table), str(tmp_path / "out")]) == 3
+    said = capsys.readouterr()
+    assert "1 records, 7 left out" in said.out
+    assert [f"record {number}" in line for number, line in enumerate(said.err.splitlines(), 2)] == [True] * 7
+    (folder / "t.csv").write_text("image,x\na.png,1\na.png\na.png,1,2\n")
+    assert main([str(folder / "t.csv"), str(tmp_path / "more")]) == 3
+    assert "1 records, 2 left out" in capsys.readouterr().out
+
+
+def test_splits(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("train", "test"):
+        write_dataset(folder, f"both/{name}")
+    both = tmp_path / "both"
+    (both / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    assert main([str(both), str(tmp_path / "out"), "--split", "test"]) == 0
+    assert readable(tmp_path / "out") == 3
+    capsys.readouterr()
+    for given, expected in {"": "train, test", "tes": "did you mean test?"}.items():
+        assert main([str(both), str(tmp_path / "no"), *(["--split", given] if given else [])]) == 2
+        assert expected in capsys.readouterr().err
