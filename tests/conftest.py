@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Read at import, so set first: tests fetch nothing, and small tensors gain nothing from threads.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
