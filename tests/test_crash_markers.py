@@ -66,7 +66,7 @@ def finish(out: Store, size: int = SIZE) -> list[BatchTask]:
 
 
 class Dying:
-    """Processes that die with batches in hand."""
+    """Processes that die while they hold batches."""
 
     def __init__(self) -> None:
         self.gone: list[object] = []  # what is dropped would give its batches back
@@ -75,13 +75,13 @@ class Dying:
         """Take so many batches, finish some and die; returns what was taken, the last time."""
         for _ in range(times):
             book = ledger(out, size)
-            walk = book.tasks()
+            tasks = book.tasks()
             items = []
-            for item in itertools.islice(walk, taken):
+            for item in itertools.islice(tasks, taken):
                 items.append(item)
                 if len(items) <= done:
                     do(book, item)
-            self.gone += [book, walk]
+            self.gone += [book, tasks]
             bury(out)
         return items
 
@@ -99,7 +99,7 @@ def expected() -> dict[str, bytes]:
     return outputs(out)
 
 
-def test_what_marks_say() -> None:
+def test_what_markers_say() -> None:
     me, one, two = (f"{number:032x}" for number in range(3))
     made = [
         CrashMarker(0, 3, False, one),
@@ -107,35 +107,37 @@ def test_what_marks_say() -> None:
         CrashMarker(4, 4, True, two),
         CrashMarker(5, 5, False, me),
     ]
-    left = read_markers([*(mark.name for mark in made), "000000", ".000000.takeover", f".000000.{'0' * 12}.tmp"], me)
+    left = read_markers(
+        [*(marker.name for marker in made), "000000", ".000000.takeover", f".000000.{'0' * 12}.tmp"], me
+    )
     assert left == made[:3]
     assert [crash_count(left, first, stop) for first, stop in ((0, 4), (4, 8), (3, 5), (8, 9))] == [1, 2, 2, 0]
     assert [index for index in range(9) if crashed_alone(left, index)] == [4]
 
 
-def test_after_three_deaths_one_record_at_a_time(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
+def test_after_three_crashes_one_record_at_a_time(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
     assert die(out, times=TRIES) == WHOLE[:1]
     assert finish(out) == WHOLE[1:] + SINGLES
     assert outputs(out) == expected
     assert nothing_left(out)
 
 
-def test_only_what_was_in_hand_is_blamed(out: Store, die: Dying) -> None:
+def test_only_what_was_held_is_blamed(out: Store, die: Dying) -> None:
     assert die(out, taken=2, done=1) == WHOLE[:2]
     assert die(out) == WHOLE[1:2]
     assert finish(out) == WHOLE[1:]
 
 
-def test_who_ends_by_itself_leaves_no_death(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
+def test_who_ends_by_itself_leaves_no_marker(out: Store, die: Dying, expected: dict[str, bytes]) -> None:
     die(out)
     for _ in range(TRIES):
         with closing(ledger(out)) as book:
-            walk = book.tasks()
-            assert [next(walk), next(walk)] == WHOLE[:2]
+            tasks = book.tasks()
+            assert [next(tasks), next(tasks)] == WHOLE[:2]
     die(out)
     with closing(ledger(out)) as book:
         assert next(book.tasks()) == WHOLE[0]
-    die(out)  # the third: what was given back in between has lost none of them
+    die(out)  # the third: what was released in between has lost none of them
     assert finish(out) == WHOLE[1:] + SINGLES
     assert outputs(out) == expected
 
@@ -155,7 +157,7 @@ def test_a_record_that_kills_alone_is_crashed(out: Store, die: Dying, expected: 
     assert (read_commit(out, "a") or {})["counts"] == {"records": RECORDS, "ok": RECORDS, "failed": 0}
 
 
-def test_a_single_record_waits_until_nothing_is_in_hand(out: Store, die: Dying) -> None:
+def test_a_single_record_waits_until_nothing_else_is_held(out: Store, die: Dying) -> None:
     die(out, times=TRIES)
     with closing(ledger(out)) as book:
         others = list(book.tasks())
@@ -208,8 +210,8 @@ def test_nothing_is_given_beside_a_single_record(out: Store, die: Dying, expecte
     assert outputs(out) == expected
 
 
-def test_deaths_are_of_records_whatever_the_batch_size(out: Store, die: Dying) -> None:
-    die(out, taken=2, size=1, times=2)  # alone in a batch, but not in hand: no crash
+def test_crashes_are_of_records_whatever_the_batch_size(out: Store, die: Dying) -> None:
+    die(out, taken=2, size=1, times=2)  # alone in a batch, but not alone in the process
     die(out, size=2)
     assert finish(out) == [*WHOLE[1:], *SINGLES[:2], BatchTask(0, 0, (2, 3))]
 
@@ -223,7 +225,7 @@ def test_several_processes(out: Store, die: Dying, expected: dict[str, bytes]) -
                 break
         single = next(one.tasks())
         assert single == SINGLES[1]
-        assert list(two.tasks()) == []  # it is in hand there
+        assert list(two.tasks()) == []  # the other process holds it
         do(one, single)
         assert list(two.tasks()) == [SINGLES[2]]
         do(two, SINGLES[2])
@@ -233,7 +235,7 @@ def test_several_processes(out: Store, die: Dying, expected: dict[str, bytes]) -
 
 @cutting
 def test_cut_at_each_write(die: Dying) -> None:
-    """A kill anywhere loses and doubles nothing, and blames at most the one record that was in hand alone."""
+    """A kill anywhere loses and doubles nothing, and blames at most the one record that was held alone."""
     begun = Objects()
     die(remote(begun), times=TRIES)
     die(remote(begun), taken=3, done=2)

@@ -103,7 +103,7 @@ def inputs(folder: Path, shard: Path) -> list[str]:
 
 
 def test_a_record_that_kills_the_command(tmp_path: Path, digits_shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two deaths are given, since each start takes seconds; the third, and the one alone, are real."""
+    """Markers of two crashes are written, since a start takes seconds; the third, and the one alone, are real."""
     monkeypatch.syspath_prepend(tmp_path)
     arguments, out = inputs(tmp_path, digits_shard), tmp_path / "out"
     assert main([*arguments, f"out={tmp_path}/whole"]) == 0

@@ -62,7 +62,7 @@ def test_a_complete_run_does_nothing(tmp_path: Path) -> None:
 def test_batch_size_and_order_make_no_difference(expected: dict[str, bytes], tmp_path: Path, size: int) -> None:
     with closing(ledger(tmp_path, size)) as book:
         items = list(book.tasks())
-        assert list(book.tasks()) == []  # all in hand
+        assert list(book.tasks()) == []  # this process holds all
         for item in reversed(items):
             do(book, item)
         assert not list(book.tasks())
@@ -89,7 +89,7 @@ def test_one_shard_feeds_all(tmp_path: Path) -> None:
 
 
 def test_a_writer_thread(expected: dict[str, bytes], tmp_path: Path) -> None:
-    """What another thread of the process has not written yet is not given out again, and is not waited for."""
+    """What another thread of the process has not written yet is not yielded again, and is not waited for."""
     import queue
 
     todo: queue.Queue[BatchTask | None] = queue.Queue()
@@ -172,7 +172,7 @@ def test_rows_around_a_part_are_written_in_pieces(tmp_path: Path) -> None:
         parts.write(LocalStore(tmp_path / "2"), "a", result_rows.table([row(0, 3)], "a", ["psnr"]))
         item = next(iter(book.tasks()))
         assert item.wanted == (0, 1, 2, 4, 5, 6)
-        book.sizes.known[0] = 8  # so that the parts stay to be looked at
+        book.sizes.known[0] = 8  # so that the shard is not committed and its parts stay
         do(book, item)
         assert parts.names(LocalStore(tmp_path / "2"), "a") == [
             "00000000-00000002",

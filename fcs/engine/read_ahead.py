@@ -43,7 +43,7 @@ class ReadAhead:
 
     def __iter__(self) -> Iterator[Batch]:
         ahead: list[Future[Batch]] = []
-        runs = False  # whether the last one that was given out is a batch with records
+        runs = False  # whether the last batch that was yielded has records
         with ThreadPoolExecutor(max(1, self.workers), "read") as pool:
             try:
                 while True:
