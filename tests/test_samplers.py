@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from copy import deepcopy
 from inspect import signature
@@ -76,6 +77,16 @@ def test_sampling_leaves_a_sampler_as_it_was_made(sampler: Sampler, small_networ
 
 def test_the_exact_direction_counts_its_jacobian_as_one() -> None:
     assert shipped("sampler")["newton"](Exact(), [0.5]).backwards(7) == 7
+
+
+@pytest.mark.parametrize("sampler", made(), ids=described)
+def test_a_sampler_can_go_to_another_process(sampler: Sampler) -> None:
+    if isinstance(sampler.direction, Newton):
+        sampler = sampler.with_direction(sampler.direction.with_lengths({999.0: 0.25}))
+    sent = pickle.loads(pickle.dumps(sampler))
+    assert {**vars(sent), "direction": None} == {**vars(sampler), "direction": None}
+    if sampler.direction is not None:
+        assert vars(sent.direction) == vars(sampler.direction)
 
 
 @pytest.mark.parametrize("kind", shipped("sampler").values(), ids=lambda kind: kind.__name__)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from copy import copy
-from types import MappingProxyType
 from typing import Literal, Self
 
 import torch
@@ -25,9 +24,8 @@ from fcs.core.per_sample import column, max_norm, rms, safe_divide
 Function = Callable[[Tensor], Tensor]
 LinearMap = Callable[[Tensor], Tensor]
 FLOAT32 = 2.0**-4  # delta of ``auto`` in float32: far above its rounding, so that the batch shape hardly matters
-LARGEST = (
-    0.5  # largest entry of a perturbation in 16 bits; x_0 is nonlinear beyond (cosine to J e .98 on digits, .93 at 1)
-)
+# Largest entry of a perturbation in 16 bits; beyond it x_0 is nonlinear (cosine to J e .98 on digits, .93 at 1).
+LARGEST = 0.5
 
 
 class Direction(ABC):
@@ -72,12 +70,12 @@ class Newton(Direction):
         self.difference = difference
         self.central = central
         self.forwards = 2 if central else 1
-        self.lengths: Mapping[float, float] = MappingProxyType({})
+        self.lengths: Mapping[float, float] = {}
 
     def with_lengths(self, lengths: Mapping[float, float]) -> Self:
         """The same direction with the lengths that were measured for 16 bits."""
         made = copy(self)
-        made.lengths = MappingProxyType(dict(lengths))
+        made.lengths = dict(lengths)
         return made
 
     def linearize(self, f: Function, x: Tensor, level: Level | None = None) -> tuple[Tensor, LinearMap]:
