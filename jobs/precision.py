@@ -48,7 +48,7 @@ from fcs.core.directions import Newton
 from fcs.core.errors import UsageError
 from fcs.core.records import Batch, collate
 from fcs.core.tf32 import tf32
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 from fcs.engine.preflight import Preflight, plan, record_format, solver_for
 from fcs.shards.input.open_shards import OpenShards
 from fcs.tasks.pipeline import Pipeline
@@ -87,7 +87,9 @@ def measured(args: argparse.Namespace, overrides: Sequence[str]) -> Gauge:
         UsageError: an option or a configuration that does not fit.
     """
     deltas = numbers(args.deltas, "--deltas")
-    run, settings = config.load([args.config], [*EMPTY, *overrides, f"out={args.out}/unused"])  # nothing is written
+    run, settings = load_config.load(
+        [args.config], [*EMPTY, *overrides, f"out={args.out}/unused"]
+    )  # nothing is written
     checked = plan(run, settings)
     solver = solver_for(checked)
     path = newton(solver)
@@ -119,7 +121,7 @@ def quality(args: argparse.Namespace, seeds: tuple[int, ...], overrides: Sequenc
     limit = [] if args.limit is None else [f"data.limit={args.limit}"]
     common = (f"model.name={args.model}", "previews.max=0", *limit, *overrides)
     dtypes = [name for name in args.dtypes.split(",") if name in equality.TRAINER]
-    run, _ = config.load([args.config], [*common, f"out={args.out}/unused"])
+    run, _ = load_config.load([args.config], [*common, f"out={args.out}/unused"])
     restored = isinstance(run.task, Restore)
     if len(seeds) < 2 and not restored:
         raise UsageError.of("--seeds", args.seeds, "two or more, comma separated, for an energy score")

@@ -33,7 +33,7 @@ from fcs.core.denoiser import Denoise
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level
 from fcs.core.package_files import PACKAGE
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 from fcs.models import Model, find, load
 from fcs.samplers.base import Noise, StepSampler, ddim_step
 from fcs.samplers.dps import LDPS
@@ -83,7 +83,7 @@ def test_what_is_published() -> None:
     assert METHODS["mpgd"].published(50, False) == {"step_size": 7.5}
     assert METHODS["repaint"].published(250, False) == {"jump": 10, "passes": 10}
     assert METHODS["repaint"].published(10, False)["jump"] == 1
-    run, _ = config.load(["emoji_half"], METHODS["dps"].overrides({}, latent=True))
+    run, _ = load_config.load(["emoji_half"], METHODS["dps"].overrides({}, latent=True))
     assert type(run.sampler) is LDPS
     assert {len(row) for rows in ROWS.values() for row in rows} == {4, 5}
 
@@ -282,7 +282,7 @@ def test_a_tuned_setting_becomes_a_config(compared: Path) -> None:
     row = rows_of(compared)["newton-k1", 9]
     run, settings = config.load([str(path)], [])
     own = METHODS["newton-k1"].overrides(row["setting"])
-    _, expected = config.load(["digits_half"], [*own, f"steps={row['levels']}"])
+    _, expected = load_config.load(["digits_half"], [*own, f"steps={row['levels']}"])
     assert {key: settings[key] for key in ("sampler", "steps", "task", "data")} == {
         key: expected[key] for key in ("sampler", "steps", "task", "data")
     }

@@ -9,7 +9,7 @@ import pytest
 
 import fcs
 from fcs.core.package_files import CONFIGS, shipped_configs
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 from fcs.tasks import Restore
 from fcs.tools.cli.predict import main
 
@@ -22,7 +22,7 @@ def stand_in(name: str, tiny_sd: Path, tiny_clip: Path) -> list[str]:
     """Overrides that put a tiny model of 64 pixels in the place of Stable Diffusion 1.5."""
     if not name.startswith("sd15"):
         return []
-    run, _ = config.load([name], ["data.shards=none.tar"])
+    run, _ = load_config.load([name], ["data.shards=none.tar"])
     found = [f"model.name={tiny_sd}", f"data.shards={SAMPLES}/unseen.tar"]
     task = type(run.task).__name__
     if task in ("Superres", "Restore"):
@@ -53,7 +53,7 @@ def test_a_config_says_what_it_is_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_paper")])
 def test_paper_configs_are_the_authors(name: str) -> None:
-    run, settings = config.load([name], ["data.shards=none.tar"])
+    run, settings = load_config.load([name], ["data.shards=none.tar"])
     assert (run.levels, run.trainer.precision) == ("paper", "32")
     assert settings["sampler"]["init_args"]["direction"]["init_args"]["difference"] == 0.005
     assert getattr(run.task, "paste", False) is False
@@ -65,7 +65,7 @@ def test_presets_cost_what_they_say_and_no_backpropagation(suffix: str, most: in
     names = [name for name in NAMES if name.endswith(f"_{suffix}") and ("style" in name) == ("style" in suffix)]
     assert names
     for name in names:
-        run, _ = config.load([name], ["data.shards=none.tar"])
+        run, _ = load_config.load([name], ["data.shards=none.tar"])
         assert run.sampler.calls(run.steps) <= most
         assert run.sampler.backwards(run.steps) == 0
         if isinstance(run.task, Restore):  # nor through the decoder

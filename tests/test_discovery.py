@@ -12,7 +12,8 @@ import pytest
 import fcs.samplers
 import fcs.tasks
 from fcs.core.discovery import classes
-from fcs.engine.config.schema import BASES, CLASSES, describe, shipped
+from fcs.engine.config.class_names import KINDS, shipped
+from fcs.engine.config.key_help import describe
 from fcs.samplers.base import Sampler
 from fcs.tools.cli.predict import main
 
@@ -103,13 +104,13 @@ def test_helper_classes_are_not_offered() -> None:
     assert not {"blur", "pixels", "operator"} & set(shipped("task.operator"))  # tensors cannot be written in a file
 
 
-@pytest.mark.parametrize("where", CLASSES)
+@pytest.mark.parametrize("where", KINDS)
 def test_short_names_are_sorted_and_each_is_one_class(where: str) -> None:
     names = shipped(where)
     assert list(names) == sorted(names)
     assert len({*names.values()}) == len(names) >= 2
-    if CLASSES[where].startswith("fcs."):
-        spoken = [name.lower() for name in classes(CLASSES[where], BASES[where])]
+    if KINDS[where].package.startswith("fcs."):
+        spoken = [name.lower() for name in classes(KINDS[where].package, KINDS[where].base)]
         assert len({*spoken}) == len(spoken)
 
 

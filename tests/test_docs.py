@@ -11,7 +11,7 @@ import pytest
 
 import fcs
 from fcs.api import Pictures
-from fcs.engine.config.schema import shipped
+from fcs.engine.config.class_names import shipped
 from fcs.tools.cli import predict
 
 PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text()

@@ -9,7 +9,7 @@ from typing import get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fcs.engine.config.schema import shipped
+from fcs.engine.config.class_names import shipped
 from fcs.engine.config.settings import Feature, Score
 from fcs.metrics import image_scores
 from fcs.metrics.weights import FILES

@@ -25,7 +25,7 @@ from fcs.core.per_sample import RecordNoise
 from fcs.core.records import Result
 from fcs.core.tf32 import allow_tf32, tf32
 from fcs.engine import predict
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 from fcs.engine.oom_retry import joined
 from fcs.engine.process_info import ProcessInfo
 from fcs.engine.trainer import takes_tf32
@@ -278,7 +278,7 @@ def flags() -> Iterator[None]:
     ],
 )
 def test_tf32_is_for_16_bits_or_by_leave(settings: list[str], allowed: bool) -> None:
-    run, _ = config.load(["digits_inpaint"], settings)
+    run, _ = load_config.load(["digits_inpaint"], settings)
     assert takes_tf32(run) == allowed
 
 

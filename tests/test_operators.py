@@ -14,7 +14,7 @@ from PIL import Image
 
 import fcs.core.operators
 from fcs.core.operators import Blur, Downsample, GaussianBlur, Grey, MotionBlur, Operator, Pixels
-from fcs.engine.config.schema import describe
+from fcs.engine.config.key_help import describe
 from fcs.tools.cli.predict import main
 
 

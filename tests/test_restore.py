@@ -17,7 +17,7 @@ from fcs.core.errors import UsageError
 from fcs.core.images import to_float
 from fcs.core.operators import Downsample, GaussianBlur, Grey, Operator
 from fcs.core.per_sample import dot
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 from fcs.models import Model
 from fcs.tasks import Inpaint, KnownPixels, Restore, Superres
 from fcs.tasks.restore import EncodedMeasured, Error, Perturbed
@@ -162,7 +162,7 @@ def test_another_librarys_operator_from_a_config(tmp_path: Path, monkeypatch: py
     (tmp_path / "foreign.py").write_text(FOREIGN)
     monkeypatch.syspath_prepend(tmp_path)
     chosen = ["task=restore", "task.operator=foreign.Physics", "task.operator.gain=0.25"]
-    run, settings = config.load(["digits_superres"], chosen)
+    run, settings = load_config.load(["digits_superres"], chosen)
     assert isinstance(run.task, Restore)
     assert run.task.operator.A(torch.ones(1)) == 0.25
     # What is no plain data has a name that is the same in every process: the run is pinned by it.

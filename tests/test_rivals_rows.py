@@ -30,7 +30,7 @@ from fcs.core.errors import UsageError
 from fcs.core.levels import Level, ddpm_levels, flow_levels
 from fcs.core.operators import Downsample
 from fcs.core.per_sample import RecordNoise
-from fcs.engine.config.schema import shipped
+from fcs.engine.config.class_names import shipped
 from fcs.models import Model
 from fcs.samplers import (
     DING,

@@ -16,7 +16,7 @@ from fcs.core.denoise_wrappers import CallCounter, before_each_call
 from fcs.core.directions import Direction, Exact, Gradient, Local, Newton
 from fcs.core.levels import Level, ddpm_levels
 from fcs.core.per_sample import RecordNoise
-from fcs.engine.config.schema import shipped
+from fcs.engine.config.class_names import shipped
 from fcs.samplers.base import Sampler
 
 DIRECTIONS: list[Direction] = [Newton(), Newton(central=True), Gradient(), Local()]

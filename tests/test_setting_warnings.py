@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 from fcs.engine.setting_warnings import warn
 
 BROKEN = {
@@ -19,7 +19,7 @@ BROKEN = {
 
 def told(settings: list[str], caplog: pytest.LogCaptureFixture) -> str:
     short = [] if "sampler=ddim" in settings else ["sampler.step_sizes=[0.5]"]
-    run, _ = config.load(["emoji_inpaint"], [*short, *settings])
+    run, _ = load_config.load(["emoji_inpaint"], [*short, *settings])
     with caplog.at_level(logging.WARNING, logger="fcs"):
         warn(run)
     return caplog.text

@@ -13,7 +13,7 @@ from helpers.runs import DIGITS_RUN
 from helpers.waiting import GUARD
 
 from fcs.core.package_files import KEYS
-from fcs.engine.config import schema
+from fcs.engine.config import key_help
 from fcs.tasks.pipeline import Pipeline
 from fcs.tools.cli.predict import main
 
@@ -211,10 +211,10 @@ def test_help_lists_every_contract_key(here: Path, capsys: pytest.CaptureFixture
 
 def test_help_is_of_this_schema() -> None:
     write = (
-        "python -c 'from fcs.core import package_files as f; from fcs.engine.config import schema; "
-        "f.KEYS.write_text(schema.describe() + chr(10))'"
+        "python -c 'from fcs.core.package_files import KEYS; from fcs.engine.config.key_help import describe; "
+        "KEYS.write_text(describe())'"
     )
-    assert KEYS.read_text() == schema.describe() + "\n", write
+    assert KEYS.read_text() == key_help.describe(), write
 
 
 def test_help_imports_no_torch() -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from fcs.engine.batch_size_finder import peak
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 from fcs.engine.preflight import plan, solver_for
 from fcs.engine.process_info import ProcessInfo
 from fcs.engine.trainer import batch_size
@@ -38,7 +38,7 @@ def memory(name: str, overrides: Sequence[str]) -> int:
 
 def measure(name: str, overrides: Sequence[str]) -> int:
     """Bytes above the loaded model at the highest, in this process."""
-    run, settings = config.load([name], [*overrides, "steps=2"])
+    run, settings = load_config.load([name], [*overrides, "steps=2"])
     solver = solver_for(plan(run, settings))
     shape = run.task.input_shape(solver.model)
     return peak(solver, shape, batch_size(run, solver, shape, ProcessInfo.here()))

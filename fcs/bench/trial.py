@@ -14,7 +14,7 @@ from fcs.bench.figures import judge
 from fcs.bench.origin import origin, write_json
 from fcs.bench.paired import PAIRED, STYLED, intervals
 from fcs.bench.truth import Truth, read_columns, read_results, read_scores, read_truth
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 from fcs.engine.config.run import Run
 from fcs.engine.preflight import record_format
 from fcs.models import find, load
@@ -63,7 +63,7 @@ class Trial:
     @cached_property
     def loaded(self) -> tuple[Run, dict[str, Any]]:
         """The run and its settings as plain data."""
-        return config.load([self.config], self.settings)
+        return load_config.load([self.config], self.settings)
 
     def predict(self) -> None:
         """Run all seeds, each continued if it is there.

@@ -13,8 +13,8 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from fcs.core.errors import UsageError
+from fcs.engine.config.class_names import stable_path
 from fcs.engine.config.run import Run
-from fcs.engine.config.schema import stable_path
 from fcs.engine.process_info import ProcessInfo, check
 from fcs.engine.setting_warnings import warn
 from fcs.metrics import weights

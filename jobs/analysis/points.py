@@ -15,7 +15,7 @@ from fcs.core.errors import UsageError
 from fcs.core.levels import Level
 from fcs.core.per_sample import RecordNoise
 from fcs.core.records import Batch, collate
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 from fcs.engine.preflight import plan, record_format, solver_for
 from fcs.models import Model
 from fcs.shards.input.open_shards import OpenShards
@@ -119,7 +119,7 @@ def subject(name: str, given: str | None, overrides: Sequence[str], records: int
     if chosen is None:
         raise UsageError.of("--config", "", f"a config whose task makes constraints for {name}")
     out = "out=runs/unused-analysis"  # nothing is written there
-    run, settings = config.load([chosen], [f"model.name={name}", *overrides, out])
+    run, settings = load_config.load([chosen], [f"model.name={name}", *overrides, out])
     checked = plan(run, settings)
     solver = solver_for(checked)
     form = record_format(run, solver.model)

@@ -24,7 +24,7 @@ START = """
 import json, sys, time
 began = time.perf_counter()
 import fcs.engine.predict, fcs.tools.cli.predict
-from fcs.engine.config import config
+from fcs.engine.config import load_config
 imported = time.perf_counter()
 import torch
 import fcs

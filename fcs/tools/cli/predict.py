@@ -63,13 +63,13 @@ def _run(given: list[str], stop: Stop) -> int:
         print(HELP.format(scripts=SCRIPTS) + KEYS.read_text(), end="")
         return 0
     # Below here torch and Lightning are imported, which takes seconds.
-    from fcs.engine.config import allowed_imports, config
+    from fcs.engine.config import allowed_imports, load_config
 
     if not flags.config and not overrides:
         raise UsageError("--config: expected a file or a shipped config; --help explains")
-    run, settings = config.load(flags.config, overrides, allowed_imports.packages(flags.allow_imports))
+    run, settings = load_config.load(flags.config, overrides, allowed_imports.packages(flags.allow_imports))
     if flags.print_config:
-        print(config.as_yaml(settings), end="")
+        print(load_config.as_yaml(settings), end="")
         return 0
     from fcs.engine import predict
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from jsonargparse import ArgumentParser
 
-from fcs.engine.config.schema import path_of
+from fcs.engine.config.class_names import path_of
 from fcs.tasks.base import Task
 
 _CLASS_PATH = re.compile(r"[^\W\d]\w*(\.\w+)+")  # what might be one

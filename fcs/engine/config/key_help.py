@@ -1,0 +1,43 @@
+"""The part of ``--help`` that lists all keys, and the file in which it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fcs.engine.config.class_names import KINDS, shipped
+from fcs.engine.config.keys import Key, parameters, run_keys, words
+from fcs.engine.config.load_config import ALIASES
+
+
+def describe() -> str:
+    """Every key with type, default and meaning, and those of all classes that have a short name."""
+    lines: list[str] = []
+    for key in run_keys():
+        lines += _describe(key)
+        for where, kind in KINDS.items():
+            below = where == key.name or where.startswith(f"{key.name}.")
+            lines += _describe_classes(where) if below and kind.package.startswith("fcs.") else ()
+    return "\n".join(lines) + "\n"
+
+
+def _describe_classes(where: str) -> Iterator[str]:
+    for name, owner in shipped(where).items():
+        own = [f"    {line}" for key in parameters(owner, f"{where}.") for line in _describe(key)]
+        yield from ([f"    with {where}={name}:", *own] if own else [])
+
+
+def _describe(key: Key) -> list[str]:
+    kind = KINDS.get(key.name)
+    expected = f"{', '.join(shipped(key.name))} or a class path" if kind else words(key.type)
+    default = "required" if key.required else f"default {_default(key)}"
+    names = " = ".join([key.name, *(short for short, long in ALIASES.items() if long == key.name)])
+    return [f"  {names}  ({expected}; {default})", f"      {key.meaning}"]
+
+
+def _default(key: Key) -> str:
+    if key.default is None:
+        kind = KINDS.get(key.name)
+        return (kind and kind.default) or "null"
+    if isinstance(key.default, tuple):
+        return str(list(key.default))
+    return str(key.default).lower() if isinstance(key.default, bool) else repr(key.default)

@@ -1,0 +1,205 @@
+"""Configuration files and overrides become one tree, and the tree one checked Run.
+
+OmegaConf reads the files and fills in interpolations; jsonargparse, in ``build_run``, checks types and builds the
+objects. Added here are the short names of classes, and overrides whose text stays as it was typed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fcs.core.errors import UsageError, first_line
+from fcs.core.package_files import CONFIGS, PACKAGE, shipped_configs
+from fcs.engine.config import allowed_imports
+from fcs.engine.config.build_run import build, plain
+from fcs.engine.config.class_names import KINDS, class_path
+from fcs.engine.config.keys import SECTIONS, Key, keys_of, run_keys, value_at
+from fcs.engine.config.run import Run
+
+# A shorter name for a key that lies one level deeper: the Newton direction's delta.
+ALIASES = {"sampler.difference": "sampler.direction.difference"}
+
+
+def load(names: list[str], overrides: list[str], packages: Sequence[str] = ()) -> tuple[Run, dict[str, Any]]:
+    """The run that files and overrides describe, and its resolved settings as plain data.
+
+    Args:
+        names: configuration files, or names of shipped ones; later ones win.
+        overrides: ``key=value`` or ``--key=value``; they win over files, later ones over earlier.
+        packages: whose classes the files may name besides those of ``fcs``. A package that an override names needs
+            no further leave: who typed it meant it.
+
+    Raises:
+        UsageError: one line that names the key, the value, what was expected and the nearest valid name.
+    """
+    try:
+        typed = [canonical(_parse_override(override)) for override in sorted(overrides, key=_rank)]
+        tree: dict[str, Any] = {"out": f"runs/{Path(names[-1]).stem}"} if names else {}
+        for part in [*(canonical(_read(name)) for name in names), *typed]:
+            tree = merge(tree, part)
+        tree = _resolve(_with_default_classes(tree))
+        allowed_imports.check(tree, {*packages, *allowed_imports.named(typed)})
+        known = keys_of(tree)
+        return build(_spelled_out(tree, known), known)
+    except RecursionError as error:
+        raise UsageError("configuration: expected keys that are nested less deeply") from error
+
+
+def as_yaml(settings: Mapping[str, Any]) -> str:
+    """Resolved settings as YAML that ``--config`` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(settings)))  # quotes text that looks like a number
+
+
+def _read(name: str) -> dict[str, Any]:
+    # os.path answers where Path raises: for a name too long for the file system.
+    path = Path(name) if os.path.isfile(name) else CONFIGS / f"{name}.yaml"
+    if not os.path.isfile(path):
+        shipped = shipped_configs()
+        raise UsageError.of("--config", name, f"a file or a shipped config ({', '.join(shipped)})", shipped)
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+        raise UsageError(f"--config={name}: expected YAML ({_yaml_problem(error)})") from error
+    if not isinstance(content, dict):
+        raise UsageError.of("--config", name, "a mapping of keys to values")
+    for key, value in content.items():
+        if "." in str(key):  # would be read by nobody
+            raise UsageError.of(str(key), value, f"in a file, keys below keys; dots are for the command line ({name})")
+    return {str(key): value for key, value in content.items()}
+
+
+def _yaml_problem(error: Exception) -> str:
+    """What is wrong, and in which line; the first line of the error itself often says neither."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"{error.problem}, line {error.problem_mark.line + 1}"
+    return first_line(error)
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    """``a.b=value`` as ``{a: {b: value}}``; the value stays as typed, its type decides later what it is."""
+    key, equals, value = text.removeprefix("--").partition("=")
+    if not equals or not key:
+        raise UsageError(f"{text}: expected key=value")
+    tree: Any = value
+    for part in reversed(key.split(".")):
+        if not part:
+            raise UsageError(f"{text}: expected a key without empty parts")
+        tree = {part: tree}
+    return tree  # type: ignore[no-any-return]
+
+
+def _rank(override: str) -> int:
+    """Choices of a class come before arguments, which they would otherwise drop; else the order as given."""
+    key = override.removeprefix("--").partition("=")[0]
+    return key.count(".") if key in KINDS else 2
+
+
+def canonical(tree: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Sections that choose a class, in any of their short spellings, as ``class_path`` and ``init_args``.
+
+    Args:
+        tree: keys and values below ``where``.
+        where: the name of the section, with dots; empty for the whole configuration.
+
+    Raises:
+        UsageError: a short name that no class has, a section of settings that holds none.
+    """
+    return {key: _canonical_value(f"{where}.{key}".removeprefix("."), value) for key, value in tree.items()}
+
+
+def _canonical_value(name: str, value: Any) -> Any:
+    if name in KINDS:
+        return _choice(name, value)
+    if name in SECTIONS:
+        if not isinstance(value, Mapping):
+            first = next(key.name for key in run_keys() if key.name.startswith(f"{name}."))
+            raise UsageError.of(name, value, f"keys below it, such as {first}")
+        return canonical(value, name)
+    return value
+
+
+def _choice(where: str, value: Any) -> Any:
+    """What stands at a key that chooses a class: null, a name, or a mapping."""
+    if value in (None, "null"):
+        return None
+    if isinstance(value, str):
+        return {"class_path": class_path(where, value), "init_args": {}}
+    if not isinstance(value, Mapping):
+        return value
+    listed = value.get("init_args") or {}
+    if not isinstance(listed, Mapping):
+        raise UsageError.of(f"{where}.init_args", listed, "keys below it: the arguments of the class")
+    direct = {key: item for key, item in value.items() if key not in ("class_path", "init_args")}
+    chosen = {"class_path": class_path(where, str(value["class_path"]))} if "class_path" in value else {}
+    return {**chosen, "init_args": _without_aliases(where, canonical({**listed, **direct}, where))}
+
+
+def _without_aliases(where: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    for short, long in ALIASES.items():
+        section, name = short.rsplit(".", 1)
+        if section == where and name in arguments:
+            inner = long.split(".")[-2]
+            moved = {"init_args": {name: arguments.pop(name)}}
+            arguments[inner] = merge(arguments.get(inner) or {}, moved)
+    return arguments
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``. Where another class is chosen, the arguments of the old one go."""
+    merged = dict(below)
+    if "class_path" in above and above["class_path"] != below.get("class_path"):
+        merged.pop("init_args", None)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _with_default_classes(tree: dict[str, Any]) -> dict[str, Any]:
+    """The class that is meant where a section gives arguments only."""
+    for where, kind in KINDS.items():
+        section = value_at(tree, where)
+        if kind.default and isinstance(section, dict) and "class_path" not in section:
+            section |= {"class_path": class_path(where, kind.default), "init_args": section.pop("init_args")}
+    return tree
+
+
+def _resolve(tree: dict[str, Any]) -> dict[str, Any]:
+    """Interpolations filled in: keys of the configuration, which have their defaults here, and ``${package}``."""
+    defaults: dict[str, Any] = {}
+    for key in run_keys():
+        if not key.required and key.name not in KINDS:
+            section, _, name = key.name.rpartition(".")
+            (defaults.setdefault(section, {}) if section else defaults)[name] = key.default
+    try:
+        everything = OmegaConf.create({"package": str(PACKAGE), **merge(defaults, tree)})
+        resolved = OmegaConf.to_container(everything, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise _unresolved(error, tree) from error
+    return {str(key): value for key, value in resolved.items() if key != "package"}  # type: ignore[union-attr]
+
+
+def _unresolved(error: OmegaConfBaseException, tree: Mapping[str, Any]) -> UsageError:
+    name = ".".join(part for part in str(error.full_key or "").split(".") if part != "init_args")
+    expected = f"a value, or an interpolation that resolves ({first_line(error)})"
+    return UsageError.of(name or "configuration", plain(value_at(tree, name)), expected)
+
+
+def _spelled_out(tree: Mapping[str, Any], known: Mapping[str, Key], where: str = "") -> dict[str, Any]:
+    """A bare whole number where text is wanted as that text: ``precision: 32`` in a file, ``${seed}`` in a path."""
+    spelled: dict[str, Any] = {}
+    for part, value in tree.items():
+        name = where if part == "init_args" else f"{where}.{part}".removeprefix(".")
+        if isinstance(value, Mapping):
+            spelled[part] = _spelled_out(value, known, name)
+        else:
+            bare = type(value) is int and name in known and known[name].takes_text
+            spelled[part] = str(value) if bare else value
+    return spelled
