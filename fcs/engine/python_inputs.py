@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,56 +16,57 @@ from fcs.shards.input.decode_image import eight_bit
 Picture: TypeAlias = Image.Image | np.ndarray
 
 
-@dataclass(frozen=True)
-class PythonInputs:
-    """What a call is given, one entry a picture.
+def batch_of(
+    images: Sequence[Picture],
+    masks: Sequence[Picture] | None,
+    prompt: str | Sequence[str],
+    seed: int | Sequence[int],
+    extra: Sequence[Mapping[str, Any]] | None,
+    shape: tuple[int, int, int],
+) -> Batch:
+    """One batch of pictures that were given in Python, read as a record's are.
 
-    Attributes:
-        images: the pictures.
-        masks: one a picture, or one for all, or None.
+    Args:
+        images: one or more, ``shape`` ``(C, H, W)`` each.
+        masks: one a picture, or one for all.
         prompt: one text, or one a picture.
         seed: of the first picture, counting up, or one a picture.
-        extra: what a record's JSON would hold, one a picture; None for nothing.
+        extra: what a record's JSON would hold, one a picture.
+        shape: ``(C, H, W)`` that the images must have.
+
+    Raises:
+        ValueError: no pictures, other than of this size and 8 bit, seeds outside 0 to 2^63 - 1, or lists that do not
+            match.
     """
+    count = len(images)
+    if not count:
+        raise ValueError("no images: expected one or more")
+    prompts = [prompt] * count if isinstance(prompt, str) else list(prompt)
+    seeds = [seed + i for i in range(count)] if isinstance(seed, int | np.integer) else list(seed)
+    given = [None] * count if masks is None else list(masks) * (count if len(masks) == 1 else 1)
+    further = [{}] * count if extra is None else list(extra)
+    if not len(prompts) == len(seeds) == len(given) == len(further) == count:
+        lengths = f"{len(given)} masks, {len(prompts)} prompts, {len(seeds)} seeds, {len(further)} extra"
+        raise ValueError(f"{count} images, {lengths}: expected one an image")
+    records = [
+        Record(
+            i,
+            str(i),
+            _tensor(image, shape, "image"),
+            None if mask is None else _tensor(mask, (1, *shape[1:]), "mask"),
+            text,
+            dict(more),
+            _seed(number),
+        )
+        for i, (image, mask, text, number, more) in enumerate(zip(images, given, prompts, seeds, further, strict=True))
+    ]
+    return collate("", 0, records, shape, 0)
 
-    images: list[Picture]
-    masks: list[Picture] | None = None
-    prompt: str | Sequence[str] = ""
-    seed: int | Sequence[int] = 0
-    extra: list[dict[str, Any]] | None = None
 
-    def batch(self, shape: tuple[int, int, int]) -> Batch:
-        """One batch of all of them, ``shape`` ``(C, H, W)`` each.
-
-        Raises:
-            ValueError: no pictures, other than of this size and 8 bit, seeds outside 0 to 2^63 - 1, or lists that do
-                not match.
-        """
-        count = len(self.images)
-        prompts = [self.prompt] * count if isinstance(self.prompt, str) else list(self.prompt)
-        seed = self.seed
-        seeds = [seed + i for i in range(count)] if isinstance(seed, int | np.integer) else list(seed)
-        masks = [None] * count if self.masks is None else self.masks * count if len(self.masks) == 1 else self.masks
-        extra = [{}] * count if self.extra is None else self.extra
-        if not count:
-            raise ValueError("no images: expected one or more")
-        if not len(prompts) == len(seeds) == len(masks) == count:
-            raise ValueError(f"{count} images, {len(masks)} masks, {len(prompts)} prompts, {len(seeds)} seeds")
-        records = [
-            Record(
-                i,
-                str(i),
-                _tensor(image, shape, "image"),
-                None if mask is None else _tensor(mask, (1, *shape[1:]), "mask"),
-                text,
-                more,
-                _seed(number),
-            )
-            for i, (image, mask, text, number, more) in enumerate(
-                zip(self.images, masks, prompts, seeds, extra, strict=True)
-            )
-        ]
-        return collate("", 0, records, shape, 0)
+def black(shape: tuple[int, int, int]) -> np.ndarray:
+    """A black picture of ``(C, H, W)`` as an array: ``(H, W)`` or ``(H, W, C)`` uint8."""
+    channels, height, width = shape
+    return np.zeros((height, width) if channels == 1 else (height, width, channels), np.uint8)
 
 
 def _seed(seed: int) -> int:
