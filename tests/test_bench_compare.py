@@ -49,7 +49,7 @@ EVERY = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_overrides_make_the_sampler(method: Method) -> None:
     setting = method.setting([0.5] * len(method.space), 20, superres=False)
     assert all(axis.name in setting for axis in method.space)
-    run, _ = config.load(["digits_half"], method.overrides(setting))
+    run, _ = load_config.load(["digits_half"], method.overrides(setting))
     made, own = run.sampler, method.build(setting)
     assert type(made) is type(own)
     assert [(made.calls(n), made.backwards(n)) for n in (1, 7)] == [(own.calls(n), own.backwards(n)) for n in (1, 7)]
@@ -280,7 +280,7 @@ def test_a_tuned_setting_becomes_a_config(compared: Path) -> None:
     assert [path.name for path in (compared / "configs" / "6").iterdir()] == ["digits_half_newton_k1.yaml"]
     path = compared / "configs" / "9" / "digits_half_newton_k1.yaml"
     row = rows_of(compared)["newton-k1", 9]
-    run, settings = config.load([str(path)], [])
+    run, settings = load_config.load([str(path)], [])
     own = METHODS["newton-k1"].overrides(row["setting"])
     _, expected = load_config.load(["digits_half"], [*own, f"steps={row['levels']}"])
     assert {key: settings[key] for key in ("sampler", "steps", "task", "data")} == {
@@ -302,7 +302,7 @@ def test_a_config_names_the_model_that_was_compared(tmp_path: Path, tuned: Path)
     write_config(
         comparison, candidate, scores, {"date": "2026-01-01", "hardware": "none", "shards": ["half.tar"]}, tmp_path
     )
-    run, _ = config.load([str(tmp_path / "digits_half_newton_k1.yaml")], [])
+    run, _ = load_config.load([str(tmp_path / "digits_half_newton_k1.yaml")], [])
     assert run.model.name == "digits-16-flow"
 
 

@@ -120,7 +120,7 @@ class Method:
 @cache
 def imported(where: str, name: str) -> Any:
     """The class that a section of a configuration means by a short name or a class path."""
-    from fcs.engine.config.schema import shipped
+    from fcs.engine.config.class_names import shipped
 
     module, _, own = name.rpartition(".")
     return getattr(import_module(module), own) if module else shipped(where)[name]
@@ -147,9 +147,9 @@ def known_method(name: str) -> Method:
 
 def own_method(path: str) -> Method:
     """A sampler by its class path; what cannot be a sampler is refused as in a configuration."""
-    from fcs.engine.config import config
+    from fcs.engine.config import load_config
 
-    config.load(["digits_half"], [f"sampler={path}"])
+    load_config.load(["digits_half"], [f"sampler={path}"])
     return Method(path, path, 20, defaults)
 
 
