@@ -64,7 +64,7 @@ def test_seven_shards_in_three_processes_are_as_one(
     arguments = [*RUN, f"data.shards={shards}", f"out={out}"]
     command = [sys.executable, sharing.__file__, str(out), *arguments]
     children = [subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
-    monkeypatch.setattr(Leases, "take", Leases.take)  # so that it is put back
+    monkeypatch.setattr(Leases, "acquire", Leases.acquire)  # so that it is put back
     sharing.together(out)
     assert main(arguments) == 0
     assert [child.wait(timeout=GUARD) for child in children] == [0, 0]

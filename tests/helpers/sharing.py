@@ -12,17 +12,17 @@ from fcs.tools.cli.predict import main
 
 def together(out: Path) -> None:
     """Let this process of a run take three shards at most until three processes have finished a batch."""
-    take, taken = Leases.take, []
+    acquire, acquired = Leases.acquire, []
 
-    def few(self: Leases, number: int, piece: int) -> bool:
-        if len(taken) >= 3 and len(LocalStore(out).names("workers")) < 3:
+    def few(self: Leases, number: int, slice_number: int) -> bool:
+        if len(acquired) >= 3 and len(LocalStore(out).names("workers")) < 3:
             return False
-        if not take(self, number, piece):
+        if not acquire(self, number, slice_number):
             return False
-        taken.append(number)
+        acquired.append(number)
         return True
 
-    Leases.take = few  # type: ignore[method-assign]
+    Leases.acquire = few  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
