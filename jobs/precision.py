@@ -41,9 +41,9 @@ from analysis.roundings import by_level, summary, summary_table
 from command import command
 from contact_sheets import draw
 
-from fcs.bench.ablate import Series
 from fcs.bench.options import numbers, whole
 from fcs.bench.origin import origin, write_json
+from fcs.bench.trial import Trial
 from fcs.core.directions import Newton
 from fcs.core.errors import UsageError
 from fcs.core.records import Batch, collate
@@ -125,8 +125,8 @@ def quality(args: argparse.Namespace, seeds: tuple[int, ...], overrides: Sequenc
     restored = isinstance(run.task, Restore)
     if len(seeds) < 2 and not restored:
         raise UsageError.of("--seeds", args.seeds, "two or more, comma separated, for an energy score")
-    series = Series(args.config, common, seeds, args.out / "quality")
-    return equality.judged(series, dtypes, not args.no_published, restored)
+    base = Trial(args.config, common, seeds, args.out / "quality")
+    return equality.judged(base, dtypes, not args.no_published, restored)
 
 
 def parser() -> Parser:

@@ -10,13 +10,12 @@ import precision
 import pytest
 import torch
 from analysis.arithmetic import arithmetics
-from analysis.equality import verdict
+from analysis.equality import AUTO, FLOAT32, arms, hand_on, same_lengths, verdict
 from analysis.rounding import Gauge, Passing, Place
 from analysis.roundings import by_level, summary, summary_table
 from helpers.networks import SmallNetwork
 from torch import Tensor, nn
 
-from fcs.bench.ablate import Series
 from fcs.bench.trial import Trial
 from fcs.core.constraints import Known
 from fcs.core.denoiser import Denoiser, Guided
@@ -25,6 +24,7 @@ from fcs.core.errors import UsageError
 from fcs.core.per_sample import RecordNoise
 from fcs.models.base import Model, Schedule
 from fcs.samplers import InexactNewton
+from fcs.shards.ledger.layout import DIFFERENCE
 
 DELTAS = (0.005, 0.05, 0.5)
 JVP = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, at its first forward mode
@@ -190,8 +190,9 @@ class Told:
     def __init__(self, energy: dict[str, float], psnr: dict[str, float]) -> None:
         self.energy, self.psnr, self.asked = energy, psnr, []
 
-    def report(self, series: Series, name: str, overrides: tuple[str, ...]) -> dict[str, object]:
-        assert Trial(series.config, (*series.overrides, *overrides), (0,), series.out).loaded
+    def report(self, trial: Trial) -> dict[str, object]:
+        assert trial.loaded
+        name = trial.out.name
         self.asked.append(name)
         spread = [-0.05, 0.0, 0.05] if name == "bf16-auto" else [0.0] * 3
         single = {"record": ["a", "b", "c"], "group": [0, 1, 2]}
@@ -205,7 +206,7 @@ class Told:
 def test_arms_are_compared_with_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     energy = {"float32": 20.0, "replacement": 24.0, "bf16-0.005": 21.0, "bf16-auto": 20.3}
     told = Told({**energy, "float32-bf16-lengths": 20.25}, {})
-    monkeypatch.setattr(Series, "report", lambda *given: told.report(*given))
+    monkeypatch.setattr(Trial, "report", lambda trial: told.report(trial))
     run("--model", "digits-16", "--records", "0", "--quality", "--limit", "3", "--out", str(tmp_path / "o"))
     rows = {one["arm"]: one for one in json.loads((tmp_path / "o" / "precision.json").read_text())["quality"]}
     assert {name: (one["verdict"], one["rounding"]) for name, one in rows.items()} == {
@@ -227,7 +228,7 @@ def test_what_is_restored_is_judged_by_its_psnr(
 ) -> None:
     psnr = {"float32": 30.0, "bf16-auto": 30.0 - fallen}
     told = Told(dict.fromkeys(psnr, 1.0), psnr)
-    monkeypatch.setattr(Series, "report", lambda *given: told.report(*given))
+    monkeypatch.setattr(Trial, "report", lambda trial: told.report(trial))
     small = ["--records", "0", "--quality", "--no-published", "--out", str(tmp_path / "o")]
     run("--model", "emoji-64", "--config", "emoji_superres4", *small)
     rows = json.loads((tmp_path / "o" / "precision.json").read_text())["quality"]
@@ -237,18 +238,18 @@ def test_what_is_restored_is_judged_by_its_psnr(
 
 
 def test_lengths_are_handed_on_to_float32(tmp_path: Path) -> None:
-    run(
-        *("--model", "digits-16", "--records", "0", "--quality", "--no-published", "--limit", "2", "--seeds", "0,1"),
-        *("--out", str(tmp_path / "o"), "steps=2"),
-    )
-    runs = tmp_path / "o" / "quality"
-    measured = (runs / "bf16-auto" / "seed-1" / "difference.json").read_bytes()
-    assert (runs / "float32-bf16-lengths" / "seed-1" / "difference.json").read_bytes() == measured
-    assert not (runs / "float32" / "seed-1" / "difference.json").exists()
-    rows = json.loads((tmp_path / "o" / "precision.json").read_text())["quality"]
-    first, lengths = rows[0]["energy_own"]["mean"], rows[3]["energy_own"]["mean"]
-    assert rows[3]["arm"] == "float32-bf16-lengths"
-    assert first != lengths
+    base = Trial("digits_half", (), (0, 1), tmp_path)
+    for seed in base.seeds:
+        measured = tmp_path / "bf16-auto" / f"seed-{seed}" / DIFFERENCE
+        measured.parent.mkdir(parents=True)
+        measured.write_text(str(seed))
+    hand_on(base, "bf16-auto", same_lengths("bf16"))
+    given = sorted(path.read_text() for path in (tmp_path / same_lengths("bf16")).rglob("*.json"))
+    assert given == ["0", "1"]
+    overrides = arms(["bf16"])
+    assert overrides[same_lengths("bf16")] == (FLOAT32, AUTO)  # auto takes what it finds in its folder
+    order = list(overrides)
+    assert order.index("bf16-auto") < order.index(same_lengths("bf16"))
 
 
 @JVP

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -45,35 +44,6 @@ class Variants:
     named: dict[str, list[str]]
     captions: bool = False
     truth: bool = True
-
-
-@dataclass(frozen=True)
-class Series:
-    """What all variants have in common.
-
-    Attributes:
-        config: name or path, as for fcs-predict.
-        overrides: of the config.
-        seeds: one run each.
-        out: folder; each variant has its own in it.
-        captions, truth: as in ``Trial``.
-    """
-
-    config: str
-    overrides: tuple[str, ...]
-    seeds: tuple[int, ...]
-    out: Path
-    captions: bool = False
-    truth: bool = True
-
-    def report(self, name: str, overrides: Iterable[str]) -> dict[str, Any]:
-        """The evaluation of a variant, made if it is not there yet.
-
-        Raises:
-            RunFailed: a run of fcs-predict ended early.
-        """
-        given = (*self.overrides, *overrides)
-        return Trial(self.config, given, self.seeds, self.out / name, self.captions, self.truth).report()
 
 
 def from_file(name: str) -> Variants:
@@ -159,14 +129,14 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
     data = () if options.data is None else (f"data.shards={options.data}",)
     common = (*model, *data, "previews.max=0", *limit, *overrides)
     captions = variants.captions or options.captions
-    series = Series(options.config or variants.config, common, seeds, out, captions, variants.truth)
+    base = Trial(options.config or variants.config, common, seeds, out, captions, variants.truth)
     rows: list[Row] = []
     first: dict[str, Any] | None = None
     for name, own in variants.named.items():
-        report = series.report(folder(name), own)
+        report = base.variant(folder(name), own).report()
         rows.append(row({"variant": name, "overrides": own}, report, first))
         first = first or report
-        write_json(out / "ablate.json", {**origin(), "config": series.config, "rows": rows})
+        write_json(out / "ablate.json", {**origin(), "config": base.config, "rows": rows})
     (out / "ablate.md").write_text(table(rows))
     picture_rows({name: out / folder(name) for name in variants.named}, out / "ablate.png")
     print(table(rows))

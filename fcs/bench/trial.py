@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,10 @@ class Trial:
     def loaded(self) -> tuple[Run, dict[str, Any]]:
         """The run and its settings as plain data."""
         return load_config.load([self.config], self.settings)
+
+    def variant(self, name: str, overrides: Iterable[str]) -> Trial:
+        """The same with further overrides, in a folder of its own below this one's."""
+        return replace(self, overrides=(*self.overrides, *overrides), out=self.out / name)
 
     def predict(self) -> None:
         """Run all seeds, each continued if it is there.

@@ -12,9 +12,10 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from fcs.bench.ablate import Series, row
+from fcs.bench.ablate import row
 from fcs.bench.paired import PAIRED, Interval, differences
 from fcs.bench.tables import markdown
+from fcs.bench.trial import Trial
 from fcs.shards.ledger.layout import DIFFERENCE
 
 FIRST = "float32"  # what the others are compared with
@@ -87,7 +88,7 @@ def apart(here: Row, there: Row, restored: bool) -> Interval:
     return figure
 
 
-def judged(series: Series, dtypes: Sequence[str], published: bool = True, restored: bool = False) -> list[Row]:
+def judged(base: Trial, dtypes: Sequence[str], published: bool = True, restored: bool = False) -> list[Row]:
     """A row an arm, with its verdicts where it has them: against float32, and against float32 over its lengths.
 
     The arguments are those of ``arms``.
@@ -96,8 +97,8 @@ def judged(series: Series, dtypes: Sequence[str], published: bool = True, restor
     reports: dict[str, Row] = {}
     for name, overrides in arms(dtypes, published, restored).items():
         if name in measured:
-            hand_on(series, measured[name], name)
-        reports[name] = series.report(name, overrides)
+            hand_on(base, measured[name], name)
+        reports[name] = base.variant(name, overrides).report()
     gap = {} if restored else apart(reports[REPLACEMENT], reports[FIRST], restored)
 
     def against(name: str, other: str) -> tuple[Interval, str]:
@@ -119,10 +120,10 @@ def judged(series: Series, dtypes: Sequence[str], published: bool = True, restor
     return list(rows.values())
 
 
-def hand_on(series: Series, measured: str, to: str) -> None:
+def hand_on(base: Trial, measured: str, to: str) -> None:
     """The lengths that an arm's runs measured, for the runs of another: ``auto`` takes what it finds in its folder."""
-    for seed in series.seeds:
-        source, target = (series.out / name / f"seed-{seed}" / DIFFERENCE for name in (measured, to))
+    for seed in base.seeds:
+        source, target = (base.out / name / f"seed-{seed}" / DIFFERENCE for name in (measured, to))
         if source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
