@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -24,6 +22,7 @@ from faces.masks import MASKS
 from faces.pool import draw_pool
 from faces.render import SIZE
 from faces.shards import Caption, Order, write_shards
+from training.interruption import exit_when_asked
 
 
 def parse() -> argparse.Namespace:
@@ -47,7 +46,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Draw what is asked for."""
     args = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))  # so that the workers end too
+    exit_when_asked()  # the workers end too
     if args.pool:
         draw_pool(args.out, args.records, args.split, args.seed, args.workers, args.size)
         print(f"{args.out / args.split}.npy: {args.records} faces")

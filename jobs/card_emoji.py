@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from emoji.export import card_text
+from emoji.export import SUMMARY, card_text
 
 KEPT = ("energy_own", "energy_random", "retrieval")
 
@@ -34,7 +34,7 @@ def main() -> None:
     card = json.loads((args.weights / "card.json").read_text())
     card["evaluation"] = {name: summary(value) for name, value in figures.items() if "nfe" in value}
     (args.weights / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    (args.weights / "card.md").write_text(card_text(card))
+    (args.weights / "card.md").write_text(card_text(card, SUMMARY))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
     python jobs/train_digits.py --model digits-16-flow     its twin, a rectified flow
     python jobs/train_digits.py --model digits-classifier  the classifier for features and retrieval
 
-Each step's randomness comes from (seed, step), so an interrupted training goes on as if it had not been. Writes
-fp16 safetensors and a card to fcs/weights/MODEL, a grid of samples to WORK/MODEL/samples.png.
+Each step's randomness comes from (seed, step), so an interrupted training goes on as if it had not been; SIGTERM
+writes a checkpoint and ends with 75. Writes fp16 safetensors and a card to fcs/weights/MODEL, a grid of samples to
+WORK/MODEL/samples.png.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,9 @@ from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler, UNet2DMode
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from training.fit import Loss, Losses, fit
+from training.interruption import exit_when_asked
+from training.plan import Budget, Plan, Rate, Setting
 
 from fcs.metrics.features import DigitsClassifier
 
@@ -98,69 +101,13 @@ def class_loss(net: nn.Module, x0: Tensor, classes: Tensor, generator: torch.Gen
     return F.cross_entropy(net(moved), classes)
 
 
-@dataclass
-class Training:
-    """One training run: network, moving average, optimiser and where it checkpoints."""
-
-    net: nn.Module
-    average: nn.Module
-    work: Path
-    steps: int
-    rate: float = 1e-3
-    seed: int = 0
-
-    def run(self, loss: Callable[[nn.Module, torch.Generator], Tensor]) -> tuple[float, float]:
-        """Train to ``steps``; returns (last mean training loss, seconds in all runs)."""
-        optimiser = torch.optim.AdamW(self.net.parameters(), lr=self.rate, weight_decay=1e-2)
-        start, seconds, recent = self._resume(optimiser)
-        began = time.monotonic()
-        for step in range(start, self.steps):
-            torch.manual_seed(self.seed * 1_000_003 + step)  # dropout
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-            for group in optimiser.param_groups:
-                group["lr"] = self._rate(step)
-            value = loss(self.net, generator)
-            optimiser.zero_grad()
-            value.backward()
-            nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-            optimiser.step()
-            self._update_average(step)
-            recent = value.item() if step == 0 else 0.99 * recent + 0.01 * value.item()
-            if (step + 1) % 200 == 0 or step + 1 == self.steps:
-                spent = seconds + time.monotonic() - began
-                self._save(optimiser, step + 1, spent, recent)
-                left = (self.steps - step - 1) * spent / (step + 1)
-                print(f"step {step + 1}/{self.steps}  loss {recent:.4f}  {spent:.0f} s, {left:.0f} s left", flush=True)
-        return recent, seconds + time.monotonic() - began
-
-    def _rate(self, step: int) -> float:
-        warm = min(1.0, (step + 1) / 100)
-        return self.rate * warm * 0.5 * (1 + float(np.cos(np.pi * step / self.steps)))
-
-    def _update_average(self, step: int) -> None:
-        decay = min(0.998, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for slow, fast in zip(self.average.parameters(), self.net.parameters(), strict=True):
-                slow.lerp_(fast, 1 - decay)
-
-    def _save(self, optimiser: torch.optim.Optimizer, step: int, seconds: float, recent: float) -> None:
-        state = {
-            "net": self.net.state_dict(), "average": self.average.state_dict(),
-            "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds, "recent": recent,
-        }  # fmt: skip
-        self.work.mkdir(parents=True, exist_ok=True)
-        torch.save(state, self.work / "checkpoint.tmp")
-        (self.work / "checkpoint.tmp").replace(self.work / "checkpoint.pt")
-
-    def _resume(self, optimiser: torch.optim.Optimizer) -> tuple[int, float, float]:
-        path = self.work / "checkpoint.pt"
-        if not path.exists():
-            return 0, 0.0, 0.0
-        state = torch.load(path, weights_only=True)
-        self.net.load_state_dict(state["net"])
-        self.average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        return state["step"], state["seconds"], state["recent"]
+def train(net: nn.Module, loss: Loss, folder: Path, steps: int) -> tuple[nn.Module, dict[str, object]]:
+    """The mean of the trained weights, and what a card says of the training."""
+    rate = Rate(1e-3, flat=0.0, fall="cosine")
+    plan = Plan(folder, Budget(steps=steps))
+    average, state = fit(net, loss, Setting(folder.name, plan, rate, average=0.998, betas=(0.9, 0.999)))
+    last = state.history[-1]["loss"] if state.history else None
+    return average, {"steps": state.step, "loss": last, "minutes": round(state.seconds / 60, 1)}
 
 
 def held_out_loss(net: nn.Module, loss: Callable[[nn.Module, Tensor, torch.Generator], Tensor]) -> float:
@@ -187,15 +134,14 @@ def train_denoiser(name: str, work: Path, steps: int) -> None:
     loss = flow_loss if name.endswith("flow") else eps_loss
     images = as_images(training_digits()[0])
     torch.manual_seed(0)
-    net, average = unet(), unet().eval()
-    average.load_state_dict(net.state_dict())
+    net = unet()
 
-    def batch_loss(net: nn.Module, generator: torch.Generator) -> Tensor:
-        return loss(net, images[torch.randint(len(images), (64,), generator=generator)], generator)
+    def batch_loss(generator: torch.Generator) -> Losses:
+        return {"loss": loss(net, images[torch.randint(len(images), (64,), generator=generator)], generator)}
 
-    last, seconds = Training(net.train(), average, work / name, steps).run(batch_loss)
+    average, facts = train(net, batch_loss, work / name, steps)
     scheduler = flow_scheduler() if name.endswith("flow") else betas_scheduler()
-    facts = {"steps": steps, "batch": 64, "loss": round(last, 4), "minutes": round(seconds / 60, 1)}
+    facts["batch"] = 64
     facts["held_out_loss"] = round(held_out_loss(average, loss), 4)
     export(name, average, scheduler, facts)
     draw_grid(name, work / name / "samples.png")
@@ -232,18 +178,17 @@ def train_classifier(work: Path, steps: int) -> None:
     pictures, labels = training_digits()
     images, classes = as_images(pictures), torch.from_numpy(labels)
     torch.manual_seed(0)
-    net, average = DigitsClassifier(), DigitsClassifier()
-    average.load_state_dict(net.state_dict())
+    net = DigitsClassifier()
 
-    def batch_loss(net: nn.Module, generator: torch.Generator) -> Tensor:
+    def batch_loss(generator: torch.Generator) -> Losses:
         rows = torch.randint(len(images), (128,), generator=generator)
-        return class_loss(net, images[rows], classes[rows], generator)
+        return {"loss": class_loss(net, images[rows], classes[rows], generator)}
 
-    last, seconds = Training(net, average, work / "digits-classifier", steps).run(batch_loss)
+    average, facts = train(net, batch_loss, work / "digits-classifier", steps)
     held, truth = held_out_digits()
     with torch.no_grad():
         right = (average(as_images(held)).argmax(1).numpy() == truth).mean()
-    facts = {"steps": steps, "batch": 128, "loss": round(last, 4), "minutes": round(seconds / 60, 1)}
+    facts["batch"] = 128
     facts["held_out_accuracy"] = round(float(right), 4)
     folder = WEIGHTS / "digits-classifier"
     folder.mkdir(parents=True, exist_ok=True)
@@ -260,6 +205,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=3000, help="training steps (3000)")
     parser.add_argument("--work", type=Path, default=Path("runs/train_digits"), help="checkpoints and the grid")
     args = parser.parse_args()
+    exit_when_asked()
     if args.model == "digits-classifier":
         train_classifier(args.work, args.steps)
     else:

@@ -22,9 +22,11 @@ import transformers
 from emoji.clip import train_clip
 from emoji.dataset import Dataset
 from emoji.export import export
-from emoji.loop import Budget, Plan, State
 from emoji.unet import train_unet
 from emoji.vae import train_decoder, train_vae
+from training.fit import State
+from training.interruption import exit_when_asked
+from training.plan import Budget, Plan
 
 Train = Callable[[Dataset, Plan], State]
 STAGES: dict[str, Train] = {"vae": train_vae, "decoder": train_decoder, "clip": train_clip, "unet": train_unet}
@@ -37,9 +39,9 @@ def train(stage: str, args: argparse.Namespace, dataset: Dataset) -> None:
         print(f"{stage}: found in {args.out / stage}", file=sys.stderr)
         return
     minutes = args.minutes or getattr(args, f"minutes_{stage}")
-    budget = Budget(steps=args.steps) if args.steps else Budget(minutes=minutes)
+    budget = Budget(None if args.steps else minutes, args.steps)
     ranks = args.ranks if args.device == "cpu" else 1
-    plan = Plan(args.out, budget, args.start, args.seed, args.device, args.precision == "bf16", ranks)
+    plan = Plan(args.out, budget, args.start, args.seed, args.device, args.precision, ranks)
     state = STAGES[stage](dataset, plan)
     options = {"seed": args.seed, "precision": args.precision, "device": args.device, "ranks": plan.ranks}
     (args.out / f"{stage}.json").write_text(json.dumps({**vars(state), "options": options}) + "\n")
@@ -58,7 +60,7 @@ def parse() -> argparse.Namespace:
         parser.add_argument(f"--minutes-{stage}", type=float, default=minutes, help="(%(default)s)")
     parser.add_argument("--steps", type=int, help="of training, instead of minutes")
     parser.add_argument("--seed", type=int, default=0, help="of weights, pictures and noise (0)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
     parser.add_argument("--precision", choices=("32", "bf16"), default="bf16", help="of training (%(default)s)")
     parser.add_argument("--ranks", type=int, default=2, help="processes, where the device is cpu (%(default)s)")
     parser.add_argument("--note", default="", help="for export: what else the card should say of this training")
@@ -68,7 +70,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Runs the stages asked for."""
     args = parse()
-    torch.set_num_threads(1)  # the ranks are the parallelism, and a forked thread pool hangs
+    exit_when_asked()
+    torch.set_num_threads(1)  # the ranks are the parallelism
     transformers.logging.set_verbosity_error()  # else: half of a CLIP is unused where only its text is read
     dataset = Dataset.load(args.data)
     for stage in STAGES if args.stage == "all" else [args.stage]:

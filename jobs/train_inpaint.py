@@ -22,8 +22,10 @@ from diffusers import UNet2DConditionModel
 from emoji.dataset import Dataset
 from emoji.grid import save_grid
 from emoji.inpaint import BATCH, Loss, deltas, merged, random_masks, text_states, tunable, widened, write_model
-from emoji.loop import Budget, Plan, Setting, State, fit
 from safetensors.torch import save_file
+from training.fit import State, fit
+from training.interruption import exit_when_asked
+from training.plan import Budget, Plan, Rate, Setting
 
 from fcs.bench.origin import origin
 from fcs.core.images import to_float, to_uint8
@@ -44,9 +46,10 @@ def train(dataset: Dataset, args: argparse.Namespace) -> tuple[Loss, UNet2DCondi
     glyphs = dataset.indices("train")
     states = text_states(base, [dataset.entries[i].prompt for i in glyphs.tolist()])
     unet = tunable(widened(base.denoiser.network.unet), args.rank)
-    loss = Loss(unet, base.vae, dataset.renderer(), glyphs, states, args.precision == "bf16")
-    budget = Budget(steps=args.steps) if args.steps else Budget(minutes=args.minutes)
-    average, state = fit(unet, loss, Setting("inpaint", Plan(args.out, budget, seed=args.seed), rate=args.rate))
+    loss = Loss(unet, base.vae, dataset.renderer(), glyphs, states)
+    budget = Budget(None if args.steps else args.minutes, args.steps)
+    plan = Plan(args.out, budget, seed=args.seed, precision=args.precision)
+    average, state = fit(unet, loss, Setting("inpaint", plan, Rate(args.rate)))
     return loss, average, state
 
 
@@ -81,6 +84,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Tune, write and look."""
     args = parse()
+    exit_when_asked()
     dataset = Dataset.load(args.data)
     loss, average, state = train(dataset, args)
     found, base = deltas(average), find("emoji-64").path

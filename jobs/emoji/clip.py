@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from training.fit import Losses, State, fit
+from training.plan import Plan, Rate, Setting
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from emoji.dataset import Dataset
 from emoji.grid import save_grid
-from emoji.loop import Losses, Plan, Setting, State, fit
 from emoji.pool import cached_pool, to_bytes, to_float
 from emoji.text import LENGTH, make_tokenizer
 
@@ -64,15 +65,13 @@ class Loss:
     clip: CLIPModel
     pool: Tensor
     ids: Tensor
-    half: bool
 
     def __call__(self, generator: torch.Generator) -> Losses:
         """The loss of one batch."""
         rounds, count = self.pool.shape[:2]
         glyphs = torch.randperm(count, generator=generator)[:BATCH]
         which = torch.randint(rounds, (len(glyphs),), generator=generator)
-        with torch.autocast(self.ids.device.type, torch.bfloat16, enabled=self.half):
-            output = self.clip(input_ids=self.ids[glyphs], pixel_values=to_float(self.pool[which, glyphs]))
+        output = self.clip(input_ids=self.ids[glyphs], pixel_values=to_float(self.pool[which, glyphs]))
         logits = output.logits_per_image.float()
         target = torch.arange(len(glyphs), device=logits.device)
         right = (logits.argmax(1) == target).float().mean()
@@ -87,8 +86,8 @@ def train_clip(dataset: Dataset, plan: Plan) -> State:
     tokenizer = make_tokenizer(prompts, plan.folder / "tokenizer")
     clip = (CLIPModel.from_pretrained(plan.start / "clip") if plan.start else new_clip(tokenizer)).to(plan.device)
     pool = cached_pool(dataset, plan.folder, plan.seed, plan.device)
-    loss = Loss(clip, pool, tokenize(tokenizer, prompts).to(plan.device), plan.half)
-    average, state = fit(clip, loss, Setting("clip", plan, rate=1e-3, ema=0.99))
+    loss = Loss(clip, pool, tokenize(tokenizer, prompts).to(plan.device))
+    average, state = fit(clip, loss, Setting("clip", plan, Rate(1e-3), average=0.99))
     average.save_pretrained(plan.folder / "clip")
     CLIPTextModel.from_pretrained(plan.folder / "clip").save_pretrained(plan.folder / "text_encoder")
     save_grid(best_matches(average, dataset, tokenizer, plan.seed), plan.folder / "clip.png", columns=9)

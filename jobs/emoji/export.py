@@ -20,6 +20,7 @@ from emoji.scores import SPLITS, Scores, caption_scores, retrieval, vae_scores
 from emoji.unet import load_pipeline
 
 LICENCE = "SIL Open Font License 1.1"
+SUMMARY = "A small latent text-to-image model of emoji, in Stable Diffusion's format."
 CAPTIONS = 128  # samples scored, of each split
 
 
@@ -36,7 +37,7 @@ def export(dataset: Dataset, folder: Path, weights: Path, seed: int, device: str
     scores = score(pipeline, clip, dataset, folder, seed)
     card = {**make_card(pipeline, clip, dataset, folder, scores, device), "note": note}
     (part / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    (part / "card.md").write_text(card_text(card))
+    (part / "card.md").write_text(card_text(card, SUMMARY))
     shutil.rmtree(weights, ignore_errors=True)
     part.rename(weights)
 
@@ -49,7 +50,12 @@ def write_weights(folder: Path, weights: Path) -> None:
         shutil.copy(folder / "tokenizer" / name, weights / "tokenizer" / name)
     CLIPModel.from_pretrained(folder / "clip").half().save_pretrained(weights / "clip")
     image_processor().save_pretrained(weights / "clip")
-    for part in ("text_encoder", "clip"):
+    tidy(weights, ("text_encoder", "clip"))
+
+
+def tidy(weights: Path, towers: tuple[str, ...]) -> None:
+    """Configurations that mean the same anywhere, and files that anybody may read."""
+    for part in towers:
         declare_float32(weights / part / "config.json")
     for config in weights.rglob("config.json"):
         forget_origin(config)
@@ -130,14 +136,9 @@ def training_of(path: Path) -> dict[str, object]:
     return {"steps": saved["step"], "minutes": minutes, **saved["options"], "last_losses": losses}
 
 
-def card_text(card: dict[str, object]) -> str:
+def card_text(card: dict[str, object], summary: str) -> str:
     """The card for people: each part of `card.json` under its heading."""
-    lines = [
-        "# emoji-64",
-        "",
-        "A small latent text-to-image model of emoji, in Stable Diffusion's format.",
-        "",
-    ]
+    lines = [f"# {card['name']}", "", summary, ""]
     for name, value in card.items():
         if name != "name":
             lines += [f"## {name}", "", *(_listed(value) if isinstance(value, dict) else [str(value)]), ""]

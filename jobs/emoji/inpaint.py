@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from training.fit import Losses
 
 from emoji.clip import tokenize
 from emoji.export import forget_origin
-from emoji.loop import Losses
 from emoji.render import SIZE, Renderer
 from emoji.unet import new_scheduler
 from fcs.models.inpainting import StableDiffusionInpaint
@@ -146,7 +146,6 @@ class Loss:
         renderer: draws glyphs.
         glyphs: which.
         states: their prompts', and the empty one's last.
-        half: whether the network runs under bf16.
     """
 
     unet: UNet2DConditionModel
@@ -154,7 +153,6 @@ class Loss:
     renderer: Renderer
     glyphs: Tensor
     states: Tensor
-    half: bool
 
     def __call__(self, generator: torch.Generator) -> Losses:
         """The loss of one batch."""
@@ -169,18 +167,18 @@ class Loss:
         abar = new_scheduler().alphas_cumprod[t][:, None, None, None]
         x = abar.sqrt() * x0 + (1 - abar).sqrt() * eps
         seen = torch.cat([x, F.interpolate(masks, x0.shape[2:]), known], 1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-            predicted = self.unet(seen, t, encoder_hidden_states=states).sample
+        predicted = self.unet(seen, t, encoder_hidden_states=states).sample
         return {"loss": F.mse_loss(predicted.float(), eps)}
 
     @torch.no_grad()
     def _encode(self, pictures: Tensor) -> Tensor:
-        mean: Tensor = self.vae.encode(pictures).latent_dist.mean
+        with torch.autocast("cpu", enabled=False):  # what is learnt from stays as exact as it was
+            mean: Tensor = self.vae.encode(pictures).latent_dist.mean
         return mean * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def mean(self, unet: UNet2DConditionModel, batches: int, seed: int) -> float:
         """The mean loss of a network over batches that depend on the seed alone."""
-        own = Loss(unet, self.vae, self.renderer, self.glyphs, self.states, self.half)
+        own = Loss(unet, self.vae, self.renderer, self.glyphs, self.states)
         found = [own(torch.Generator().manual_seed(2**40 + 1000 * seed + i))["loss"] for i in range(batches)]
         return torch.stack(found).mean().item()

@@ -14,7 +14,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 SUFFIX = "</w>"
 
 
-def make_tokenizer(prompts: list[str], folder: Path) -> CLIPTokenizer:
+def make_tokenizer(prompts: list[str], folder: Path, length: int = LENGTH) -> CLIPTokenizer:
     """Learns merges from the prompts, writes `vocab.json` and `merges.txt`, loads them as CLIP's tokenizer.
 
     The vocabulary has CLIP's order: bytes, bytes that end a word, merges, the two marks; any text has tokens.
@@ -31,7 +31,7 @@ def make_tokenizer(prompts: list[str], folder: Path) -> CLIPTokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}, ensure_ascii=False))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
-    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=LENGTH)
+    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=length)
     tokenizer.save_pretrained(folder)
     return tokenizer
 

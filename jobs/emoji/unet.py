@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor
+from training.fit import Losses, State, fit
+from training.plan import Plan, Rate, Setting
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from emoji.clip import WIDTH, tokenize
 from emoji.dataset import Dataset
 from emoji.grid import save_grid
-from emoji.loop import Losses, Plan, Setting, State, fit
 from emoji.pool import cached_pool, to_float
 
 BATCH = 32  # on each rank
@@ -81,7 +82,6 @@ class Loss:
     latents: Tensor
     states: Tensor
     alphas_cumprod: Tensor
-    half: bool
 
     def __call__(self, generator: torch.Generator) -> Losses:
         """The loss of one batch."""
@@ -95,8 +95,7 @@ class Loss:
         states = self.states[torch.where(dropped, count, glyphs)]
         abar = self.alphas_cumprod[t].to(device)[:, None, None, None]
         x = (abar.sqrt() * x0 + (1 - abar).sqrt() * eps).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
-            predicted = self.unet(x, t.to(device), encoder_hidden_states=states).sample
+        predicted = self.unet(x, t.to(device), encoder_hidden_states=states).sample
         return {"loss": F.mse_loss(predicted.float(), eps)}
 
 
@@ -108,14 +107,8 @@ def train_unet(dataset: Dataset, plan: Plan) -> State:
     latents = cached_latents(dataset, vae, plan.folder, plan.seed, plan.device)
     unet = UNet2DConditionModel.from_pretrained(plan.start / "unet") if plan.start else new_unet()
     unet = unet.to(plan.device, memory_format=torch.channels_last)
-    loss = Loss(
-        unet,
-        latents,
-        text_states(plan.folder, prompts, plan.device),
-        new_scheduler().alphas_cumprod,
-        plan.half,
-    )
-    average, state = fit(unet, loss, Setting("unet", plan, rate=1e-3))
+    loss = Loss(unet, latents, text_states(plan.folder, prompts, plan.device), new_scheduler().alphas_cumprod)
+    average, state = fit(unet, loss, Setting("unet", plan, Rate(1e-3)))
     average.save_pretrained(plan.folder / "unet")
     chosen = torch.randperm(len(prompts), generator=torch.Generator().manual_seed(plan.seed))[:60].tolist()
     save_grid(

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
+from training.fit import Losses, State, fit
+from training.plan import Plan, Rate, Setting
 
 from emoji.dataset import Dataset
 from emoji.grid import save_grid
-from emoji.loop import Losses, Plan, Setting, State, fit
 from emoji.pool import cached_pool, to_float
 
 BATCH = 8  # on each rank; small: in half an hour the number of updates counts more than their noise
@@ -43,15 +44,13 @@ class Loss:
 
     vae: AutoencoderKL
     pool: Tensor
-    half: bool
 
     def __call__(self, generator: torch.Generator) -> Losses:
         """The losses of one batch drawn from the pool."""
         x = to_float(self.pool[torch.randint(len(self.pool), (BATCH,), generator=generator)])
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
-            posterior = self.vae.encode(x).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=generator).to(x.device)
-            y = self.vae.decode(posterior.mean + posterior.std * noise).sample.float()
+        posterior = self.vae.encode(x).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(x.device)
+        y = self.vae.decode(posterior.mean + posterior.std * noise).sample.float()
         kl = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
         return {**reconstruction(y, x), "kl": 1e-4 * kl}
 
@@ -62,15 +61,13 @@ class DecoderLoss:
 
     vae: AutoencoderKL
     pool: Tensor
-    half: bool
 
     def __call__(self, generator: torch.Generator) -> Losses:
         """The losses of one batch drawn from the pool."""
         x = to_float(self.pool[torch.randint(len(self.pool), (BATCH,), generator=generator)])
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
-            with torch.no_grad():
-                z = self.vae.encode(x).latent_dist.mean
-            return reconstruction(self.vae.decode(z).sample.float(), x)
+        with torch.no_grad():
+            z = self.vae.encode(x).latent_dist.mean
+        return reconstruction(self.vae.decode(z).sample.float(), x)
 
 
 def reconstruction(y: Tensor, x: Tensor) -> Losses:
@@ -92,7 +89,7 @@ def train_vae(dataset: Dataset, plan: Plan) -> State:
     vae = AutoencoderKL.from_pretrained(plan.start / "vae") if plan.start else new_vae()
     vae = vae.to(plan.device, memory_format=torch.channels_last)
     pool = cached_pool(dataset, plan.folder, plan.seed, plan.device).flatten(0, 1)
-    average, state = fit(vae, Loss(vae, pool, plan.half), Setting("vae", plan, rate=1.2e-3))
+    average, state = fit(vae, Loss(vae, pool), Setting("vae", plan, Rate(1.2e-3)))
     average.register_to_config(scaling_factor=scaling_factor(average, pool))
     average.save_pretrained(plan.folder / "vae")
     save_reconstructions(average, dataset, plan, plan.folder / "vae.png")
@@ -106,7 +103,7 @@ def train_decoder(dataset: Dataset, plan: Plan) -> State:
     """
     vae = AutoencoderKL.from_pretrained(plan.folder / "vae").to(plan.device, memory_format=torch.channels_last)
     pool = cached_pool(dataset, plan.folder, plan.seed, plan.device).flatten(0, 1)
-    average, state = fit(vae.decoder, DecoderLoss(vae, pool, plan.half), Setting("decoder", plan, rate=6e-4))
+    average, state = fit(vae.decoder, DecoderLoss(vae, pool), Setting("decoder", plan, Rate(6e-4)))
     vae.decoder.load_state_dict(average.state_dict())
     vae.save_pretrained(plan.folder / "decoder")
     save_reconstructions(vae.eval(), dataset, plan, plan.folder / "decoder.png")

@@ -1,0 +1,75 @@
+"""Trains faces-64, a latent diffusion model in Stable Diffusion's format, on what build_faces.py drew.
+
+    python jobs/build_faces.py --out runs/faces/data --pool
+    python jobs/train_faces.py --stage classifier --minutes 15 --out runs/faces/model
+    python jobs/train_faces.py --stage vae --minutes 60 --ranks 2 --out runs/faces/model   # interrupted: run it again
+    python jobs/train_faces.py --stage vae --device cuda --minutes 8 --out runs/faces/model
+
+A stage brings its learning rate to 0 within its minutes or steps, keeps a checkpoint and goes on from it, and writes
+its model. It ends with 75 after SIGTERM. One whose model is there already is not run again. `export` comes last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import transformers
+from faces.classifier import train_classifier
+from faces.export import export
+from faces.pictures import Pool
+from faces.text import train_text
+from faces.unet import train_unet
+from faces.vae import train_vae
+from training.fit import State
+from training.interruption import exit_when_asked
+from training.plan import Budget, Plan
+
+Train = Callable[[Pool, Pool, Plan], State]
+STAGES: dict[str, Train] = {"classifier": train_classifier, "vae": train_vae, "text": train_text, "unet": train_unet}
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=(*STAGES, "export"), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, models and grids")
+    parser.add_argument("--data", type=Path, default=Path("runs/faces/data"), help="of build_faces.py (%(default)s)")
+    parser.add_argument("--weights", type=Path, default=Path("fcs/weights/faces-64"), help="of export (%(default)s)")
+    parser.add_argument("--sampled", type=int, default=240, help="faces that export draws to judge (%(default)s)")
+    parser.add_argument("--start", type=Path, help="weights to go on from, such as fcs/weights/faces-64")
+    parser.add_argument("--minutes", type=float, help="of training")
+    parser.add_argument("--steps", type=int, help="of training, instead of minutes")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (%(default)s)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="(%(default)s)")
+    parser.add_argument("--ranks", type=int, default=1, help="processes on the CPU (%(default)s)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run one stage unless its report is there already."""
+    transformers.logging.set_verbosity_error()  # else: image processors ask for torchvision
+    args = parse()
+    exit_when_asked()
+    if args.stage == "export":
+        export(Pool.read(args.data, "seen"), args.out, args.weights, args.seed, args.sampled)
+        return
+    report = args.out / f"{args.stage}.json"
+    if report.exists():
+        print(f"{args.stage}: found in {args.out}", file=sys.stderr)
+        return
+    budget = Budget(minutes=args.minutes, steps=args.steps)
+    ranks = args.ranks if args.device == "cpu" else 1
+    plan = Plan(args.out, budget, args.start, args.seed, args.device, args.precision, ranks)
+    pools = [Pool.read(args.data, split, args.device) for split in ("train", "seen")]
+    state = STAGES[args.stage](*pools, plan)
+    options = {name: str(value) for name, value in vars(args).items() if value is not None}
+    report.write_text(json.dumps({**vars(state), "options": options}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""faces-64's parts: the classifier, the losses of the VAE, and what captions tell the text tower."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from emoji.text import make_tokenizer
+from emoji.unet import new_scheduler
+from faces.attributes import ATTRIBUTES, NAMES
+from faces.captions import draw_caption, full_caption, named
+from faces.classifier import Classifier, accuracy, predict
+from faces.draws import draw_face, generator
+from faces.nearest import nearest
+from faces.pictures import Pool
+from faces.render import render
+from faces.text import LENGTH, Text, draw_captions, new_tower, targets, tokenize
+from faces.unet import Loss as UNetLoss
+from faces.unet import new_unet
+from faces.vae import Loss, new_vae, perception, reconstruct, reconstruction, through
+
+CLASSES = tuple(len(a.choices) for a in ATTRIBUTES)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    """Noise with labels of faces."""
+    rng = np.random.default_rng(0)
+    labels = [draw_face("train", generator(0, "train", i)).labels for i in range(12)]
+    return Pool(rng.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8), torch.tensor(labels))
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Classifier().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def vae() -> AutoencoderKL:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return new_vae()
+
+
+def test_pictures_come_as_they_lie_in_the_array(pool: Pool) -> None:
+    x, labels = pool.rows(torch.tensor([3, 1]))
+    assert x.shape == (2, 3, 64, 64)
+    assert torch.equal(((x + 1) * 127.5).round().byte()[0].permute(1, 2, 0), torch.from_numpy(pool.pictures[3]))
+    assert torch.equal(labels, pool.labels[[3, 1]])
+    again = pool.draw(4, torch.Generator().manual_seed(0))
+    assert torch.equal(again[0], pool.draw(4, torch.Generator().manual_seed(0))[0])
+
+
+def test_the_classifier_has_a_head_for_each_attribute_and_fits_a_megabyte(classifier: Classifier, pool: Pool) -> None:
+    x, _ = pool.rows(torch.arange(12))
+    assert [tuple(logits.shape) for logits in classifier(x)] == [(12, n) for n in CLASSES]
+    assert sum(2 * weight.numel() for weight in classifier.parameters()) <= 10**6
+    found = predict(classifier, x)
+    assert torch.equal(found[:, 0], classifier(x)[0].argmax(1))
+    right = (found == pool.labels).float().mean(0)
+    assert accuracy(classifier, pool) == pytest.approx(dict(zip(NAMES, right.tolist(), strict=True)), abs=1e-4)
+
+
+def test_nothing_is_lost_where_nothing_is_changed(classifier: Classifier, pool: Pool) -> None:
+    x, labels = pool.rows(torch.arange(4))
+    same = {**reconstruction(x, x), **perception(classifier, x, x, labels)}
+    assert {name for name, value in same.items() if value != 0} <= {"_psnr", "_right"}
+    shifted = reconstruction(x + 0.1, x)
+    assert shifted["l1"].item() == pytest.approx(0.1, abs=1e-6)
+    assert shifted["mse"].item() == pytest.approx(0.05, abs=1e-6)
+    assert shifted["edges"].item() == pytest.approx(0, abs=1e-6)
+    assert shifted["face"].item() == pytest.approx(0.075 + 0.0375, abs=1e-6)
+    assert shifted["_psnr"].item() == pytest.approx(10 * np.log10(4 / 0.01), abs=1e-3)
+
+
+def test_an_error_in_the_face_counts_more_than_one_beside_it() -> None:
+    x = torch.zeros(1, 3, 64, 64)
+    inside, outside = x.clone(), x.clone()
+    inside[..., 30, 30] = outside[..., 3, 3] = 1.0
+    total = [sum(v for name, v in reconstruction(y, x).items() if name != "_psnr") for y in (inside, outside)]
+    assert 2.8 < total[0] / total[1] < 3.5
+
+
+def test_every_weight_of_the_vae_learns(vae: AutoencoderKL, classifier: Classifier, pool: Pool) -> None:
+    losses = Loss(vae, classifier, pool)(torch.Generator().manual_seed(0))
+    sum(value for name, value in losses.items() if not name.startswith("_")).backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in vae.parameters())
+    assert sum(2 * weight.numel() for weight in vae.parameters()) < 10 * 10**6
+    vae.zero_grad()
+
+
+def test_the_milestone_is_the_ratio_of_two_accuracies(vae: AutoencoderKL, classifier: Classifier, pool: Pool) -> None:
+    found = through(vae, classifier, pool, 8)
+    x, labels = pool.rows(torch.arange(8))
+    y = reconstruct(vae, x)
+    assert y.abs().max() <= 1
+    coded = (predict(classifier, y) == labels).float().mean(0)
+    assert found["vae"] == pytest.approx(dict(zip(NAMES, coded.tolist(), strict=True)), abs=1e-4)
+    for name in NAMES:
+        if found["clean"][name] > 0:
+            assert found["ratio"][name] == pytest.approx(found["vae"][name] / found["clean"][name], abs=1e-3)
+
+
+def test_a_render_is_nearest_to_itself_also_under_noise() -> None:
+    face = draw_face("train", generator(3, "train", 0))
+    noise = 0.02 * np.random.default_rng(0).standard_normal((64, 64, 3))
+    assert nearest(face, render(face) / 255 + noise) == list(face.labels)
+
+
+def test_what_a_caption_names_is_found_in_it() -> None:
+    rng = np.random.default_rng(1)
+    everything = set(range(len(NAMES)))
+    for i in range(50):
+        labels = draw_face("train", generator(2, "train", i)).labels
+        assert named("", labels) == set()
+        assert named(full_caption(labels), labels) == everything
+        caption = draw_caption(labels, rng)
+        parts = [part for part in caption.split(", ") if part and part not in ("a face", "portrait")]
+        assert len(named(caption, labels)) == len(parts)
+    row = torch.tensor([labels, labels])
+    classes = targets([full_caption(labels), ""], row)
+    assert classes.tolist() == [list(labels), list(CLASSES)]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory, pool: Pool) -> Text:
+    captions = draw_captions(pool.labels.repeat(20, 1), torch.Generator().manual_seed(0))
+    tokenizer = make_tokenizer(captions, tmp_path_factory.mktemp("tokenizer"), LENGTH)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Text(tokenizer, new_tower(tokenizer).eval().requires_grad_(False))
+
+
+def test_the_longest_caption_fits_the_tower(text: Text, pool: Pool) -> None:
+    longest = [", ".join(["portrait", *(max(a.phrases, key=len).format(_longest(a)) for a in ATTRIBUTES)])]
+    ids = tokenize(text.tokenizer, longest)
+    assert ids.shape == (1, LENGTH)
+    assert ids[0, -1] == text.tokenizer.pad_token_id
+    assert text([full_caption(tuple(row)) for row in pool.labels.tolist()]).shape == (12, LENGTH, 128)
+
+
+def _longest(attribute: object) -> str:
+    return max((choice.name for choice in attribute.choices), key=lambda name: name.count(" "))  # type: ignore[attr-defined]
+
+
+def test_the_unet_learns_from_captions(text: Text, pool: Pool) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = new_unet()
+        latents = torch.randn(12, 8, 16, 16)
+    assert sum(weight.numel() for weight in unet.parameters()) < 13 * 10**6
+    loss = UNetLoss(unet, latents.half(), pool.labels, text, new_scheduler().alphas_cumprod)
+    value = loss(torch.Generator().manual_seed(0))["loss"]
+    assert value.item() == pytest.approx(1.0, abs=0.5)  # an untrained network predicts next to nothing of unit noise
+    value.backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in unet.parameters())
