@@ -22,7 +22,8 @@ from torch import Tensor
 from fcs.core.images import to_pil
 from fcs.core.records import Record, collate
 from fcs.engine.config import load_config
-from fcs.engine.preflight import plan, record_format, solver_for
+from fcs.engine.pipeline_loading import load_pipeline, record_format
+from fcs.engine.preflight import preflight
 from fcs.shards.input.open_shards import OpenShards
 from fcs.shards.input.sources import Source
 from fcs.tools.cli.ends import Parser
@@ -50,8 +51,8 @@ def draw(shards: OpenShards, sources: list[Source], count: int, seed: int) -> li
 def columns(name: str, overrides: list[str], count: int, seed: int) -> list[Tensor]:
     """Rows of the sheet, uint8 ``(n, C, H, W)`` each: given, made and whatever else was, true."""
     run, settings = load_config.load([name], overrides)
-    checked = plan(run, settings)
-    solver = solver_for(checked)
+    checked = preflight(run, settings)
+    solver = load_pipeline(checked)
     form = record_format(run, solver.model)
     shards = OpenShards(checked.sources, form)
     shown: list[list[Tensor]] = []

@@ -49,7 +49,8 @@ from fcs.core.errors import UsageError
 from fcs.core.records import Batch, collate
 from fcs.core.tf32 import tf32
 from fcs.engine.config import load_config
-from fcs.engine.preflight import Preflight, plan, record_format, solver_for
+from fcs.engine.pipeline_loading import load_pipeline, record_format
+from fcs.engine.preflight import Preflight, preflight
 from fcs.shards.input.open_shards import OpenShards
 from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import Restore
@@ -60,12 +61,12 @@ EMPTY = ("data.captions=false", "trainer.precision=32", "trainer.compile=false",
 
 def drawn(checked: Preflight, solver: Pipeline, count: int) -> Batch:
     """A batch of records drawn by seed 0."""
-    form = record_format(checked.run, solver.model)
+    form = record_format(checked.config, solver.model)
     shards = OpenShards(checked.sources, form)
     found = [record for _, record in draw(shards, checked.sources, count, 0)]
     shards.close()
     shape = (form.channels, form.height, form.width)
-    return collate("precision", 0, found, shape, checked.run.seed).to(solver.model.device)
+    return collate("precision", 0, found, shape, checked.config.seed).to(solver.model.device)
 
 
 def newton(solver: Pipeline) -> Newton:
@@ -90,8 +91,8 @@ def measured(args: argparse.Namespace, overrides: Sequence[str]) -> Gauge:
     run, settings = load_config.load(
         [args.config], [*EMPTY, *overrides, f"out={args.out}/unused"]
     )  # nothing is written
-    checked = plan(run, settings)
-    solver = solver_for(checked)
+    checked = preflight(run, settings)
+    solver = load_pipeline(checked)
     path = newton(solver)
     model = solver.model.to("cuda" if torch.cuda.is_available() else "cpu")
     levels = model.schedule.levels(run.steps, run.levels)

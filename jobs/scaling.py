@@ -33,7 +33,7 @@ from scale.rates import side_by_side
 
 from fcs.bench.origin import origin, write_json
 from fcs.core.errors import UsageError
-from fcs.engine.predict import LONGEST, POLL, POLLS
+from fcs.engine.data_module import LONGEST, POLL, POLLS
 from fcs.shards.ledger.claims import HEARTBEAT, SLICE
 from fcs.shards.ledger.shard_order import POLLED_SHARDS
 from fcs.tools.cli.ends import Parser

@@ -18,10 +18,11 @@ from command import command
 from fcs.bench.origin import origin, write_json
 from fcs.bench.tables import markdown
 from fcs.bench.trial import RunFailed
+from fcs.core.exit_codes import SOME_FAILED
 from fcs.core.package_files import CONFIGS
 from fcs.shards.ledger.summary import summarize
 from fcs.shards.store.local import LocalStore
-from fcs.tools.cli.ends import SOME_FAILED, Parser
+from fcs.tools.cli.ends import Parser
 from fcs.tools.cli.predict import main as fcs_predict
 
 COLUMNS = ("psnr", "psnr_generated", "ssim", "seam", "iou", "style", "clip", "residual")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from fcs.core.errors import StorageError, TooManyFailures
 from fcs.core.records import Batch, Record, Result, collate
-from fcs.engine.async_writer import FIRST_RECORDS, IN_FLIGHT, AsyncWriter
+from fcs.engine.async_writer import FIRST_RECORDS, IN_FLIGHT, AsyncWriter, PreviewWriter
 from fcs.engine.encode_results import ResultEncoder, encode
 from fcs.engine.progress import Progress
 from fcs.shards.ledger.result_rows import Row
@@ -40,13 +40,13 @@ def result_for(batch: Batch, finite: bool = True) -> Result:
     return Result(batch.images.flip(3), (0.1,) * count, (3,) * count, (finite,) * count, 0.5)
 
 
-def outcome(form: str = "png") -> ResultEncoder:
+def encoder(form: str = "png") -> ResultEncoder:
     return ResultEncoder(Inpaint(), form, False, {"model": "m", "fingerprint": "f"})
 
 
 def test_a_row_for_each_record_and_none_for_padding() -> None:
     batch = batch_of([good(0), good(1).failed("bad_image", "torn"), None, good(3)])
-    rows = outcome().rows(batch, result_for(batch))
+    rows = encoder().rows(batch, result_for(batch))
     assert [(row.index, row.error) for row in rows] == [(0, None), (1, "bad_image: torn"), (3, None)]
     assert [name for name, _ in rows[0].members] == ["r0.png", "r0.json"]
     assert rows[0].seed == batch.seeds[0]
@@ -55,14 +55,14 @@ def test_a_row_for_each_record_and_none_for_padding() -> None:
 def test_what_is_not_finite_fails_alone() -> None:
     batch = batch_of([good(0), good(1)])
     result = replace(result_for(batch), finite=(False, True))
-    errors = [row.error for row in outcome().rows(batch, result)]
+    errors = [row.error for row in encoder().rows(batch, result)]
     assert errors == ["not_finite: the model gave NaN or infinity", None]
 
 
 @pytest.mark.parametrize("form", ["png", "jpg", "webp"])
 def test_scores_are_of_the_written_picture(form: str) -> None:
     batch = batch_of([good(0)])
-    (row,) = outcome(form).rows(batch, result_for(batch))
+    (row,) = encoder(form).rows(batch, result_for(batch))
     written = np.array(Image.open(io.BytesIO(row.members[0][1])).convert("L")).astype(float)
     error = np.mean((written - batch.images[0, 0].numpy()) ** 2)
     assert row.scores["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
@@ -80,66 +80,67 @@ def fails(batch: Batch, rows: list[Row]) -> None:
 
 def test_an_error_in_a_thread_reaches_the_run() -> None:
     batch = batch_of([good(0)])
-    delivery = AsyncWriter(outcome(), fails, Progress(1, stream=io.StringIO()))
-    delivery(batch, result_for(batch))
+    writer = AsyncWriter(encoder(), fails, Progress(1, stream=io.StringIO()))
+    writer(batch, result_for(batch))
     with pytest.raises(StorageError, match="disk full"):
-        delivery.flush()
-    delivery.close()
+        writer.flush()
+    writer.close()
 
 
 def test_a_failing_store_never_blocks() -> None:
     batch = batch_of([good(0)])
-    delivery = AsyncWriter(outcome(), fails, Progress(1, stream=io.StringIO()))
+    writer = AsyncWriter(encoder(), fails, Progress(1, stream=io.StringIO()))
     raised = 0
     for _ in range(3 * IN_FLIGHT):
         try:
-            delivery(batch, result_for(batch))
+            writer(batch, result_for(batch))
         except StorageError:
             raised += 1
     with contextlib.suppress(StorageError):
-        delivery.close()
+        writer.close()
     assert raised > 0
 
 
 @pytest.mark.parametrize(("most", "before", "stops"), [(None, 0, True), (3, 0, True), (200, 0, False), (60, 50, True)])
 def test_too_many_failures(most: int | None, before: int, stops: bool) -> None:
     records: list[Record | None] = [good(i).failed("bad_image", "torn") for i in range(FIRST_RECORDS)]
-    delivery = AsyncWriter(outcome(), lambda *_: None, Progress(None, stream=io.StringIO()), most, before)
-    delivery(batch_of(records), None)
+    writer = AsyncWriter(encoder(), lambda *_: None, Progress(None, stream=io.StringIO()), most, before)
+    writer(batch_of(records), None)
     if stops:
         with pytest.raises(TooManyFailures, match="bad_image: torn"):
-            delivery.flush()
+            writer.flush()
     else:
-        delivery.flush()
-    delivery.close()
+        writer.flush()
+    writer.close()
 
 
 def test_one_good_record_is_enough_to_go_on() -> None:
     records: list[Record | None] = [good(0), *(good(i).failed("bad_image", "torn") for i in range(1, 80))]
-    delivery = AsyncWriter(outcome(), lambda *_: None, Progress(None, stream=io.StringIO()))
+    writer = AsyncWriter(encoder(), lambda *_: None, Progress(None, stream=io.StringIO()))
     batch = batch_of(records)
-    delivery(batch, result_for(batch))
-    delivery.close()
+    writer(batch, result_for(batch))
+    writer.close()
 
 
 def test_failures_of_other_processes_count() -> None:
     records: list[Record | None] = [good(i).failed("bad_image", "torn") for i in range(2)]
     progress = Progress(None, stream=io.StringIO())
     for elsewhere in (1, 2):
-        delivery = AsyncWriter(outcome(), lambda *_: None, progress, 3, 0, elsewhere=lambda n=elsewhere: n)
-        delivery(batch_of(records), None)
+        writer = AsyncWriter(encoder(), lambda *_: None, progress, 3, 0, failed_elsewhere=lambda n=elsewhere: n)
+        writer(batch_of(records), None)
         with pytest.raises(TooManyFailures, match="4 records") if elsewhere == 2 else contextlib.nullcontext():
-            delivery.flush()
-        delivery.close()
+            writer.flush()
+        writer.close()
 
 
 def test_contact_sheets_are_limited_over_all_processes(tmp_path: Path) -> None:
     progress = Progress(None, stream=io.StringIO())
     for number in range(4):
-        delivery = AsyncWriter(outcome(), lambda *_: None, progress, previews=LocalStore(tmp_path), every=1, most=2)
+        previews = PreviewWriter(LocalStore(tmp_path), most=2)
+        writer = AsyncWriter(encoder(), lambda *_: None, progress, previews=previews)
         batch = replace(batch_of([good(0)]), number=number)
-        delivery(batch, result_for(batch))
-        delivery.close()
+        writer(batch, result_for(batch))
+        writer.close()
     assert sorted(path.name for path in (tmp_path / "previews").iterdir()) == ["shard-00000.png", "shard-00001.png"]
 
 
@@ -148,8 +149,8 @@ def test_a_mask_counts_only_for_a_task_that_needs_it() -> None:
     mask = torch.zeros(SHAPE, dtype=torch.uint8)
     mask[:, 8:] = 255
     batch = batch_of([replace(record, mask=mask)])
-    (inpainted,) = outcome().rows(batch, result_for(batch))
-    (enlarged,) = replace(outcome(), task=Superres(2, degrade=True)).rows(batch, result_for(batch))
+    (inpainted,) = encoder().rows(batch, result_for(batch))
+    (enlarged,) = replace(encoder(), task=Superres(2, degrade=True)).rows(batch, result_for(batch))
     assert inpainted.scores["psnr_generated"] != inpainted.scores["psnr"]
     assert enlarged.scores["psnr_generated"] == pytest.approx(enlarged.scores["psnr"])
 
@@ -157,5 +158,5 @@ def test_a_mask_counts_only_for_a_task_that_needs_it() -> None:
 def test_json_that_is_no_unicode_is_handed_through() -> None:
     extra = {"text": "\ud800 \u00e9"}
     batch = batch_of([replace(good(0), extra=extra)])
-    (row,) = outcome().rows(batch, result_for(batch))
+    (row,) = encoder().rows(batch, result_for(batch))
     assert json.loads(row.members[1][1])["input"] == extra

@@ -24,10 +24,9 @@ from fcs.core.operators import Downsample
 from fcs.core.per_sample import RecordNoise
 from fcs.core.records import Result
 from fcs.core.tf32 import allow_tf32, tf32
-from fcs.engine import predict
 from fcs.engine.config import load_config
 from fcs.engine.oom_retry import joined
-from fcs.engine.process_info import ProcessInfo
+from fcs.engine.pipeline_loading import measured as measured_in
 from fcs.engine.trainer import takes_tf32
 from fcs.models import Model, find, load
 from fcs.samplers import DDIM, InexactNewton
@@ -37,6 +36,8 @@ from fcs.tasks.half_precision import float32, lengths, merged, rounds
 from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import EncodedMeasured
 from fcs.tools.cli.predict import main
+
+CPU = torch.device("cpu")
 
 
 class Overflowing(nn.Module):
@@ -176,11 +177,10 @@ def test_lengths_are_measured_where_the_run_computes(
         seen.append(solver.model.device.type)
         return {999.0: 0.125}
 
-    monkeypatch.setattr(predict, "device", lambda place: torch.device("meta"))
     monkeypatch.setattr(Pipeline, "lengths", lengths)
     own = load(find("digits-16"), torch.bfloat16)
     solver = Pipeline(own, Inpaint(), InexactNewton(Newton("auto")))
-    measured = predict._measured(LocalStore(tmp_path), solver, ProcessInfo.here())
+    measured = measured_in(LocalStore(tmp_path), solver, torch.device("meta"))
     assert seen == ["meta"]
     assert measured.sampler.direction.lengths == {999.0: 0.125}
 
@@ -188,12 +188,12 @@ def test_lengths_are_measured_where_the_run_computes(
 def test_float32_takes_the_lengths_that_it_finds_and_measures_none(model: Model, tmp_path: Path) -> None:
     solver, out = Pipeline(model, Inpaint(), InexactNewton(Newton("auto"))), LocalStore(tmp_path)
     with float32():
-        assert predict._measured(out, solver, ProcessInfo.here()).sampler.direction.lengths == {}
+        assert measured_in(out, solver, CPU).sampler.direction.lengths == {}
         assert list(tmp_path.iterdir()) == []
         (tmp_path / "difference.json").write_text(json.dumps({"999.0": 0.25}))
-        assert predict._measured(out, solver, ProcessInfo.here()).sampler.direction.lengths == {999.0: 0.25}
+        assert measured_in(out, solver, CPU).sampler.direction.lengths == {999.0: 0.25}
         fixed = Pipeline(model, Inpaint(), InexactNewton(Newton(0.005)))
-        assert predict._measured(out, fixed, ProcessInfo.here()) is fixed
+        assert measured_in(out, fixed, CPU) is fixed
 
 
 def test_float32_takes_a_sixteenth_and_a_sparse_error_is_not_thrown_far() -> None:

@@ -1,4 +1,4 @@
-"""Which process of a run this is, by what SLURM and the launcher say; what of it is refused."""
+"""Which process of a run this is, by what its launcher says; what of it is refused."""
 
 from __future__ import annotations
 
@@ -9,61 +9,89 @@ import pytest
 
 from fcs.core.errors import UsageError
 from fcs.engine.process_info import ProcessInfo, check
+from fcs.engine.rank_launcher import RankLauncher
 from fcs.engine.trainer import threads
 
 ARRAY = {"SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_ID": "7"}
 STEP = {"SLURM_STEP_NUM_TASKS": "5", "SLURM_STEP_TASKS_PER_NODE": "2(x2),1", "SLURM_NODEID": "1"}
 STEP |= {"SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_NUM_NODES": "3"}
-LAUNCHED = {"FCS_RANK": "2", "FCS_WORLD": "4"}
+RANK = {"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "4"}
+TORCHRUN = RANK | {"TORCHELASTIC_RUN_ID": "none"}
+STARTED = RANK | {"FCS_PARENT": "1"}
 
 
-def place(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> ProcessInfo:
+def here(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> ProcessInfo:
     monkeypatch.setattr(os, "environ", dict(variables))
     return ProcessInfo.here()
 
 
 def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(monkeypatch, {}) == ProcessInfo(0, 1, 0, 1)
+    assert here(monkeypatch, {}) == ProcessInfo()
     # In a batch script, outside a step, SLURM's numbers are those of the script itself.
     batch = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_TASKS_PER_NODE": "4", "SLURM_NODEID": "0"}
-    assert place(monkeypatch, batch) == ProcessInfo(0, 1, 0, 1)
+    assert here(monkeypatch, batch) == ProcessInfo()
+    # Lightning's own launcher sets these in its children, and no RANK.
+    assert here(monkeypatch, {"WORLD_SIZE": "2", "LOCAL_RANK": "1", "NODE_RANK": "0"}) == ProcessInfo()
 
 
 def test_started_by_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(monkeypatch, LAUNCHED) == ProcessInfo(2, 4, 2, 4, started=True, speaks=False)
+    info = here(monkeypatch, STARTED)
+    assert info == ProcessInfo(2, 4, 2, 4, "fcs")
+    assert (info.started, info.may_start, info.speaks) == (True, False, False)
+
+
+def test_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = here(monkeypatch, TORCHRUN)
+    assert info == ProcessInfo(2, 4, 2, 4, "torchrun")
+    assert (info.started, info.may_start, info.speaks) == (False, False, False)
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    assert not here(monkeypatch, TORCHRUN | alone).may_start  # one process is what was asked for
+    assert here(monkeypatch, STEP | TORCHRUN) == ProcessInfo(2, 4, 2, 4, "torchrun")
+
+
+def test_one_process_a_node_starts_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert here(monkeypatch, {"RANK": "1", "WORLD_SIZE": "2"}).may_start
+    assert here(monkeypatch, STEP | {"SLURM_STEP_TASKS_PER_NODE": "1(x5)"}).may_start
+    assert not here(monkeypatch, STEP).may_start
 
 
 def test_a_task_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(monkeypatch, ARRAY) == ProcessInfo(2, 3, 0, 1)
-    assert place(monkeypatch, ARRAY | LAUNCHED) == ProcessInfo(10, 12, 2, 4, started=True, speaks=False)
+    assert here(monkeypatch, ARRAY) == ProcessInfo(job=2, jobs=3)
+    assert here(monkeypatch, ARRAY | STARTED).overall(2, 4) == (10, 12)
+    assert here(monkeypatch, ARRAY | TORCHRUN).overall(2, 4) == (10, 12)
 
 
 def test_a_rank_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(monkeypatch, STEP) == ProcessInfo(3, 5, 1, 2, speaks=False)
-    assert place(monkeypatch, STEP | {"SLURM_NODEID": "2", "SLURM_PROCID": "4", "SLURM_LOCALID": "0"}).peers == 1
-    assert place(monkeypatch, STEP | {"SLURM_PROCID": "0"}).speaks
-    assert place(monkeypatch, STEP | ARRAY) == ProcessInfo(13, 15, 1, 2, speaks=False)
+    assert here(monkeypatch, STEP) == ProcessInfo(3, 5, 1, 2, "slurm")
+    assert here(monkeypatch, STEP | {"SLURM_NODEID": "2", "SLURM_PROCID": "4", "SLURM_LOCALID": "0"}).peers == 1
+    assert here(monkeypatch, STEP | {"SLURM_PROCID": "0"}).speaks
+    assert here(monkeypatch, STEP | ARRAY).overall(3, 5) == (13, 15)
+
+
+def test_an_indexed_job_does_not_say_of_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [here(monkeypatch, {"JOB_COMPLETION_INDEX": str(i)}) for i in range(8)]
+    ways = [info.job / info.jobs for info in places]
+    assert ways == [0, 1 / 2, 1 / 4, 3 / 4, 1 / 8, 5 / 8, 3 / 8, 7 / 8]
+    rank, world = here(monkeypatch, STARTED | {"JOB_COMPLETION_INDEX": "1"}).overall(2, 4)
+    assert rank / world == 0.5 + 0.5 * 2 / 4
 
 
 def test_every_process_has_a_number_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    ranks = [
-        place(
-            monkeypatch,
-            ARRAY
-            | {"SLURM_ARRAY_TASK_ID": str(5 + task)}
-            | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_PROCID": str(node)}
-            | {"FCS_RANK": str(device), "FCS_WORLD": "4"},
-        ).rank
-        for task in range(3)
-        for node in range(2)
-        for device in range(4)
-    ]
-    assert ranks == list(range(24))
+    ranks = []
+    for task in range(3):
+        for node in range(2):
+            step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_PROCID": str(node)}
+            variables = ARRAY | step | {"SLURM_ARRAY_TASK_ID": str(5 + task)}
+            parent = here(monkeypatch, variables)
+            for environment in RankLauncher(parent, 4, []).environments():
+                info = here(monkeypatch, variables | environment)
+                ranks.append(info.overall(info.rank, info.world))
+    assert ranks == [(number, 24) for number in range(24)]
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], asked: int | str, gpus: int) -> str:
     with pytest.raises(UsageError) as caught:
-        check(place(monkeypatch, variables), asked, gpus)  # type: ignore[arg-type]
+        check(here(monkeypatch, variables), asked, gpus)  # type: ignore[arg-type]
     return str(caught.value)
 
 
@@ -84,9 +112,11 @@ def test_what_fits_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         (STEP | {"SLURM_STEP_TASKS_PER_NODE": "1(x5)"}, 8, 8),  # one task a node starts eight processes
         (STEP | {"SLURM_JOB_NAME": "bash", "SLURM_NTASKS": "5"}, "auto", 0),
         ({"SLURM_NTASKS": "4", "SLURM_JOB_NUM_NODES": "1"}, 4, 4),
-        (STEP | LAUNCHED, 7, 3),
+        (STEP | STARTED, 7, 3),
+        (TORCHRUN, "auto", 4),
+        (TORCHRUN, 4, 1),
     ):
-        check(place(monkeypatch, variables), asked, gpus)  # type: ignore[arg-type]
+        check(here(monkeypatch, variables), asked, gpus)  # type: ignore[arg-type]
 
 
 def test_more_nodes_than_a_process_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +136,17 @@ def test_other_gpus_than_tasks(monkeypatch: pytest.MonkeyPatch, given: str, seen
     assert re.fullmatch(r"srun: 2 tasks and [14] GPUs? on this node: expected .*--ntasks-per-node=[14] .*", said)
 
 
+def test_other_devices_than_processes_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = refused(monkeypatch, TORCHRUN, 2, 0)
+    assert said.startswith("trainer.devices=2: expected auto or 4")
+    assert "torchrun --nproc_per_node=2" in said
+    assert "--nproc_per_node=2" in refused(monkeypatch, TORCHRUN, "auto", 2)
+
+
 def test_an_interactive_shell_of_several_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "isatty", lambda number: number == 0)
     assert "without --pty" in refused(monkeypatch, STEP, "auto", 0)
-    check(place(monkeypatch, {"SLURM_JOB_NUM_NODES": "1"}), 2, 2)
+    check(here(monkeypatch, {"SLURM_JOB_NUM_NODES": "1"}), 2, 2)
 
 
 def test_threads_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,5 +156,5 @@ def test_threads_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads(ProcessInfo(peers=2), 1) == 1  # never more than alone
     assert threads(ProcessInfo(peers=16), 8) == 1
     monkeypatch.setattr(os, "environ", {"SLURM_CPUS_PER_TASK": "6"})
-    assert threads(ProcessInfo(peers=2), 8) == 6
-    assert threads(ProcessInfo(peers=2, started=True), 8) == 4
+    assert threads(ProcessInfo(peers=2, launcher="slurm"), 8) == 6
+    assert threads(ProcessInfo(peers=2, launcher="fcs"), 8) == 4

@@ -11,7 +11,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from fcs.engine.process_info import ProcessInfo
-from fcs.engine.progress import Log, Progress
+from fcs.engine.progress import Progress, log_progress
 from fcs.tools.cli.predict import main
 
 RUN = ["--config", "digits_inpaint", "steps=1", "data.limit=6", "data.batch_size=2", "previews.max=0"]
@@ -37,12 +37,12 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def test_a_logger_gets_the_numbers(tmp_path: Path) -> None:
     progress = Progress(4, 0, io.StringIO())
-    log = Log(CSVLogger(str(tmp_path)))
+    logger = CSVLogger(str(tmp_path))
     progress.update(2, 0, [{"psnr": 10.0}, {"psnr": 20.0}])
-    log(progress)
+    log_progress([logger], progress)
     progress.update(2, 2)
-    log(progress)
-    log.close()
+    log_progress([logger], progress)
+    logger.finalize("success")
     first, second = rows(tmp_path)
     assert [float(first[name]) for name in ("step", "records", "failed", "psnr")] == [2, 2, 0, 15]
     assert [float(second[name]) for name in ("step", "records", "failed", "seconds_left")] == [4, 4, 2, 0]
@@ -60,7 +60,7 @@ def test_a_run_with_a_logger(tmp_path: Path) -> None:
 
 
 def test_only_the_first_process_of_a_launch_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ProcessInfo, "here", lambda: ProcessInfo(1, 2))
+    monkeypatch.setattr(ProcessInfo, "here", lambda: ProcessInfo(1, 2, 1, 2, "torchrun"))
     logger = ["trainer.logger=csvlogger", f"trainer.logger.save_dir={tmp_path}/logs"]
     assert main([*RUN, f"out={tmp_path}/run", *logger]) == 0
     assert not (tmp_path / "logs").exists()

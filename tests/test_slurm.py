@@ -262,7 +262,7 @@ def test_a_task_is_told_that_its_time_is_over_more_often_than_it_may_come_again(
 
 def test_ranks_are_where_slurm_says(cluster: Cluster) -> None:
     ask = "from fcs.engine.process_info import ProcessInfo; p = ProcessInfo.here(); "
-    ask += "print(p.rank, p.world, p.local, p.peers, p.speaks)"
+    ask += "print(*p.overall(p.rank, p.world), p.local, p.peers, p.speaks)"
     command = [sys.executable, "-c", ask]
     for options, places in (
         (("-N1", "--ntasks=2"), ["0 2 0 2 True", "1 2 1 2 False"]),

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 from fcs.engine.batch_size_finder import peak
 from fcs.engine.config import load_config
-from fcs.engine.preflight import plan, solver_for
-from fcs.engine.process_info import ProcessInfo
+from fcs.engine.pipeline_loading import load_pipeline
+from fcs.engine.preflight import preflight
 from fcs.engine.trainer import batch_size
 
 # Large blocks go back to the system at once, so that what is counted is what is held and not what malloc keeps.
@@ -39,9 +39,9 @@ def memory(name: str, overrides: Sequence[str]) -> int:
 def measure(name: str, overrides: Sequence[str]) -> int:
     """Bytes above the loaded model at the highest, in this process."""
     run, settings = load_config.load([name], [*overrides, "steps=2"])
-    solver = solver_for(plan(run, settings))
+    solver = load_pipeline(preflight(run, settings))
     shape = run.task.input_shape(solver.model)
-    return peak(solver, shape, batch_size(run, solver, shape, ProcessInfo.here()))
+    return peak(solver, shape, batch_size(run, solver, shape, solver.model.device))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from fcs.bench.origin import write_json
 from fcs.bench.paired import STYLED, differences
 from fcs.bench.references import distances
 from fcs.bench.trial import RunFailed, Trial
-from fcs.tools.cli.ends import TOO_MANY_FAILURES
+from fcs.core.exit_codes import TOO_MANY_FAILURES
 
 COLUMNS = (
     *("method", "calls", "backwards", "seconds", "memory", "energy", "energy_low", "energy_high", "retrieval"),

@@ -16,7 +16,7 @@ from fcs.bench.rows import COLUMNS, Row
 from fcs.bench.truth import Truth, read_pictures, read_truth
 from fcs.core.images import to_pil
 from fcs.core.records import Batch, Record, collate
-from fcs.engine.preflight import record_format
+from fcs.engine.pipeline_loading import record_format
 from fcs.shards.input.sources import resolve
 
 SHOWN = 10  # records on a contact sheet

@@ -15,12 +15,12 @@ from fcs.bench.figures import judge
 from fcs.bench.origin import origin, write_json
 from fcs.bench.paired import PAIRED, STYLED, intervals
 from fcs.bench.truth import Truth, read_columns, read_results, read_scores, read_truth
+from fcs.core.exit_codes import SOME_FAILED
 from fcs.engine.config import load_config
 from fcs.engine.config.run import Run
-from fcs.engine.preflight import record_format
+from fcs.engine.pipeline_loading import record_format
 from fcs.models import find, load
 from fcs.shards.input.sources import resolve
-from fcs.tools.cli.ends import SOME_FAILED
 from fcs.tools.cli.predict import main as fcs_predict
 
 FILE = "evaluate.json"

@@ -1,9 +1,18 @@
-"""The ways a run can end early; each has its exit code in ``fcs.tools.cli``."""
+"""The ways a run can end early; each has its exit code in ``fcs.core.exit_codes``."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+# What an operating system says of a storage that fails for a reason outside the run.
+STORAGE_ERRNOS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP),
+        *(errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENOSYS),
+    }
+)
 
 
 class UsageError(ValueError):
@@ -27,6 +36,18 @@ class StorageError(OSError):
 
 class Interrupted(RuntimeError):
     """A signal asked the run to stop; the same command continues it (exit 75)."""
+
+
+class RanksFailed(RuntimeError):
+    """Processes that this one started ended badly; each has said why.
+
+    Attributes:
+        code: the exit code that counts.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the ranks ended with exit code {code}")
+        self.code = code
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

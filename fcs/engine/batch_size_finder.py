@@ -13,7 +13,7 @@ from fcs.tasks.pipeline import Pipeline
 
 Shape = tuple[int, int, int]
 
-# Room is left for what is behind the network, and for what another record's prompt or mask may need.
+# Memory is left for what is behind the network, and for what another record's prompt or mask may need.
 SHARE = {"cuda": 0.85, "cpu": 0.5}
 # On a CPU a record costs hardly less from 16 on (docs/speed.md), and a batch that is lost costs more.
 MOST = {"cuda": 256, "cpu": 64}
@@ -30,58 +30,58 @@ def noise_batch(shape: Shape, count: int) -> Batch:
     return collate("", 0, records, shape, 0)
 
 
-def peak(solver: Pipeline, shape: Shape, count: int) -> int:
+def peak(pipeline: Pipeline, shape: Shape, count: int) -> int:
     """Bytes above what is held before, at the highest, for one batch of noise.
 
     Raises:
         OSError: a CPU of a machine without Linux's /proc.
     """
-    device = solver.model.device
+    device = pipeline.model.device
     batch = noise_batch(shape, count).to(device)
-    solver(noise_batch(shape, 1).to(device))  # whatever is loaded at the first use
+    pipeline(noise_batch(shape, 1).to(device))  # whatever is loaded at the first use
     before = held(device, peak=False)
-    solver(batch)
+    pipeline(batch)
     return held(device, peak=True) - before
 
 
-def largest(solver: Pipeline, shape: Shape, peers: int = 1) -> int:
+def largest(pipeline: Pipeline, shape: Shape, peers: int = 1) -> int:
     """The largest power of two of records that fits, at one level, which needs what all of them do.
 
     On a GPU sizes are doubled until twice the memory of the last would not fit. On a CPU one size is tried, and memory
     taken to grow with the number.
 
     Args:
-        solver: of the run, on its device.
+        pipeline: of the run, on its device.
         shape: ``(C, H, W)`` of a record's picture.
         peers: processes that share the memory.
 
     Raises:
         OSError: a CPU of a machine without Linux's /proc.
     """
-    kind, short = solver.model.device.type, replace(solver, steps=1)
+    kind, short = pipeline.model.device.type, replace(pipeline, steps=1)
     size = 1 if kind == "cuda" else PROBE
     needed = _needed(short, shape, size)
-    room = SHARE[kind] * free(solver.model.device) / peers
-    while kind == "cuda" and needed is not None and size < MOST[kind] and 2 * needed <= room:
+    available = SHARE[kind] * free(pipeline.model.device) / peers
+    while kind == "cuda" and needed is not None and size < MOST[kind] and 2 * needed <= available:
         size *= 2
         needed = _needed(short, shape, size)
     if needed is None:
         return max(size // 2, 1)
     if kind == "cuda":
         return size
-    fits = int(min(MOST[kind], size * room / max(needed, 1)))
+    fits = int(min(MOST[kind], size * available / max(needed, 1)))
     return 1 << max(fits.bit_length() - 1, 0)
 
 
-def _needed(solver: Pipeline, shape: Shape, size: int) -> int | None:
+def _needed(pipeline: Pipeline, shape: Shape, size: int) -> int | None:
     """Bytes at the highest; None where it did not fit."""
     try:
-        return peak(solver, shape, size)
+        return peak(pipeline, shape, size)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         return None
     finally:
         gc.collect()
-        if solver.model.device.type == "cuda":
+        if pipeline.model.device.type == "cuda":
             torch.cuda.empty_cache()

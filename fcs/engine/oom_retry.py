@@ -18,24 +18,24 @@ log = logging.getLogger("fcs")
 
 
 class OomRetry:
-    """Solves a batch whole, or in pieces of the largest size that has fitted so far.
+    """Samples a batch whole, or in pieces of the largest size that has fitted so far.
 
     Pieces have another shape than the batch, so kernels may round otherwise: results are no longer byte for byte those
     of a run in which it fitted. A record that does not fit even alone becomes an ``out_of_memory`` failure.
     """
 
-    def __init__(self, solver: Pipeline) -> None:
-        self.solver = solver
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
         self.most: int | None = None
 
     def __call__(self, batch: Batch, watch: Callable[[], None] = lambda: None) -> Result:
-        """What the solver makes of the batch. ``watch`` as in ``Solver``."""
+        """The batch's result. ``watch`` as in ``Pipeline``."""
         size = len(batch.records)
         if not any(batch.valid):
             return self._nothing(batch)
         if self.most is None or size <= self.most:
             try:
-                return self.solver(batch, watch)
+                return self.pipeline(batch, watch)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -51,7 +51,7 @@ class OomRetry:
 
     def _nothing(self, batch: Batch) -> Result:
         count = len(batch.records)
-        images = torch.zeros(count, *self.solver.model.picture_shape, dtype=torch.uint8)
+        images = torch.zeros(count, *self.pipeline.model.picture_shape, dtype=torch.uint8)
         return Result(images, (0.0,) * count, (0,) * count, (True,) * count)
 
 

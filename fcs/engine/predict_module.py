@@ -1,57 +1,92 @@
-"""The LightningModule: glue between batches, the solver and what is behind it."""
+"""The LightningModule: from batches to results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import lightning as L
 
+from fcs.core.errors import UsageError
 from fcs.core.memory import held
 from fcs.core.records import Batch, Result
+from fcs.core.tf32 import allow_tf32
+from fcs.engine.graceful_stop import stop_of
 from fcs.engine.oom_retry import OomRetry
-from fcs.engine.signals import Stop
+from fcs.engine.pipeline_loading import load_judge, load_pipeline, measured
+from fcs.engine.preflight import Preflight
+from fcs.engine.trainer import batch_size, compiles, takes_tf32
+from fcs.metrics.judge import Judge
+from fcs.shards.ledger.pinned_run import pin
 from fcs.tasks.pipeline import Pipeline
 
 
 class PredictModule(L.LightningModule):
-    """Samples each batch of a predict run.
+    """Samples each batch of a run.
+
+    The model is loaded in ``setup``, in each rank on its own. The Trainer must have ``inference_mode=False``, since
+    constraints need gradients, and no precision of its own: ``trainer.precision`` in the run's configuration says it.
 
     Args:
-        solver: batch to result.
-        deliver: takes each batch with its result.
-        stop: asked between batches and between denoiser calls.
+        run: from ``configure``.
+
+    Attributes:
+        pipeline: model, task and sampler; from ``setup`` on, like the following.
+        judge: the networks of the metrics, on the CPU; None where the run has none.
+        batch_size: slots of a batch.
+        retry: samples a batch, in pieces where it does not fit in memory.
     """
 
-    def __init__(self, solver: Pipeline, deliver: Callable[[Batch, Result | None], None], stop: Stop) -> None:
+    pipeline: Pipeline
+    judge: Judge | None
+    batch_size: int
+    retry: OomRetry
+
+    def __init__(self, run: Preflight) -> None:
         super().__init__()
-        self.model = solver.model
-        self.solve = OomRetry(solver)
-        self.deliver = deliver
-        self.stop = stop
+        self.run = run
+
+    def setup(self, stage: str) -> None:
+        """Load the model, pin the run in OUT, find the batch size, compile.
+
+        Raises:
+            UsageError: the model does not fit the configuration, or OUT holds another run; nothing was written.
+            StorageError: OUT cannot be written.
+        """
+        if self.trainer.predict_loop.inference_mode:
+            raise UsageError.of("Trainer(inference_mode)", True, "inference_mode=False; constraints need gradients")
+        if self.trainer.precision != "32-true":
+            expected = "none; the run's own trainer.precision says it"
+            raise UsageError.of("Trainer(precision)", self.trainer.precision, expected)
+        config, device = self.run.config, self.trainer.strategy.root_device
+        pipeline = load_pipeline(self.run)
+        self.judge = load_judge(self.run, pipeline.model)
+        pin(self.run.out, self.run.pinned)
+        allow_tf32(takes_tf32(config))
+        self.pipeline = measured(self.run.out, pipeline, device)
+        shape = config.task.input_shape(pipeline.model)
+        peers = len(getattr(self.trainer.strategy, "parallel_devices", None) or [device])
+        self.batch_size = batch_size(config, self.pipeline, shape, device, peers)
+        if compiles(config):  # after what is measured in other shapes and types, each of which would be a graph
+            pipeline.model.compile_network(config.trainer.cuda_graphs)
+        self.retry = OomRetry(self.pipeline)
+        self.model = pipeline.model  # Lightning moves it to the device
 
     def on_predict_start(self) -> None:
-        # Lightning has put its own handlers in place by now: they swallow SIGTERM and save checkpoints on SIGUSR1.
-        self.stop.install()
+        self._stop = stop_of(self.trainer)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> int:
-        """Sample one batch and hand it over; returns its slots, since Lightning warns of nothing returned."""
-        self.stop.check()
-        if all(record is None for record in batch.records):
-            return len(batch.records)  # nothing was ready to be sampled
-        try:
-            result = self._measured(batch) if any(batch.valid) else None
-        except StopIteration as error:  # Lightning would take it for the end of the data
-            raise RuntimeError("a sampler or a model raised StopIteration") from error
-        self.deliver(batch, result)
-        return len(batch.records)
+    def predict_step(self, batch: Batch, batch_idx: int) -> Result:
+        """Sample one batch; records that failed, and padding, get blank slots.
 
-    def _measured(self, batch: Batch) -> Result:
-        """The batch's result, with the most memory that was held, where the machine tells."""
+        Raises:
+            Interrupted: a signal came and its grace is over.
+        """
         if self.device.type == "cuda":
             held(self.device, peak=False)  # the highest begins anew; on a CPU that would be a file to write
-        result = self.solve(batch, self.stop.watch)
+        try:
+            result = self.retry(batch, self._stop.watch)
+        except StopIteration as error:  # Lightning would take it for the end of the data
+            raise RuntimeError("a sampler or a model raised StopIteration") from error
         try:
             return replace(result, memory=held(self.device, peak=True))
-        except OSError:
+        except OSError:  # not a Linux machine
             return result

@@ -1,6 +1,6 @@
-"""Which of a run's processes this one is: alone, started by the command on a workstation, or by SLURM.
+"""Which of a run's processes this one is, from the variables that its launcher set.
 
-Ranks share the run's folder and nothing else: their numbers only spread them over its shards and devices. So any
+Processes share the run's folder and nothing else: their numbers only spread them over its shards and devices. So any
 number of tasks, on any nodes, is right as long as each has a device of its own and none of them idles.
 """
 
@@ -13,6 +13,55 @@ from typing import Literal
 
 from fcs.core.errors import UsageError
 
+PARENT = "FCS_PARENT"  # pid of the command that started this process as one of its ranks
+Launcher = Literal["none", "fcs", "torchrun", "slurm"]
+
+
+@dataclass(frozen=True)
+class LauncherVariables:
+    """The variables by which a launcher tells a process its place.
+
+    Attributes:
+        rank: 0 to world - 1, over all nodes.
+        world: how many processes were started together.
+        local: 0 to peers - 1, on this node.
+        peers: how many are on this node, or on each node (``2(x3),1``: two on each of three nodes, then one).
+        node: number of this node among those of ``peers``; empty where that is this node's alone.
+    """
+
+    rank: str
+    world: str
+    local: str
+    peers: str
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class ArrayVariables:
+    """The variables of jobs that were submitted together and start on their own.
+
+    Attributes:
+        index: of this job.
+        count: how many there are; empty where nobody says.
+        first: the lowest index, which need not be 0; empty where it is.
+    """
+
+    index: str
+    count: str = ""
+    first: str = ""
+
+
+# torchrun may run inside a SLURM step, so it is asked first. The ranks that a command starts have its variables too.
+LAUNCHERS: dict[Launcher, LauncherVariables] = {
+    "torchrun": LauncherVariables("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+    "slurm": LauncherVariables(
+        "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_NODEID"
+    ),
+}
+ARRAYS = (
+    ArrayVariables("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
+    ArrayVariables("JOB_COMPLETION_INDEX"),  # an Indexed Job of Kubernetes
+)
 # One process a device, started by the command itself, needs no srun; more nodes than its own it does not reach.
 WITHOUT_SRUN = "srun fcs-predict ..., which starts a task on each node"
 
@@ -22,79 +71,119 @@ class ProcessInfo:
     """Which of the run's processes this one is.
 
     Attributes:
-        rank: 0 to world - 1, over all tasks of a job array, their ranks under srun, and the processes of each.
+        rank: 0 to world - 1, among those that were started together.
         world: how many there are of those.
         local: 0 to peers - 1, on this node.
         peers: how many were started together on this node.
-        started: whether a parent of ours started it.
-        speaks: whether it says at the end what the run gave; of those that were started together one does.
+        launcher: who started it: ``fcs``, a parent of ours; ``none``, nobody that says so.
+        job: number of this job among those of an array, 0 to jobs - 1.
+        jobs: how many there are of those.
     """
 
     rank: int = 0
     world: int = 1
     local: int = 0
     peers: int = 1
-    started: bool = False
-    speaks: bool = True
+    launcher: Launcher = "none"
+    job: int = 0
+    jobs: int = 1
 
     @classmethod
     def here(cls) -> ProcessInfo:
-        """From what SLURM and ``launch`` set in the environment; alone where neither did."""
-        tasks, task = _number("SLURM_ARRAY_TASK_COUNT", 1), _number("SLURM_ARRAY_TASK_ID")
-        rank = (task - _number("SLURM_ARRAY_TASK_MIN", task)) % tasks  # an array's numbers may have holes
-        world, own = tasks, 0
-        local, peers = 0, 1
-        if "SLURM_STEP_NUM_TASKS" in os.environ:
-            ranks, own = _number("SLURM_STEP_NUM_TASKS", 1), _number("SLURM_PROCID")
-            local, peers = _number("SLURM_LOCALID"), _on_this_node()
-            rank, world = rank * ranks + own, world * ranks
-        if "FCS_RANK" not in os.environ:
-            return cls(rank, world, local, peers, speaks=own == 0)
-        local, peers = _number("FCS_RANK"), _number("FCS_WORLD", 1)
-        return cls(rank * peers + local, world * peers, local, peers, started=True, speaks=False)
+        """From the environment of this process."""
+        job, jobs = _array()
+        for launcher, names in LAUNCHERS.items():
+            if names.rank in os.environ and names.world in os.environ:
+                ours = launcher == "torchrun" and PARENT in os.environ
+                rank, world = _number(names.rank), _number(names.world, 1)
+                local, peers = _number(names.local), _peers(names)
+                return cls(rank, world, local, peers, "fcs" if ours else launcher, job, jobs)
+        return cls(job=job, jobs=jobs)
+
+    @property
+    def started(self) -> bool:
+        """Whether a parent of ours started it."""
+        return self.launcher == "fcs"
+
+    @property
+    def may_start(self) -> bool:
+        """Whether it may start ranks on its node's devices: nobody else has done so."""
+        by_torchrun = self.launcher == "torchrun" and "TORCHELASTIC_RUN_ID" in os.environ
+        return self.peers == 1 and not self.started and not by_torchrun
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it says at the end what the run gave; of those that were started together one does."""
+        return self.rank == 0 and not self.started
+
+    def overall(self, rank: int, world: int) -> tuple[int, int]:
+        """Rank and number of processes over all jobs of an array, from those in this job."""
+        return self.job * world + rank, self.jobs * world
 
 
-def check(place: ProcessInfo, asked: int | Literal["auto"], gpus: int) -> None:
-    """Refuse what SLURM was asked for where processes would share a device, or devices and nodes idle.
+def check(info: ProcessInfo, asked: int | Literal["auto"], gpus: int) -> None:
+    """Refuse a launch in which processes would share a device, or devices and nodes idle.
 
     Args:
-        place: this process.
+        info: this process.
         asked: ``trainer.devices``.
         gpus: those that this process sees.
 
     Raises:
         UsageError: says what to write instead.
     """
-    if place.started:
+    if info.started:
         return
     nodes = _number("SLURM_JOB_NUM_NODES", 1)
-    if nodes > 1 and "SLURM_STEP_NUM_TASKS" not in os.environ:
+    if info.launcher == "none" and nodes > 1:
         raise UsageError.of("SLURM_JOB_NUM_NODES", nodes, f"1 for a process without srun; write {WITHOUT_SRUN}")
-    if place.peers > 1 and any(map(os.isatty, range(3))):
+    if info.launcher == "slurm" and info.peers > 1 and any(map(os.isatty, range(3))):
         raise UsageError(
-            f"SLURM_STEP_NUM_TASKS={_number('SLURM_STEP_NUM_TASKS')}: expected 1 for an interactive shell, whose other "
+            f"SLURM_STEP_NUM_TASKS={info.world}: expected 1 for an interactive shell, whose other "
             "tasks do nothing; write srun without --pty, or salloc and then srun fcs-predict ..."
         )
-    if place.peers == 1:
+    if info.may_start:
         return
-    if asked not in ("auto", place.peers):
-        expected = f"auto or {place.peers}, the tasks of this node; write srun --ntasks-per-node={asked} for {asked}"
+    option = {"slurm": "srun --ntasks-per-node", "torchrun": "torchrun --nproc_per_node"}[info.launcher]
+    if asked not in ("auto", info.peers):
+        expected = f"auto or {info.peers}, the processes of this node; write {option}={asked} for {asked}"
         raise UsageError.of("trainer.devices", asked, expected)
+    if info.launcher == "torchrun" and 1 < gpus < info.peers:
+        raise UsageError(f"torchrun: {info.peers} processes and {gpus} GPUs on this node; write {option}={gpus}")
     given = _number("SLURM_GPUS_ON_NODE")
-    if given not in (0, place.peers) or gpus not in (0, 1, place.peers):
+    if info.launcher == "slurm" and (given not in (0, info.peers) or gpus not in (0, 1, info.peers)):
         many = max(given, gpus)
         raise UsageError(
-            f"srun: {place.peers} tasks and {many} GPU{'s' if many > 1 else ''} on this node: expected a task for each "
+            f"srun: {info.peers} tasks and {many} GPU{'s' if many > 1 else ''} on this node: expected a task for each "
             f"GPU; write --ntasks-per-node={many} --gpus-per-task=1"
         )
 
 
-def _on_this_node() -> int:
-    """Tasks of this step on this node, from SLURM's ``2(x3),1``: two on each of three nodes, then one."""
+def _array() -> tuple[int, int]:
+    """This job's number among those of its array, and how many there are."""
+    for names in ARRAYS:
+        if names.index in os.environ:
+            index, count = _number(names.index), _number(names.count)
+            if not count:
+                return _spread(index)
+            return (index - _number(names.first, index)) % count, count  # an array's numbers may have holes
+    return 0, 1
+
+
+def _spread(index: int) -> tuple[int, int]:
+    """A place for job ``index`` of a number that nobody says: 0, 1/2, 1/4, 3/4, 1/8, ... of the way (van der Corput).
+
+    However many jobs there are, they begin far from each other.
+    """
+    bits = index.bit_length()
+    return int(f"{index:b}"[::-1], 2), 1 << bits
+
+
+def _peers(names: LauncherVariables) -> int:
     layout: list[int] = []
-    for many, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")):
+    for many, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", os.environ.get(names.peers, "")):
         layout += [int(many)] * int(times or 1)
-    node = _number("SLURM_NODEID")
+    node = _number(names.node) if names.node else 0
     return layout[node] if node < len(layout) else 1
 
 

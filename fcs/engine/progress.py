@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TextIO
 
 from lightning.pytorch.loggers import Logger
@@ -20,16 +20,18 @@ class Progress:
         total: records of the run; None where it is not known yet.
         done: records done by earlier runs.
         stream: where it is shown; standard error if left out.
+        shown: whether it is shown at all.
     """
 
-    def __init__(self, total: int | None, done: int = 0, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int | None, done: int = 0, stream: TextIO | None = None, shown: bool = True) -> None:
         self.total, self.done, self.stream = total, done, stream or sys.stderr
         self.failed = 0
         self._sums: dict[str, tuple[float, int]] = {}
         self._start, self._began = done, time.monotonic()
         self._said = self._began
         options = {"total": total, "initial": done, "unit": "record", "dynamic_ncols": True, "file": self.stream}
-        self._bar = tqdm(**options) if self.stream.isatty() else None
+        self._shown = shown
+        self._bar = tqdm(**options) if shown and self.stream.isatty() else None
 
     def update(self, count: int, failed: int, scores: Iterable[Mapping[str, float | None]] = ()) -> None:
         """``count`` more records are done, ``failed`` of them failed; ``scores`` of the others."""
@@ -40,9 +42,9 @@ class Progress:
                     total, number = self._sums.get(name, (0.0, 0))
                     self._sums[name] = total + value, number + 1
         if self._bar is not None:
-            self._bar.set_postfix(({"failed": self.failed} if self.failed else {}) | self._shown(), refresh=False)
+            self._bar.set_postfix(({"failed": self.failed} if self.failed else {}) | self._whole_means(), refresh=False)
             self._bar.update(count)
-        elif time.monotonic() - self._said > QUIET_SECONDS:
+        elif self._shown and time.monotonic() - self._said > QUIET_SECONDS:
             self._said = time.monotonic()
             print(self.line(), file=self.stream, flush=True)
 
@@ -66,37 +68,23 @@ class Progress:
         parts = [f"records {self.done}/{'?' if self.total is None else self.total}", f"failed {self.failed}"]
         parts.append(f"{self.rate:.2f} records/s")
         parts += [] if self.left is None else [f"{self.left:.0f} s left"]
-        return "  ".join([*parts, *(f"{name} {value}" for name, value in self._shown().items())])
+        return "  ".join([*parts, *(f"{name} {value}" for name, value in self._whole_means().items())])
 
     def close(self) -> None:
         """End the bar, or say the last line."""
         if self._bar is not None:
             self._bar.close()
-        else:
+        elif self._shown:
             print(self.line(), file=self.stream, flush=True)
 
-    def _shown(self) -> dict[str, str]:
+    def _whole_means(self) -> dict[str, str]:
         """The means of whole pictures; those of parts would fill the line."""
         return {name: f"{value:.4g}" for name, value in self.means().items() if "_" not in name}
 
 
-class Log:
-    """Hands what is known of a run to a Lightning logger, by the number of records that are done.
-
-    Args:
-        logger: any; used by one thread only.
-    """
-
-    def __init__(self, logger: Logger) -> None:
-        self.logger = logger
-
-    def __call__(self, progress: Progress) -> None:
-        """Log counts, rate, seconds left and running means."""
-        numbers = {"records": float(progress.done), "failed": float(progress.failed), "rate": progress.rate}
-        numbers |= {} if progress.left is None else {"seconds_left": progress.left}
-        self.logger.log_metrics(numbers | progress.means(), step=progress.done)
-
-    def close(self) -> None:
-        """Have the logger write what it holds back."""
-        self.logger.save()
-        self.logger.finalize("success")
+def log_progress(loggers: Sequence[Logger], progress: Progress) -> None:
+    """Log counts, rate, seconds left and running means, by the number of records that are done."""
+    numbers = {"records": float(progress.done), "failed": float(progress.failed), "rate": progress.rate}
+    numbers |= {} if progress.left is None else {"seconds_left": progress.left}
+    for logger in loggers:
+        logger.log_metrics(numbers | progress.means(), step=progress.done)

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 
 import lightning as L
 import torch
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import ParallelStrategy
 
 from fcs.core.errors import UsageError
 from fcs.engine.batch_size_finder import largest
 from fcs.engine.config.run import Run
-from fcs.engine.process_info import ProcessInfo
+from fcs.engine.process_info import ProcessInfo, check
+from fcs.engine.strategies import IndependentStrategy, LaunchedDDPStrategy
 from fcs.tasks.pipeline import Pipeline
 
 log = logging.getLogger("fcs")
+PATIENCE = 60.0  # seconds beyond ``trainer.grace`` that ranks of a process group have to end when one of them failed
 
 
-def trainer(run: Run, place: ProcessInfo) -> L.Trainer:
-    """A Trainer of one device that writes nothing, starts nothing and requeues nothing."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    gpu = torch.cuda.is_available()
-    if not gpu and place.peers > 1:
-        torch.set_num_threads(threads(place, torch.get_num_threads()))
+def trainer(
+    config: Run, info: ProcessInfo, count: int, callbacks: Sequence[L.Callback], command: Sequence[str]
+) -> L.Trainer:
+    """The Trainer of ``fcs-predict``: it computes on one device, or starts the ranks that do.
+
+    Args:
+        config: the run's configuration.
+        info: of this process.
+        count: ranks to start on this machine; 1 for none.
+        callbacks: what takes the results.
+        command: what each rank runs.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    devices = [device(local) for local in range(max(count, info.peers))]
+    first = info.overall(info.rank, info.world)[0] == 0
     return L.Trainer(
-        accelerator="gpu" if gpu else "cpu",
-        devices=[device(place).index] if gpu else 1,
-        deterministic=run.trainer.deterministic,
-        # The ranks of a run share nothing, and Lightning's own SLURM handling would requeue the job.
-        plugins=[LightningEnvironment()],
+        strategy=_strategy(config, info, devices, command),
+        callbacks=list(callbacks),
+        deterministic=config.trainer.deterministic,
         inference_mode=False,  # gradients of constraints cannot be had inside it
-        logger=False,
+        logger=config.trainer.logger if config.trainer.logger is not None and first else False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -41,27 +52,54 @@ def trainer(run: Run, place: ProcessInfo) -> L.Trainer:
     )
 
 
-def device(place: ProcessInfo) -> torch.device:
-    """Where this process computes."""
+def _strategy(config: Run, info: ProcessInfo, devices: list[torch.device], command: Sequence[str]) -> ParallelStrategy:
+    if config.trainer.strategy == "ddp":
+        return LaunchedDDPStrategy(devices, command, info, config.trainer.grace + PATIENCE)
+    return IndependentStrategy(devices, command, info)
+
+
+def ranks_to_start(config: Run, info: ProcessInfo) -> int:
+    """How many ranks this process has to start: one a device, or 1 where it is to compute itself.
+
+    Raises:
+        UsageError: more are asked for than the machine has GPUs, or cores where it has none; or the launcher was asked
+            for something else.
+    """
+    gpus, asked = torch.cuda.device_count(), config.trainer.devices
+    check(info, asked, gpus)
+    if not info.may_start:
+        return 1
+    if asked == "auto":
+        return max(gpus, 1)
+    most, what = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "cores")
+    if asked > most:
+        raise UsageError.of("trainer.devices", asked, f"at most the {most} {what} of this machine")
+    return int(asked)
+
+
+def device(local: int) -> torch.device:
+    """Where the process of this local rank computes."""
     gpus = torch.cuda.device_count()
-    return torch.device("cuda", place.local % gpus) if gpus else torch.device("cpu")
+    return torch.device("cuda", local % gpus) if gpus else torch.device("cpu")
 
 
-def batch_size(run: Run, solver: Pipeline, shape: tuple[int, int, int], place: ProcessInfo) -> int:
+def batch_size(
+    config: Run, pipeline: Pipeline, shape: tuple[int, int, int], device: torch.device, peers: int = 1
+) -> int:
     """Slots of a batch: as asked for, or as many as fit in memory.
 
     Args:
-        run: its configuration.
-        solver: its model goes to the device where that has to be tried.
+        config: the run's configuration.
+        pipeline: its model goes to the device where that has to be tried.
         shape: ``(C, H, W)`` of a record's picture.
-        place: of this process.
+        device: where this process computes.
+        peers: processes of the run on this machine, which share its memory.
     """
-    if run.data.batch_size != "auto":
-        return run.data.batch_size
-    where = device(place)
-    solver.model.to(where)
+    if config.data.batch_size != "auto":
+        return config.data.batch_size
+    pipeline.model.to(device)
     try:
-        size = largest(solver, shape, 1 if where.type == "cuda" else place.peers)
+        size = largest(pipeline, shape, 1 if device.type == "cuda" else peers)
     except OSError as error:
         raise UsageError.of(
             "data.batch_size", "auto", f"a number where /proc does not tell of memory ({error})"
@@ -70,26 +108,26 @@ def batch_size(run: Run, solver: Pipeline, shape: tuple[int, int, int], place: P
     return size
 
 
-def takes_tf32(run: Run) -> bool:
+def takes_tf32(config: Run) -> bool:
     """Whether float32's products may round to ten mantissa bits on a GPU; a difference of .005 does not survive it.
 
     The switch is of the whole process and the metrics' networks compute beside the sampler, so it stays off for all
     where anything needs every digit of float32.
     """
-    if run.task.needs_float32 or run.metrics.networks:
+    if config.task.needs_float32 or config.metrics.networks:
         return False
-    if run.trainer.tf32 is not None:
-        return run.trainer.tf32
-    return run.trainer.precision != "32"
+    if config.trainer.tf32 is not None:
+        return config.trainer.tf32
+    return config.trainer.precision != "32"
 
 
-def compiles(run: Run) -> bool:
+def compiles(config: Run) -> bool:
     """Whether the network is to be compiled: as asked for, else on a GPU only."""
-    return torch.cuda.is_available() if run.trainer.compile is None else run.trainer.compile
+    return torch.cuda.is_available() if config.trainer.compile is None else config.trainer.compile
 
 
-def threads(place: ProcessInfo, most: int) -> int:
+def threads(info: ProcessInfo, most: int) -> int:
     """Threads of a process that shares its node with others of the run; no more than it would take alone."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = os.environ.get("SLURM_CPUS_PER_TASK", "") if not place.started else ""
-    return max(1, min(most, int(given) if given.isdecimal() else cores // place.peers))
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "") if info.launcher == "slurm" else ""
+    return max(1, min(most, int(given) if given.isdecimal() else cores // info.peers))

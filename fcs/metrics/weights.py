@@ -68,11 +68,15 @@ def find(names: Sequence[str], given: dict[str, str | None]) -> dict[str, Path]:
     return found
 
 
+def files(path: Path) -> list[Path]:
+    """A file, or a folder's weights and what says how they are used."""
+    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in HASHED)
+
+
 def sha256(path: Path) -> str:
-    """Hash over a file, or over a folder's weights and what says how they are used."""
-    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in HASHED)
+    """Hash over ``files``."""
     digest = hashlib.sha256()
-    for file in files:
+    for file in files(path):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

@@ -37,12 +37,16 @@ class Found:
         """The name for files that go elsewhere: a hub's or embedded one, or a path's last part."""
         return self.name if self.revision is not None else self.path.resolve().name
 
-    def sha256(self) -> str:
-        """Hash over all weights and what says how they are used (configs, schedule, tokens), by name and content."""
+    @property
+    def files(self) -> list[Path]:
+        """All weights and what says how they are used (configs, schedule, tokens)."""
         parts = (path for path in self.path.glob("*/*") if path.suffix in HASHED)
-        files = [self.path] if self.path.is_file() else sorted(parts)
+        return [self.path] if self.path.is_file() else sorted(parts)
+
+    def sha256(self) -> str:
+        """Hash over all files, by name and content."""
         digest = hashlib.sha256()
-        for file in files:
+        for file in self.files:
             digest.update(str(file.relative_to(self.path)).encode() + b"\0")
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())

@@ -16,7 +16,8 @@ from fcs.core.levels import Level
 from fcs.core.per_sample import RecordNoise
 from fcs.core.records import Batch, collate
 from fcs.engine.config import load_config
-from fcs.engine.preflight import plan, record_format, solver_for
+from fcs.engine.pipeline_loading import load_pipeline, record_format
+from fcs.engine.preflight import preflight
 from fcs.models import Model
 from fcs.shards.input.open_shards import OpenShards
 from fcs.tools.cli.ends import Parser
@@ -120,8 +121,8 @@ def subject(name: str, given: str | None, overrides: Sequence[str], records: int
         raise UsageError.of("--config", "", f"a config whose task makes constraints for {name}")
     out = "out=runs/unused-analysis"  # nothing is written there
     run, settings = load_config.load([chosen], [f"model.name={name}", *overrides, out])
-    checked = plan(run, settings)
-    solver = solver_for(checked)
+    checked = preflight(run, settings)
+    solver = load_pipeline(checked)
     form = record_format(run, solver.model)
     shards = OpenShards(checked.sources, form)
     shape = (form.channels, form.height, form.width)

@@ -64,6 +64,8 @@ class Trainer:
 
     Args:
         devices: how many devices of this machine; ``auto`` is all GPUs, or one CPU process.
+        strategy: how the processes belong together: ``independent``, without a process group, so that one that is lost
+            costs nothing but its own batches; or ``ddp``, Lightning's, by gloo on CPUs and nccl on GPUs.
         precision: arithmetic of the network: 32, 16 (fp16) or bf16; everything around it stays in float32.
         compile: compile the network; by default on a GPU only.
         cuda_graphs: replay the compiled network on a GPU as one graph of kernels, which saves launching each of them:
@@ -79,6 +81,7 @@ class Trainer:
     """
 
     devices: PositiveInt | Literal["auto"] = "auto"
+    strategy: Literal["independent", "ddp"] = "independent"
     precision: Literal["32", "16", "bf16"] = "32"
     compile: bool | None = None
     cuda_graphs: bool = False

@@ -11,12 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fcs.core.errors import StorageError
+from fcs.core.errors import STORAGE_ERRNOS, StorageError
 
-_OUTSIDE = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP),
-    *(errno.EEXIST, errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENOSYS),
-}
+# Where a name is taken by something else than a file of ours, writing it fails too.
+_OUTSIDE = STORAGE_ERRNOS | {errno.EEXIST}
 
 
 @contextmanager

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from fcs.core.errors import Interrupted, StorageError, TooManyFailures, UsageError, first_line, nearest
+from fcs.core.errors import (
+    STORAGE_ERRNOS,
+    Interrupted,
+    RanksFailed,
+    StorageError,
+    TooManyFailures,
+    UsageError,
+    first_line,
+    nearest,
+)
+from fcs.core.exit_codes import DEFECT, INTERRUPTED, STORAGE, TOO_MANY_FAILURES, USAGE
 
-USAGE = 2
-SOME_FAILED = 3
-TOO_MANY_FAILURES = 4
-DEFECT = 70
-STORAGE = 74
-INTERRUPTED = 75
 DEAD_DEVICE = "AcceleratorError"  # torch's, for what a GPU reports when it can do nothing more
-
-_OUTSIDE = {
-    *(errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EPERM),
-    *(errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ENOTCONN),
-}
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,6 +82,8 @@ def ending(name: str, work: Callable[[], int]) -> int:
         return _say(name, USAGE, error)
     except TooManyFailures as error:
         return _say(name, TOO_MANY_FAILURES, error)
+    except RanksFailed as error:  # each has said why itself
+        return error.code
     except Interrupted as error:
         return _say(name, INTERRUPTED, error)
     except KeyboardInterrupt:
@@ -93,7 +93,7 @@ def ending(name: str, work: Callable[[], int]) -> int:
     except BrokenPipeError:
         return _say(name, STORAGE, "standard output was closed")
     except OSError as error:
-        if error.errno in _OUTSIDE:
+        if error.errno in STORAGE_ERRNOS:
             return _say(name, STORAGE, error)
         traceback.print_exc()
         return _say(name, DEFECT, f"{type(error).__name__}: {error}")

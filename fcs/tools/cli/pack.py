@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 from fcs.core.errors import Interrupted, UsageError
+from fcs.core.exit_codes import SOME_FAILED
 from fcs.engine.signals import Stop
-from fcs.tools.cli.ends import SOME_FAILED, Parser, ending
+from fcs.tools.cli.ends import Parser, ending
 from fcs.tools.pack.masks import FRACTIONS
 from fcs.tools.pack.table_columns import ROLES
 

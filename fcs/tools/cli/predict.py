@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from fcs.core.errors import UsageError
+from fcs.core.exit_codes import DONE
 from fcs.core.package_files import KEYS, SCRIPTS
 from fcs.engine.signals import Stop
 from fcs.tools.cli.ends import Parser, ending
@@ -61,24 +62,27 @@ def _run(given: list[str], stop: Stop) -> int:
     flags, overrides = parser.parse_known_args(given)
     if flags.help or flags.h:
         print(HELP.format(scripts=SCRIPTS) + KEYS.read_text(), end="")
-        return 0
+        return DONE
     # Below here torch and Lightning are imported, which takes seconds.
     from fcs.engine.config import allowed_imports, load_config
 
     if not flags.config and not overrides:
         raise UsageError("--config: expected a file or a shipped config; --help explains")
-    run, settings = load_config.load(flags.config, overrides, allowed_imports.packages(flags.allow_imports))
+    read, settings = load_config.load(flags.config, overrides, allowed_imports.packages(flags.allow_imports))
     if flags.print_config:
         print(load_config.as_yaml(settings), end="")
-        return 0
-    from fcs.engine import predict
+        return DONE
+    from fcs.engine.dry_run import dry_run, prepare
+    from fcs.engine.predict import predict
+    from fcs.engine.preflight import preflight
 
-    stop.grace = run.trainer.grace
+    stop.grace = read.trainer.grace
+    run = preflight(read, settings)
     if flags.dry_run:
-        return predict.dry_run(run, settings)
+        return dry_run(run)
     if flags.prepare:
-        return predict.prepare(run, settings)
-    return predict.predict(run, settings, stop, given)
+        return prepare(run)
+    return predict(run, stop, given)
 
 
 def command() -> NoReturn:

@@ -1,0 +1,59 @@
+"""What ``--dry-run`` says and ``--prepare`` does, without computing anything."""
+
+from __future__ import annotations
+
+import sys
+
+from fcs.core.exit_codes import DONE
+from fcs.engine.pipeline_loading import load_judge, load_pipeline, record_format
+from fcs.engine.preflight import Preflight
+from fcs.engine.process_info import ProcessInfo
+from fcs.engine.trainer import ranks_to_start
+from fcs.metrics import image_scores
+from fcs.shards.input.shard_reader import ShardReader
+from fcs.shards.input.sources import listed_sizes
+from fcs.shards.ledger.layout import RUN
+from fcs.shards.ledger.pinned_run import pin
+
+
+def dry_run(run: Preflight) -> int:
+    """Say what would be done and what it costs; write nothing."""
+    config = run.config
+    model = load_pipeline(run).model
+    load_judge(run, model)
+    known = listed_sizes(run.sources)
+    total = None if None in known else sum(count for count in known if count is not None)
+    if total is not None and config.data.limit is not None:
+        total = min(total, config.data.limit)
+    calls = config.task.calls(config.sampler, config.steps)
+    parameters = sum(p.numel() for p in model.parameters())
+    records = "unknown (no sizes.json)" if total is None else str(total)
+    ranks = ranks_to_start(config, ProcessInfo.here())
+    lines = {
+        "model": f"{config.model.name}, {parameters / 1e6:.1f} M parameters, {model.picture_shape}",
+        "shards": f"{len(run.sources)}, records: {records}",
+        "calls": f"{calls} of the denoiser a record" + ("" if total is None else f", {calls * total} in all"),
+        "metrics": ", ".join([*image_scores.NAMES, *config.task.scored, *config.metrics.scores]),
+        "features": ", ".join(config.metrics.features) or "none",
+        "processes": f"{ranks}, batches of {config.data.batch_size}",
+        "out": f"{config.out}" + (" (continues)" if run.out.exists(RUN) else ""),
+    }
+    for name, value in lines.items():
+        print(f"{name:10s} {value}")
+    print("nothing was written")
+    return DONE
+
+
+def prepare(run: Preflight) -> int:
+    """Pin the run, fetch weights, index the shards; for machines without a GPU but with a network."""
+    model = load_pipeline(run).model
+    load_judge(run, model)
+    pin(run.out, run.pinned)
+    form, records = record_format(run.config, model), 0
+    for source in run.sources:
+        with ShardReader(source, form) as reader:
+            records += len(reader)
+            if reader.index.truncated:
+                print(f"{source.url}: truncated: {reader.index.truncated}", file=sys.stderr)
+    print(f"{run.config.out}: pinned; {len(run.sources)} shards, {records} records")
+    return DONE

@@ -1,0 +1,47 @@
+"""What a record's result depends on, by the keys that a user knows: the settings that ``run.json`` pins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fcs.engine.config.class_names import stable_path
+from fcs.engine.config.run import Run
+from fcs.engine.weights_hashes import WeightsHash
+from fcs.models import Found
+
+TOP = ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt", "guidance_stop")
+OF_DATA = ("resize", "prompt", "captions")
+
+
+def pinned_settings(
+    config: Run, settings: Mapping[str, Any], found: Found, hashes: Mapping[str, WeightsHash]
+) -> dict[str, Any]:
+    """Everything that pictures, scores and features depend on.
+
+    Args:
+        config: the run's configuration.
+        settings: the same as plain data.
+        found: the model's files.
+        hashes: of the model's weights (``model``) and of the metrics' networks (``metrics.NAME``).
+    """
+    keys: dict[str, Any] = {"model.sha256": hashes["model"].sha256, "model.revision": found.revision}
+    for section in ("task", "sampler"):
+        keys |= _arguments(section, settings[section])
+    keys |= {name: getattr(config, name) for name in TOP}
+    keys |= {f"data.{name}": getattr(config.data, name) for name in OF_DATA}
+    keys |= {"model.tiling": True} if config.model.tiling else {}
+    keys |= {"trainer.tf32": config.trainer.tf32} if config.trainer.tf32 is not None else {}
+    keys["trainer.precision"] = config.trainer.precision
+    for name in ("scores", "features"):
+        asked = list(getattr(config.metrics, name))
+        keys |= {f"metrics.{name}": asked} if asked else {}
+    return keys | {f"{name}.sha256": one.sha256 for name, one in hashes.items() if name != "model"}
+
+
+def _arguments(where: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    keys = {where: stable_path(where, section["class_path"])}
+    for name, value in section.get("init_args", {}).items():
+        inner = isinstance(value, dict) and "class_path" in value
+        keys |= _arguments(f"{where}.{name}", value) if inner else {f"{where}.{name}": value}
+    return keys

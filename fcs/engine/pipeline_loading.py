@@ -1,0 +1,90 @@
+"""From files to what computes: the model with task and sampler, the networks of the metrics."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from fcs.core.errors import StorageError, UsageError
+from fcs.core.records import collate
+from fcs.engine.config.run import Run
+from fcs.engine.preflight import Preflight
+from fcs.engine.setting_warnings import warn
+from fcs.metrics.judge import Judge
+from fcs.models import Model, load
+from fcs.shards.input.decode import Format
+from fcs.shards.ledger.layout import DIFFERENCE
+from fcs.shards.store.atomic_files import to_json
+from fcs.shards.store.base import Store
+from fcs.tasks.pipeline import Pipeline
+
+AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
+
+
+def load_pipeline(run: Preflight) -> Pipeline:
+    """The loaded model with task and sampler, on the CPU, checked to fit together.
+
+    Raises:
+        UsageError: steps, levels, guidance, or a scale that the model does not have.
+    """
+    config = run.config
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()  # one bar for each part of a model says less than our own
+    model = load(run.found, AUTOCAST[config.trainer.precision])
+    model.spare(config.trainer.slicing, config.model.tiling)
+    model.schedule.levels(config.steps, config.levels)
+    config.task.input_shape(model)
+    config.task.prepare(model)
+    if config.guidance != 1.0 and not model.prompted:
+        raise UsageError.of("guidance", config.guidance, "1 for a model without prompts")
+    warn(config)
+    guidance = (config.guidance, config.negative_prompt, config.guidance_stop)
+    return Pipeline(model, config.task, config.sampler, config.steps, config.levels, *guidance)
+
+
+def load_judge(run: Preflight, model: Model) -> Judge | None:
+    """The loaded networks of the metrics, on the CPU; None where none was asked for.
+
+    Raises:
+        UsageError: weights that do not load, or do not fit the model's pictures.
+    """
+    wanted = run.config.metrics
+    if not wanted.scores and not wanted.features:
+        return None
+    return Judge(wanted.scores, wanted.features, run.networks, model.picture_shape)
+
+
+def measured(out: Store, pipeline: Pipeline, device: torch.device) -> Pipeline:
+    """The pipeline with the perturbations that ``out`` holds; measured first if 16 bits need them and there are none.
+
+    They are measured where the run computes: another device rounds otherwise.
+
+    Raises:
+        StorageError: OUT cannot be read or written.
+    """
+    if pipeline.automatic is None:
+        return pipeline
+    known = out.json(DIFFERENCE)
+    if known is None:
+        pipeline.model.to(device)
+        if not pipeline.unmeasured:
+            return pipeline
+        out.create(DIFFERENCE, to_json({str(t): length for t, length in pipeline.lengths().items()}))
+        known = out.json(DIFFERENCE)
+    if known is None:
+        raise StorageError(f"{out.where(DIFFERENCE)}: expected what was measured, found nothing or something else")
+    return pipeline.measured({float(t): float(length) for t, length in known.items()})
+
+
+def record_format(config: Run, model: Model) -> Format:
+    """What a record's members must look like."""
+    channels, height, width = config.task.input_shape(model)
+    data, task = config.data, config.task
+    return Format(channels, height, width, data.resize, task.needs_mask, config.copy_inputs, data.captions)
+
+
+def has_reference(pipeline: Pipeline) -> bool:
+    """Whether the task has something to score its results against."""
+    blank = collate("", 0, [None], pipeline.task.input_shape(pipeline.model), 0)
+    return pipeline.task.reference(blank) is not None
