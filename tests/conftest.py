@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Read at import, so set first: tests fetch nothing, and small tensors gain nothing from threads.
@@ -12,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 import torch
 from helpers.gaussian import Gaussian
+from helpers.ledgers import finish, outputs
 from helpers.networks import SmallNetwork
 from helpers.runs import DIGITS_RUN
 from helpers.tiny_models import write_clip, write_sd
@@ -20,6 +22,14 @@ from torch import Tensor
 import fcs
 from fcs.models import Model
 from fcs.tools.cli.predict import main
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_fsync() -> Iterator[None]:
+    """What is written survives a killed process without fsync too; only a power cut needs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture
@@ -86,3 +96,12 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random CLIP in transformers' folder format: 32 pixels, patches of 8, three blocks."""
     return write_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What an undisturbed run of ``helpers.ledgers`` leaves behind."""
+    out = tmp_path_factory.mktemp("whole")
+    finish(out)
+    assert sorted(os.listdir(out)) == ["metrics", "run.json", "shards", "summary.json", "workers"]
+    return outputs(out)

@@ -13,27 +13,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from helpers.ledgers import do, finish, ledger, outputs
+from helpers.ledgers import do, ledger, outputs
 
 from fcs.shards.ledger.batch_task import BatchTask
 from fcs.shards.ledger.claims import STALE, Claims, identity
 from fcs.shards.store.local import LocalStore
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _fast() -> Iterator[None]:
-    """What is written survives a process without fsync too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("whole")
-    finish(out)
-    assert sorted(os.listdir(out)) == ["metrics", "run.json", "shards", "summary.json", "workers"]
-    return outputs(out)
 
 
 def claim(out: Path, **owner: object) -> Path:
@@ -147,7 +131,7 @@ def test_of_many_that_take_over_one_wins(tmp_path: Path) -> None:
         one.close()
 
 
-def test_work_is_taken_over_from_the_silent(expected: dict[str, bytes], tmp_path: Path) -> None:
+def test_work_is_taken_over_from_the_silent(whole_run: dict[str, bytes], tmp_path: Path) -> None:
     first = ledger(tmp_path, heartbeat=1000.0)
     held = first.tasks()
     next(held)
@@ -159,8 +143,8 @@ def test_work_is_taken_over_from_the_silent(expected: dict[str, bytes], tmp_path
             done.append(item)
             do(book, item)
     assert {item.source for item in done} == {0, 2, 3}
-    assert outputs(tmp_path) == expected
+    assert outputs(tmp_path) == whole_run
     do(first, BatchTask(0, 0, (0, 1)))  # who comes second discards
     first.close()
-    assert outputs(tmp_path) == expected
+    assert outputs(tmp_path) == whole_run
     assert not (tmp_path / "parts").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -31,11 +30,6 @@ RECORDS, SIZE = 9, 4
 WHOLE = [BatchTask(0, 0, (0, 1, 2, 3)), BatchTask(0, 1, (4, 5, 6, 7)), BatchTask(0, 2, (8,))]
 
 SINGLES = [BatchTask(0, 0, (index,)) for index in range(4)]
-
-
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture(params=["folder", "exclusive", "shared"])

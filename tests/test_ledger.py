@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,29 +17,13 @@ from fcs.shards.ledger.commit_records import read_commit
 from fcs.shards.store.local import LocalStore
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _fast() -> Iterator[None]:
-    """What is written survives a process without fsync too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("whole")
-    finish(out)
-    assert sorted(os.listdir(out)) == ["metrics", "run.json", "shards", "summary.json", "workers"]
-    return outputs(out)
-
-
-def test_a_run(expected: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_run(whole_run: dict[str, bytes], tmp_path: Path) -> None:
     done = finish(tmp_path)
     assert {(w.source, i) for w in done for i in w.wanted} == {(s, i) for s, n in enumerate(COUNTS) for i in range(n)}
     assert len(done) == 4 + 11 + 2
     assert all(i // 2 == w.batch for w in done for i in w.wanted)
-    assert outputs(tmp_path) == expected
-    summary = json.loads(expected["summary.json"])
+    assert outputs(tmp_path) == whole_run
+    summary = json.loads(whole_run["summary.json"])
     assert summary["complete"]
     assert summary["records"] == {"ok": 27, "failed": 5}
     assert summary["metrics"]["psnr"]["n"] == 27
@@ -59,24 +42,24 @@ def test_a_complete_run_does_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 100])
-def test_batch_size_and_order_make_no_difference(expected: dict[str, bytes], tmp_path: Path, size: int) -> None:
+def test_batch_size_and_order_make_no_difference(whole_run: dict[str, bytes], tmp_path: Path, size: int) -> None:
     with closing(ledger(tmp_path, size)) as book:
         items = list(book.tasks())
         assert list(book.tasks()) == []  # this process holds all
         for item in reversed(items):
             do(book, item)
         assert not list(book.tasks())
-    assert outputs(tmp_path) == expected
+    assert outputs(tmp_path) == whole_run
 
 
-def test_two_that_share_a_run(expected: dict[str, bytes], tmp_path: Path) -> None:
+def test_two_that_share_a_run(whole_run: dict[str, bytes], tmp_path: Path) -> None:
     books = [ledger(tmp_path, rank=rank, world=2) for rank in range(2)]
     done = interleaved(books)
     assert len({item for _, item in done}) == len(done) == 17  # nothing twice
     assert {turn for turn, _ in done} == {0, 1}
     assert done[0][1].source == 0
     assert next(item for turn, item in done if turn == 1).source == 2  # its own offset
-    assert outputs(tmp_path) == expected
+    assert outputs(tmp_path) == whole_run
     assert len(list((tmp_path / "workers").iterdir())) == 2
 
 
@@ -88,7 +71,7 @@ def test_one_shard_feeds_all(tmp_path: Path) -> None:
         book.close()
 
 
-def test_a_writer_thread(expected: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_writer_thread(whole_run: dict[str, bytes], tmp_path: Path) -> None:
     """What another thread of the process has not written yet is not yielded again, and is not waited for."""
     import queue
 
@@ -112,7 +95,7 @@ def test_a_writer_thread(expected: dict[str, bytes], tmp_path: Path) -> None:
         assert book.idle
         assert book.complete()
         assert len(set(given)) == len(given) == 17
-    assert outputs(tmp_path) == expected
+    assert outputs(tmp_path) == whole_run
 
 
 def test_close_ends_work(tmp_path: Path) -> None:
@@ -145,7 +128,7 @@ def test_a_batch_of_another_batch_size_yields_what_is_missing(tmp_path: Path) ->
 
 
 def test_a_shard_that_is_committed_meanwhile_is_left_alone(
-    expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole_run: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between a look at the parts and the claim another process finishes everything."""
     with closing(ledger(tmp_path)) as book:
@@ -158,7 +141,7 @@ def test_a_shard_that_is_committed_meanwhile_is_left_alone(
 
         monkeypatch.setattr(book.claims, "acquire", late)
         assert list(book.tasks()) == []
-    assert outputs(tmp_path) == expected
+    assert outputs(tmp_path) == whole_run
     assert not (tmp_path / "claims").exists()
 
 

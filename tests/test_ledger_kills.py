@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,22 +19,6 @@ from fcs.shards.ledger.commit_records import read_commit
 from fcs.shards.ledger.pinned_run import describe, pin
 from fcs.shards.ledger.retry import retry_failed
 from fcs.shards.store.local import LocalStore
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _fast() -> Iterator[None]:
-    """What is written survives a process without fsync too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("whole")
-    finish(out)
-    assert sorted(os.listdir(out)) == ["metrics", "run.json", "shards", "summary.json", "workers"]
-    return outputs(out)
 
 
 class Cut(BaseException):
@@ -117,7 +101,7 @@ def test_retry_cut_at_each_file_operation(begun: Path, tmp_path: Path, monkeypat
 
 
 def test_a_full_disk_is_storage_and_can_be_continued(
-    expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole_run: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = itertools.count()
     real = os.link
@@ -132,10 +116,10 @@ def test_a_full_disk_is_storage_and_can_be_continued(
         with pytest.raises(StorageError, match="No space left"):
             finish(tmp_path)
     finish(tmp_path)
-    assert outputs(tmp_path) == expected
+    assert outputs(tmp_path) == whole_run
 
 
-def test_a_killed_process(expected: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_killed_process(whole_run: dict[str, bytes], tmp_path: Path) -> None:
     """The real thing: SIGKILL after some batches, the next run takes over at once."""
     code = f"""
 import os, signal
@@ -150,4 +134,4 @@ for number, item in enumerate(book.tasks()):
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=paths, check=False).returncode == -9
     assert len(finish(tmp_path)) == 17 - 9
-    assert outputs(tmp_path) == expected
+    assert outputs(tmp_path) == whole_run

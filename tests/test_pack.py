@@ -27,11 +27,6 @@ from fcs.tools.cli.predict import main as predict
 from fcs.tools.pack.source_record import UniqueKeys, valid_key
 
 
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "pictures")

@@ -25,11 +25,6 @@ from fcs.tools.pack.source_record import SourceRecord
 from fcs.tools.pack.write_shards import pack
 
 
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "pictures")

@@ -51,17 +51,9 @@ def out(exclusive: bool) -> RemoteStore:
     return remote(Objects(), exclusive)
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What a run in a folder gives."""
-    folder = tmp_path_factory.mktemp("whole")
-    finish(folder)
-    return outputs(folder)
-
-
-def test_a_run(out: RemoteStore, expected: dict[str, bytes]) -> None:
+def test_a_run(out: RemoteStore, whole_run: dict[str, bytes]) -> None:
     assert len(finish(out)) == 4 + 11 + 2
-    assert outputs(out) == expected
+    assert outputs(out) == whole_run
     assert nothing_left(out)
     assert verify(out) == (8, [])
     found = read_status(out)
@@ -71,16 +63,16 @@ def test_a_run(out: RemoteStore, expected: dict[str, bytes]) -> None:
     assert out.fs.held == before
 
 
-def test_two_that_share_a_run(out: RemoteStore, exclusive: bool, expected: dict[str, bytes]) -> None:
+def test_two_that_share_a_run(out: RemoteStore, exclusive: bool, whole_run: dict[str, bytes]) -> None:
     books = [ledger(out, rank=rank, world=2) for rank in range(2)]
     done = interleaved(books)
     assert len({item for _, item in done}) == len(done) == 17
     assert {turn for turn, _ in done} == {0, 1}
-    assert outputs(out) == expected
+    assert outputs(out) == whole_run
     assert nothing_left(out)
 
 
-def test_two_that_both_got_a_slice(out: RemoteStore, expected: dict[str, bytes]) -> None:
+def test_two_that_both_got_a_slice(out: RemoteStore, whole_run: dict[str, bytes]) -> None:
     """Where creation is not exclusive two may look at the same moment: who comes second discards."""
     one, two = ledger(out), ledger(out)
     one.record_counts()
@@ -91,7 +83,7 @@ def test_two_that_both_got_a_slice(out: RemoteStore, expected: dict[str, bytes])
     for book in (one, two):
         assert book.complete()
         book.close()
-    assert outputs(out) == expected
+    assert outputs(out) == whole_run
     assert nothing_left(out)
 
 
@@ -103,7 +95,7 @@ def test_slices_that_a_process_begins_with() -> None:
     assert {item.source for item in items} == {0, 2, 3}  # what is its own first, then all the rest
 
 
-def test_work_is_taken_over_from_the_silent(out: RemoteStore, expected: dict[str, bytes]) -> None:
+def test_work_is_taken_over_from_the_silent(out: RemoteStore, whole_run: dict[str, bytes]) -> None:
     first = ledger(out, heartbeat=1000.0)
     next(first.tasks())  # and then nothing more is heard of it
     for name, (data, modified, number) in out.fs.held.items():
@@ -114,7 +106,7 @@ def test_work_is_taken_over_from_the_silent(out: RemoteStore, expected: dict[str
             do(book, item)
     do(first, BatchTask(0, 0, (0, 1)))  # who comes second discards
     first.close()
-    assert outputs(out) == expected
+    assert outputs(out) == whole_run
     assert nothing_left(out)
 
 

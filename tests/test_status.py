@@ -29,11 +29,6 @@ BATCH = 2
 COUNTS = (40, 3, 20)
 
 
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 def sources(folder: Path, sizes: bool = True) -> list[Source]:
     folder.mkdir(exist_ok=True)
     names = ["a", "b", "deep-c"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,22 +15,6 @@ from fcs.shards.ledger.ledger import Ledger
 from fcs.shards.ledger.pinned_run import describe, pin
 from fcs.shards.ledger.summary import failed_records, summarize
 from fcs.shards.store.local import LocalStore
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _fast() -> Iterator[None]:
-    """What is written survives a process without fsync too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("whole")
-    finish(out)
-    assert sorted(os.listdir(out)) == ["metrics", "run.json", "shards", "summary.json", "workers"]
-    return outputs(out)
 
 
 @pytest.mark.parametrize(("limit", "held"), [(1, [1]), (7, [7]), (8, [7, 0, 1]), (28, [7, 0, 21]), (99, [7, 0, 21, 4])])
@@ -72,7 +54,7 @@ def test_totals_of_a_running_run(tmp_path: Path) -> None:
 
 
 def test_results_that_are_gone_are_computed_again(
-    expected: dict[str, bytes],
+    whole_run: dict[str, bytes],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -85,7 +67,7 @@ def test_results_that_are_gone_are_computed_again(
             assert item.source == 0
             do(book, item)
     assert "computing it again" in caplog.text
-    assert outputs(tmp_path) == expected
+    assert outputs(tmp_path) == whole_run
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}"])

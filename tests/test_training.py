@@ -17,7 +17,6 @@ from training.fit import Losses, fit
 from training.interruption import INTERRUPTED, exit_when_asked
 from training.plan import Budget, Plan, Rate, Setting
 
-JOBS = Path(__file__).parents[1] / "jobs"
 STEPS = 40
 RATE = Rate(0.05, warmup=4)
 
@@ -155,11 +154,10 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 from torch import nn
-sys.path.insert(0, sys.argv[1])
 from training.fit import fit
 from training.plan import Budget, Plan, Rate, Setting
 
-folder, ranks, stops = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+folder, ranks, stops = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.manual_seed(0)
 module = nn.Linear(3, 1)
 calls = 0
@@ -186,9 +184,11 @@ print(json.dumps([state.step, module.weight.flatten().tolist(), average.weight.f
 def run(folder: Path, ranks: int, stops: int = 0) -> subprocess.CompletedProcess[str]:
     script = folder.parent / "train.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, "-W", "error", str(script), str(JOBS), str(folder), str(ranks), str(stops)]
+    command = [sys.executable, "-W", "error", str(script), str(folder), str(ranks), str(stops)]
     clean = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
-    return subprocess.run(command, capture_output=True, text=True, env=clean)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=clean | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
 
 
 def test_two_processes_learn_as_one_with_both_their_batches_and_end_together(tmp_path: Path) -> None:
@@ -200,4 +200,5 @@ def test_two_processes_learn_as_one_with_both_their_batches_and_end_together(tmp
 
     interrupted = run(tmp_path / "parts", 2, stops=7)
     assert (interrupted.returncode, interrupted.stdout) == (INTERRUPTED, ""), interrupted.stderr
-    assert run(tmp_path / "parts", 2).stdout == two.stdout
+    resumed = run(tmp_path / "parts", 2)
+    assert resumed.stdout == two.stdout, resumed.stderr
