@@ -184,7 +184,8 @@ print(json.dumps([state.step, module.weight.flatten().tolist(), average.weight.f
 def run(folder: Path, ranks: int, stops: int = 0) -> subprocess.CompletedProcess[str]:
     script = folder.parent / "train.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, "-W", "error", str(script), str(folder), str(ranks), str(stops)]
+    srun = "ignore:The `srun` command is available on your system"  # as for all tests: see pyproject.toml
+    command = [sys.executable, "-W", "error", "-W", srun, str(script), str(folder), str(ranks), str(stops)]
     clean = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
     return subprocess.run(
         command, capture_output=True, text=True, env=clean | {"PYTHONPATH": os.pathsep.join(sys.path)}
