@@ -28,8 +28,8 @@ class PreviewWriter:
 
     Attributes:
         out: the run's store.
-        interval: one each so many batches of a process.
-        most: so many at most over the whole run, whoever makes them.
+        interval: batches of a process from one contact sheet to the next.
+        most: the largest number over the whole run, by all processes.
     """
 
     out: Store

@@ -1,4 +1,4 @@
-"""How many records fit in memory at once: tried with the run's own model, task and sampler."""
+"""The batch size that fits in memory: measured with the run's own model, task and sampler."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fcs.tasks.pipeline import Pipeline
 
 Shape = tuple[int, int, int]
 
-# Memory is left for what is behind the network, and for what another record's prompt or mask may need.
+# The rest is for results that are being written, and for prompts and masks that need more than these.
 SHARE = {"cuda": 0.85, "cpu": 0.5}
-# On a CPU a record costs hardly less from 16 on (docs/speed.md), and a batch that is lost costs more.
+# On a CPU larger batches than 16 save hardly any time per record (docs/speed.md), and a lost batch costs more.
 MOST = {"cuda": 256, "cpu": 64}
-PROBE = 8  # records on a CPU, which says nothing when memory is short but ends the process
+PROBE = 8  # records on a CPU; a process that takes too much memory there is killed, so larger sizes are not tried
 
 
 def noise_batch(shape: Shape, count: int) -> Batch:
-    """``count`` pictures of noise, ``(C, H, W)`` each, the right half to be made."""
+    """``count`` pictures of noise, ``(C, H, W)`` each, whose right half is to be generated."""
     generator = torch.Generator().manual_seed(0)
     masks = torch.zeros(1, *shape[1:], dtype=torch.uint8)
     masks[..., shape[2] // 2 :] = 255
@@ -31,7 +31,7 @@ def noise_batch(shape: Shape, count: int) -> Batch:
 
 
 def peak(pipeline: Pipeline, shape: Shape, count: int) -> int:
-    """Bytes above what is held before, at the highest, for one batch of noise.
+    """Peak memory in bytes of sampling one batch of noise, above what was held before.
 
     Raises:
         OSError: a CPU of a machine without Linux's /proc.
@@ -45,10 +45,10 @@ def peak(pipeline: Pipeline, shape: Shape, count: int) -> int:
 
 
 def largest(pipeline: Pipeline, shape: Shape, peers: int = 1) -> int:
-    """The largest power of two of records that fits, at one level, which needs what all of them do.
+    """The largest batch size, a power of two, that fits. One level is sampled: it needs as much as many.
 
-    On a GPU sizes are doubled until twice the memory of the last would not fit. On a CPU one size is tried, and memory
-    taken to grow with the number.
+    On a GPU the size is doubled until twice the memory of the last would not fit. On a CPU one size is measured, and
+    memory is assumed to grow in proportion.
 
     Args:
         pipeline: of the run, on its device.
@@ -74,7 +74,7 @@ def largest(pipeline: Pipeline, shape: Shape, peers: int = 1) -> int:
 
 
 def _needed(pipeline: Pipeline, shape: Shape, size: int) -> int | None:
-    """Bytes at the highest; None where it did not fit."""
+    """Peak memory in bytes; None where it did not fit."""
     try:
         return peak(pipeline, shape, size)
     except (MemoryError, RuntimeError) as error:

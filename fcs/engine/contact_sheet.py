@@ -28,10 +28,10 @@ def sheet(batch: Batch, result: Result, given: Tensor, reference: Tensor | None)
     side *= -(-LEAST_SIDE // side)
     canvas = Image.new("RGB", (len(columns) * (side + GAP) + GAP, len(slots) * (side + GAP) + GAP), "#808890")
     for row, slot in enumerate(slots):
-        for place, column in enumerate(columns):
+        for number, column in enumerate(columns):
             picture = Image.fromarray(column[slot].permute(1, 2, 0).expand(-1, -1, 3).numpy())
             picture = picture.resize((side, side), Image.Resampling.NEAREST)
-            canvas.paste(picture, (GAP + place * (side + GAP), GAP + row * (side + GAP)))
+            canvas.paste(picture, (GAP + number * (side + GAP), GAP + row * (side + GAP)))
     buffer = io.BytesIO()
     canvas.save(buffer, "png")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What becomes of a result: it is scored as it will be read, encoded, and laid out as rows."""
+"""From results to rows: pictures are encoded, scored as a reader will see them, and described."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ QUALITY = 95  # of jpg and webp
 
 @dataclass(frozen=True)
 class ResultEncoder:
-    """What the written pictures look like and say of themselves.
+    """Turns a batch's result into one row for each record.
 
     Attributes:
-        task: says what a result is scored against.
+        task: has the reference that a result is scored against.
         format: ``png``, ``jpg`` or ``webp``.
         copy_inputs: whether input members are written too.
-        facts: written into every KEY.json beside the record's own: model, fingerprint.
-        judge: makes the scores and features that take networks; None where none was asked for.
+        facts: of the run, written into every KEY.json: model, fingerprint.
+        judge: computes the scores and features that need networks; None where none was asked for.
     """
 
     task: Task

@@ -22,34 +22,40 @@ class OomRetry:
 
     Pieces have another shape than the batch, so kernels may round otherwise: results are no longer byte for byte those
     of a run in which it fitted. A record that does not fit even alone becomes an ``out_of_memory`` failure.
+
+    Args:
+        pipeline: samples a batch.
+
+    Attributes:
+        fitting_size: records that are sampled at once; None while whole batches fit.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self.most: int | None = None
+        self.fitting_size: int | None = None
 
     def __call__(self, batch: Batch, watch: Callable[[], None] = lambda: None) -> Result:
         """The batch's result. ``watch`` as in ``Pipeline``."""
         size = len(batch.records)
         if not any(batch.valid):
-            return self._nothing(batch)
-        if self.most is None or size <= self.most:
+            return self._blank(batch)
+        if self.fitting_size is None or size <= self.fitting_size:
             try:
                 return self.pipeline(batch, watch)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 reason = first_line(error)
-            # Only here, with the error gone, are its frames gone too, and the tensors that they held.
+            # The error must be gone first: its frames hold tensors.
             _free()
             if size == 1:
-                return replace(self._nothing(batch), errors={0: f"out_of_memory: {reason}"})
-            self.most = size // 2
-            log.warning("a batch of %d does not fit in memory: going on with %d; bytes may differ", size, self.most)
+                return replace(self._blank(batch), errors={0: f"out_of_memory: {reason}"})
+            self.fitting_size = size // 2
+            log.warning("a batch of %d does not fit in memory: continuing with %d; bytes may differ", size, size // 2)
         middle = size // 2
         return joined(self(batch.part(0, middle), watch), self(batch.part(middle, size), watch))
 
-    def _nothing(self, batch: Batch) -> Result:
+    def _blank(self, batch: Batch) -> Result:
         count = len(batch.records)
         images = torch.zeros(count, *self.pipeline.model.picture_shape, dtype=torch.uint8)
         return Result(images, (0.0,) * count, (0,) * count, (True,) * count)

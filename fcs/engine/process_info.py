@@ -19,7 +19,7 @@ Launcher = Literal["none", "fcs", "torchrun", "slurm"]
 
 @dataclass(frozen=True)
 class LauncherVariables:
-    """The variables by which a launcher tells a process its place.
+    """The environment variables by which a launcher tells a process its rank.
 
     Attributes:
         rank: 0 to world - 1, over all nodes.
@@ -171,9 +171,12 @@ def _array() -> tuple[int, int]:
 
 
 def _spread(index: int) -> tuple[int, int]:
-    """A place for job ``index`` of a number that nobody says: 0, 1/2, 1/4, 3/4, 1/8, ... of the way (van der Corput).
+    """Where job ``index`` begins if nobody says how many jobs there are: at 0, 1/2, 1/4, 3/4, 1/8, ... of the work.
 
-    However many jobs there are, they begin far from each other.
+    The van der Corput sequence: however many jobs there are, they begin far from each other.
+
+    Returns:
+        Numerator and denominator.
     """
     bits = index.bit_length()
     return int(f"{index:b}"[::-1], 2), 1 << bits

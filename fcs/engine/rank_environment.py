@@ -15,7 +15,7 @@ FIRST_PORT, PORTS = 15000, 10000  # as Lightning's own SLURM environment chooses
 
 @dataclass
 class RankEnvironment(ClusterEnvironment):
-    """The place of this process for Lightning; the same under SLURM, torchrun and the command's own ranks.
+    """The ranks of this process for Lightning, alike under SLURM, torchrun and the command itself.
 
     Lightning's SLURM environment would requeue jobs and save checkpoints on signals, and ignores jobs named ``bash``.
     """

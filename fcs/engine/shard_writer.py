@@ -119,5 +119,5 @@ class ShardWriter(BasePredictionWriter):
 
 def _finish(data: ShardDataModule, module: PredictModule, batch: Batch, rows: list[Row]) -> None:
     """Write a batch's rows, and say with how many slots batches are sampled."""
-    data.ledger.stats.slots = module.retry.most or module.batch_size
+    data.ledger.stats.slots = module.retry.fitting_size or module.batch_size
     data.ledger.finish(data.shard_numbers[batch.shard], batch.number, rows)

@@ -1,4 +1,4 @@
-"""Signals: a run is asked to stop, ends its batch within the grace, or is cut at the next denoiser call."""
+"""Stopping on a signal: the current batch may end within the grace; then it is cut at the next denoiser call."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 from fcs.core.errors import Interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-TOGETHER = 2.0  # seconds; a job's signal reaches a process by itself and once more through whoever started it
+# Seconds in which a second signal is the same one: a process group's, and once more by the parent that hands it on.
+TOGETHER = 2.0
 
 
 class Stop:
     """Whether and when a signal asked this process to stop. The handler only sets a flag.
 
-    As a context manager it handles the signals and gives them back to whoever had them.
+    As a context manager it installs its handlers and puts back those that were there before.
 
     Args:
         grace: seconds that the current batch may still take.
-        last: whether the process ends with this; signals are ignored then instead of given back.
+        last: whether the process ends afterwards; signals are ignored then, and no handler is put back.
     """
 
     def __init__(self, grace: float = 20.0, last: bool = False) -> None:
