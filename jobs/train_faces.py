@@ -47,6 +47,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="(%(default)s)")
     parser.add_argument("--ranks", type=int, default=1, help="processes on the CPU (%(default)s)")
+    parser.add_argument("--note", default="", help="for export: what else the card should say of this training")
     return parser.parse_args()
 
 
@@ -56,7 +57,7 @@ def main() -> None:
     args = parse()
     exit_when_asked()
     if args.stage == "export":
-        export(Pool.read(args.data, "seen"), args.out, args.weights, args.seed, args.sampled)
+        export(Pool.read(args.data, "seen"), args.out, args.weights, args.seed, args.sampled, args.note)
         return
     report = args.out / f"{args.stage}.json"
     if report.exists():
@@ -67,7 +68,7 @@ def main() -> None:
     plan = Plan(args.out, budget, args.start, args.seed, args.device, args.precision, ranks)
     pools = [Pool.read(args.data, split, args.device) for split in ("train", "seen")]
     state = STAGES[args.stage](*pools, plan)
-    options = {name: str(value) for name, value in vars(args).items() if value is not None}
+    options = {"seed": args.seed, "precision": args.precision, "device": args.device, "ranks": ranks}
     report.write_text(json.dumps({**vars(state), "options": options}) + "\n")
 
 

@@ -140,10 +140,11 @@ def test_a_seed_decides_everything_and_another_gives_another(tmp_path: Path) -> 
 
 
 def test_what_does_not_require_gradients_stays(tmp_path: Path) -> None:
-    module = new_module()
+    module = new_module().eval()
     module[0].requires_grad_(False)
     before = deepcopy(module[0].state_dict())
     average, _ = fit(module, Regression(module), setting(tmp_path))
+    assert module.training
     for name, value in module[0].state_dict().items():
         assert torch.equal(value, before[name])
         torch.testing.assert_close(average[0].state_dict()[name], value)

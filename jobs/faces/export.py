@@ -24,14 +24,14 @@ STAGES = ("classifier", "vae", "text", "unet")
 SUMMARY = (
     "A small latent text-to-image model of cartoon faces, in Stable Diffusion's format, with a judge of attributes."
 )
-SHOWN = 2000  # pictures that the classifier reads, clean and through the VAE
-RENDERED = 60  # pictures through the VAE that are compared with renders of all classes
+SHOWN = 1000  # pictures that the classifier reads, clean and through the VAE
+RENDERED = 40  # pictures through the VAE that are compared with renders of all classes
 
 
-def export(seen: Pool, folder: Path, weights: Path, seed: int, sampled: int) -> None:
+def export(seen: Pool, folder: Path, weights: Path, seed: int, sampled: int, note: str = "") -> None:
     """Writes the trained parts to ``weights`` in fp16 and scores what was written, in float32, on new draws.
 
-    All of it is made beside and renamed, so ``weights`` is never half a model.
+    All of it is made beside and renamed, so ``weights`` is never half a model. ``note`` goes to the card.
     """
     part = weights.with_name(weights.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -41,7 +41,7 @@ def export(seen: Pool, folder: Path, weights: Path, seed: int, sampled: int) -> 
     (part / "classifier").mkdir()
     shutil.copy(folder / "classifier.safetensors", part / "classifier" / "model.safetensors")
     tidy(part, ("text_encoder",))
-    card = make_card(part, folder, seen, seed, sampled)
+    card = {**make_card(part, folder, seen, seed, sampled), "note": note}
     (part / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     (part / "card.md").write_text(card_text(card, SUMMARY))
     shutil.rmtree(weights, ignore_errors=True)
@@ -74,6 +74,7 @@ def make_card(part: Path, folder: Path, seen: Pool, seed: int, sampled: int) -> 
         "date": time.strftime("%Y-%m-%d"),
         "commands": command(training),
         "scores": {
+            "text tower on new captions": json.loads((folder / "text.accuracy.json").read_text()),
             f"classifier on {SHOWN} clean renders": read["clean"],
             "the same through the VAE": read["vae"],
             "ratio": read["ratio"],

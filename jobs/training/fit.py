@@ -95,7 +95,7 @@ def fit(module: nn.Module, loss: Loss, setting: Setting) -> tuple[nn.Module, Sta
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning 2.6 with torch 2.13
         found = path if path.exists() else None
-        trainer.fit(Recipe(module, loss, setting, clock), Steps(), ckpt_path=found, weights_only=True)
+        trainer.fit(Recipe(module.train(), loss, setting, clock), Steps(), ckpt_path=found, weights_only=True)
     leave_ranks(trainer, surroundings)
     if clock.interrupted:
         sys.exit(INTERRUPTED)

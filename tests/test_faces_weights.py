@@ -1,0 +1,74 @@
+"""The embedded faces-64: it loads, its classifier reads faces, and its VAE keeps what the classifier reads."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from faces.attributes import NAMES
+from faces.captions import full_caption
+from faces.classifier import Classifier, load_classifier, predict
+from faces.draws import Face, Split, draw_face, generator
+from faces.render import render
+from faces.vae import LEAST, reconstruct
+from torch import Tensor
+
+import fcs
+
+FOLDER = Path(fcs.__file__).parent / "weights" / "faces-64"
+COUNT = 60
+
+
+@cache
+def faces(split: Split) -> tuple[list[Face], Tensor]:
+    """New draws, which no training has seen, and their pictures (60, 3, 64, 64) in [-1, 1]."""
+    drawn = [draw_face(split, generator(17, split, i)) for i in range(COUNT)]
+    pictures = torch.from_numpy(np.stack([render(face) for face in drawn]))
+    return drawn, pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return load_classifier(FOLDER / "classifier" / "model.safetensors")
+
+
+def right(classifier: Classifier, pictures: Tensor, split: Split) -> Tensor:
+    """The share of right classes by attribute."""
+    labels = torch.tensor([face.labels for face in faces(split)[0]])
+    return (predict(classifier, pictures) == labels).float().mean(0)
+
+
+@pytest.mark.parametrize("split", ["seen", "unseen"])
+def test_the_classifier_reads_faces_also_through_the_vae(classifier: Classifier, split: Split) -> None:
+    vae = AutoencoderKL.from_pretrained(FOLDER / "vae").eval()
+    pictures = faces(split)[1]
+    clean = right(classifier, pictures, split)
+    coded = right(classifier, reconstruct(vae, pictures), split)
+    for name, before, after in zip(NAMES, clean.tolist(), coded.tolist(), strict=True):
+        assert before >= 1 - 1.5 / COUNT, name  # at least 99 %: one of 60 may be wrong
+        assert after >= LEAST * before - 1 / COUNT, name
+
+
+def test_the_library_and_diffusers_load_the_folder_and_predict_alike() -> None:
+    model = fcs.load("faces-64")
+    assert model.shape == (8, 16, 16)
+    pipeline = StableDiffusionPipeline.from_pretrained(FOLDER, safety_checker=None)
+    latents = torch.randn(1, *model.shape, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([500.0])
+    captions = [full_caption(faces("seen")[0][0].labels)]
+    ids = pipeline.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    with torch.no_grad():
+        theirs = pipeline.unet(latents, t, encoder_hidden_states=pipeline.text_encoder(ids)[0]).sample
+        ours = model.denoiser.network(latents, t, model.embed(captions))  # type: ignore[attr-defined]
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_weights_are_small_and_halves() -> None:
+    sizes = {path: path.stat().st_size for path in FOLDER.rglob("*.safetensors")}
+    assert max(sizes.values()) <= 10 * 10**6
+    assert sum(sizes.values()) <= 20 * 10**6  # with its flow twin, which has a UNet of its own, 40 MB
+    assert sizes[FOLDER / "classifier" / "model.safetensors"] <= 10**6
