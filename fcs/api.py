@@ -118,11 +118,8 @@ def apply(
     for slot, error in result.errors.items():
         raise ValueError(f"image {slot}: {error}")
     common = scores(result.images, task.reference(batch), batch.masks if task.needs_mask else None)
-    own = result.scores or ({},) * len(common)
-    metrics: list[dict[str, float | None]] = [
-        {"seed": s, "nfe": n, "residual": r, **a, **b}
-        for s, n, r, a, b in zip(batch.seeds, result.calls, result.residuals, common, own, strict=True)
-    ]
+    rows = zip(batch.seeds, result.calls, result.residuals, common, result.scores or ({},) * len(common), strict=True)
+    metrics: list[dict[str, float | None]] = [{"seed": s, "nfe": n, "residual": r, **a, **b} for s, n, r, a, b in rows]
     further = {name: list(map(to_pil, made)) for name, made in result.further.items()}
     return Pictures(list(map(to_pil, result.images)), metrics, further)
 

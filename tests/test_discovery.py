@@ -78,6 +78,14 @@ def test_one_new_file_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.usefixtures("added")
+def test_help_lists_what_was_added(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "with sampler=pulled:\n      sampler.pull  (a number; default 0.5)\n          how far, 0 to 1.\n" in said
+    assert ", raw, " in said
+
+
+@pytest.mark.usefixtures("added")
 def test_a_mistyped_name_is_told_the_new_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", "digits_inpaint", "sampler=puled"]) == 2
     assert "did you mean pulled?" in capsys.readouterr().err

@@ -211,10 +211,10 @@ def test_help_lists_every_contract_key(here: Path, capsys: pytest.CaptureFixture
 
 def test_help_is_of_this_schema() -> None:
     write = (
-        "python -c 'from fcs.core.package_files import KEYS; from fcs.engine.config.key_help import describe; "
-        "KEYS.write_text(describe())'"
+        "python -c 'from fcs.core.package_files import KEYS; from fcs.engine.config.key_help import written; "
+        "KEYS.write_text(written())'"
     )
-    assert KEYS.read_text() == key_help.describe(), write
+    assert KEYS.read_text() == key_help.written(), write
 
 
 def test_help_imports_no_torch() -> None:

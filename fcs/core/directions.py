@@ -52,8 +52,8 @@ class Newton(Direction):
 
     Args:
         difference: largest entry of the perturbation, the paper's delta (0.005), in units of x_t; it is below the
-            spacing of bf16 near 1. ``auto`` chooses it for the arithmetic: measured for 16 bits, by model and level
-            (``fcs.tasks.half_precision``), 1/16 in float32.
+            spacing of bf16 near 1. ``auto`` chooses it for the arithmetic: measured for 16 bits, by model and
+            level; 1/16 in float32.
         central: from both sides, ``[f(x + h e) - f(x - h e)] / 2 h``, for one more call: half the rounding, and the
             truncation error is of second order.
 

@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -19,13 +20,9 @@ def classes(package: str, base: type) -> dict[str, type]:
     Raises:
         ImportError: two classes of one name.
     """
-    root = import_module(package)
-    modules = [
-        root,
-        *(import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(getattr(root, "__path__", []))),
-    ]
     found: dict[str, type] = {}
-    for module in modules:
+    for path in [package, *(f"{package}.{name}" for name in submodules(package))]:
+        module = import_module(path)
         for name, item in vars(module).items():
             own = inspect.isclass(item) and item.__module__ == module.__name__
             if not own or name.startswith("_") or base not in item.__mro__[1:]:
@@ -34,6 +31,12 @@ def classes(package: str, base: type) -> dict[str, type]:
                 raise ImportError(f"{package}: {name} is in {found[name].__module__} and in {module.__name__}")
             found[name] = item
     return dict(sorted(found.items()))
+
+
+def submodules(package: str) -> list[str]:
+    """Names of the modules that lie in a package, none of which is imported; empty for a plain module."""
+    spec = find_spec(package)
+    return sorted(found.name for found in pkgutil.iter_modules((spec and spec.submodule_search_locations) or []))
 
 
 def attributes(package: str, base: type) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

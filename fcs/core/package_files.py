@@ -10,7 +10,7 @@ CONFIGS, SCRIPTS = (
     next((p for p in (PACKAGE / name, PACKAGE.parent / name) if p.is_dir()), PACKAGE / name)
     for name in ("configs", "slurm")
 )
-KEYS = PACKAGE / "tools" / "cli" / "keys.txt"  # every key of the schema as --help says it
+KEYS = PACKAGE / "tools" / "cli" / "keys.txt"  # every key, as --help lists it
 
 
 def shipped_configs() -> list[str]:

@@ -24,7 +24,7 @@ class InexactNewton(Sampler):
     batch, which is right for a batch of one only). A sample whose error is zero stays where it is.
 
     Args:
-        direction: the map from errors to steps; the paper's ``fcs.core.directions.Newton`` if left out.
+        direction: the map from errors to steps; the Newton direction, as in the paper, if left out.
         step_sizes: the K step sizes lambda, in units of x_t; the paper's for inpainting are .5, .4, .3, .2, .1.
             An empty list is plain DDIM sampling.
         restarts: how often the result is noised again and sampled once more (the ICLR 2025 submission's warm

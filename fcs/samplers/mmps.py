@@ -30,7 +30,7 @@ class MMPS(StepSampler):
         iterations: dimensions of the Krylov space, 1 or more; a product with J each. The authors' library takes 1,
             their benchmark 1 and 5 at 10, 100 and 1000 levels.
         noise: standard deviation of the measurement's noise, sigma_y, above 0.
-        direction: how products with J are computed; ``fcs.core.directions.Newton`` if left out.
+        direction: how products with J are computed; the Newton direction if left out.
         cutoff: singular values of the small system below this part of the largest are dropped, 0 up to 1.
 
     Raises:

@@ -32,7 +32,7 @@ class ProjectedNewton(Sampler):
     correction in x_t that no noised picture would have.
 
     Args:
-        direction: the map from errors to steps; ``fcs.core.directions.Newton`` if left out.
+        direction: the map from errors to steps; the Newton direction if left out.
         moves: moves at each level, noisiest first; stretched or thinned where there is another number of levels.
         first: step size of a level's first move, in units of x_t.
         last: step size of its last move; between them sizes fall linearly.

@@ -1,4 +1,4 @@
-"""Which classes a configuration may import: importing runs code, so a file alone does not decide it."""
+"""Which packages a configuration may import classes from. Importing runs code, so a file alone does not decide."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ OPTION = "--allow-imports"
 
 
 def packages(given: Iterable[str]) -> list[str]:
-    """The packages in the values of the option, each a name or several with commas between them.
+    """The packages that the option names; each value is one package, or several separated by commas.
 
     Raises:
-        UsageError: something that is no name of a package.
+        UsageError: a value that cannot be the name of a package.
     """
     names = [name.strip() for value in given for name in value.split(",")]
     for name in names:
         if not all(part.isidentifier() for part in name.split(".")):
-            raise UsageError.of(OPTION, name, "a package, or several with commas between them")
+            raise UsageError.of(OPTION, name, "a package, or several separated by commas")
     return names
 
 
 def named(tree: Any) -> set[str]:
-    """The packages of all class paths in what the user typed."""
+    """The packages of all class paths in a part of a configuration."""
     return {path.partition(".")[0] for _, path in _class_paths("", tree)}
 
 
 def check(tree: Mapping[str, Any], allowed: Iterable[str]) -> None:
-    """Refuse class paths of packages that nobody allowed; to be called before anything is imported.
+    """Refuse class paths of packages that were not allowed; called before anything is imported.
 
     Args:
         tree: the whole configuration, interpolations filled in.
@@ -43,7 +43,7 @@ def check(tree: Mapping[str, Any], allowed: Iterable[str]) -> None:
     for where, path in _class_paths("", tree):
         if not any(path.startswith(f"{package}.") for package in known):
             package = path.partition(".")[0]
-            raise UsageError.of(where, path, f"a class of {OWN}, or {OPTION} {package}, as a file names it")
+            raise UsageError.of(where, path, f"a class of {OWN}; {OPTION} {package} allows this one")
 
 
 def _class_paths(where: str, tree: Any) -> Iterator[tuple[str, str]]:

@@ -116,13 +116,5 @@ def _check_values(name: str, value: Any) -> None:
             _check_values(name, item)
     elif isinstance(value, float) and not math.isfinite(value):
         raise UsageError.of(name, value, "a finite number")
-    elif isinstance(value, str) and ("\0" in value or not _is_utf8(value)):
+    elif isinstance(value, str) and ("\0" in value or value != value.encode(errors="ignore").decode()):
         raise UsageError.of(name, ascii(value), "text in UTF-8 without zero bytes")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

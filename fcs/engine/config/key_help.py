@@ -1,12 +1,19 @@
-"""The part of ``--help`` that lists all keys, and the file in which it is kept."""
+"""The list of all keys in ``--help``. It is kept in a file, since making it imports torch, which takes seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fcs.core.discovery import submodules
 from fcs.engine.config.class_names import KINDS, shipped
 from fcs.engine.config.keys import Key, parameters, run_keys, words
 from fcs.engine.config.load_config import ALIASES
+
+
+def written() -> str:
+    """The file's content: the modules that were scanned for classes, a package a line; an empty line; the keys."""
+    packages = [kind.package for kind in KINDS.values() if kind.package.startswith("fcs.")]
+    return "\n".join([*(f"{name}: {' '.join(submodules(name))}" for name in packages), "", describe()])
 
 
 def describe() -> str:

@@ -33,8 +33,8 @@ def load(names: list[str], overrides: list[str], packages: Sequence[str] = ()) -
     Args:
         names: configuration files, or names of shipped ones; later ones win.
         overrides: ``key=value`` or ``--key=value``; they win over files, later ones over earlier.
-        packages: whose classes the files may name besides those of ``fcs``. A package that an override names needs
-            no further leave: who typed it meant it.
+        packages: whose classes the files may choose, besides those of ``fcs``. A package that an override names is
+            allowed: whoever typed it meant it.
 
     Raises:
         UsageError: one line that names the key, the value, what was expected and the nearest valid name.

@@ -1,4 +1,4 @@
-"""A run's whole description: its fields are the schema of a configuration."""
+"""The description of a run: its fields are the keys of a configuration."""
 
 from __future__ import annotations
 

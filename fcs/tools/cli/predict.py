@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
+from fcs.core.discovery import submodules
 from fcs.core.errors import UsageError
 from fcs.core.exit_codes import DONE
 from fcs.core.package_files import KEYS, SCRIPTS
@@ -20,8 +21,8 @@ Constrained sampling of every record in WebDataset shards; results and scores go
   --config FILE   a YAML file, or the name of a shipped one; later ones win
   key=value       wins over the files (also --key=value)
   --allow-imports PACKAGE[,PACKAGE]
-                  packages besides fcs whose classes the files may choose; a class path that is given on the command
-                  line itself (task=package.Class) needs no leave
+                  packages besides fcs whose classes the files may choose; a class path on the command line itself
+                  (task=package.Class) is always allowed
   --prepare       pin the run, fetch weights, index the shards; needs no GPU
   --dry-run       say what would be done and what it costs; write nothing
   --print-config  the resolved configuration as YAML
@@ -61,7 +62,7 @@ def _run(given: list[str], stop: Stop) -> int:
         parser.add_argument(flag, action="store_true")
     flags, overrides = parser.parse_known_args(given)
     if flags.help or flags.h:
-        print(HELP.format(scripts=SCRIPTS) + KEYS.read_text(), end="")
+        print(HELP.format(scripts=SCRIPTS) + _keys(), end="")
         return DONE
     # Below here torch and Lightning are imported, which takes seconds.
     from fcs.engine.config import allowed_imports, load_config
@@ -83,6 +84,17 @@ def _run(given: list[str], stop: Stop) -> int:
     if flags.prepare:
         return prepare(run)
     return predict(run, stop, given)
+
+
+def _keys() -> str:
+    """The keys as the package's file lists them, or listed anew where a module of classes was added since."""
+    scanned, _, keys = KEYS.read_text().partition("\n\n")
+    packages = dict(line.split(": ") for line in scanned.splitlines())
+    if all(" ".join(submodules(package)) == names for package, names in packages.items()):
+        return keys
+    from fcs.engine.config.key_help import describe
+
+    return describe()
 
 
 def command() -> NoReturn:
