@@ -29,6 +29,7 @@ import fcs
 from fcs.core.denoiser import Guided
 from fcs.core.levels import Level
 from fcs.core.records import Record
+from fcs.engine.process_info import ProcessInfo
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.tools.cli.predict import main
 
@@ -174,6 +175,18 @@ def test_failed_records_are_tried_again(tmp_path: Path, digits_shard: Path) -> N
     assert commit["attempt"] == 2
     assert commit["counts"] == {"records": 4, "ok": 3, "failed": 1}
     assert samples(tmp_path / "o" / "shards" / "in.tar") == first
+
+
+def test_one_rank_of_a_launch_retries(tmp_path: Path, digits_shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [{"__key__": key, **members} for key, members in list(samples(digits_shard).items())[:2]]
+    del records[1]["png"]
+    write_shard(tmp_path / "in.tar", records)
+    arguments = ["--config", "digits_inpaint", f"data.shards={tmp_path}/in.tar", f"out={tmp_path}/o", "steps=1"]
+    assert main(arguments) == 3
+    for rank, attempt in ((1, 1), (0, 2)):
+        monkeypatch.setattr(ProcessInfo, "here", lambda rank=rank: ProcessInfo(rank, 2, rank, 2, "torchrun"))
+        assert main([*arguments, "data.retry_failed=true"]) == 3
+        assert json.loads((tmp_path / "o" / "shards" / "in.json").read_text())["attempt"] == attempt
 
 
 def test_too_many_failures_stop_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,8 +35,8 @@ def predict(run: Preflight, stop: Stop, arguments: Sequence[str]) -> int:
     """
     info = ProcessInfo.here()
     count = ranks_to_start(run.config, info)
-    if not info.started:
-        run = run.retried()
+    # Once a launch: by the parent, by torchrun's first rank; tasks of SLURM agree among themselves.
+    run = run.retried(here=not info.started and (info.launcher != "torchrun" or info.rank == 0))
     group = run.config.trainer.strategy == "ddp" and info.world > 1
     if run.complete and not group:  # the ranks of a process group wait for each other, so all of them come
         finish_run(run.out)

@@ -57,15 +57,18 @@ class Preflight:
             return False
         return not damaged(self.out, stems)
 
-    def retried(self) -> Preflight:
+    def retried(self, here: bool = True) -> Preflight:
         """The run after ``data.retry_failed``: shards with failed records are open again, if that was asked for.
+
+        Args:
+            here: whether this process opens them; False where another one of the same launch has done so or will.
 
         Raises:
             StorageError: OUT cannot be written.
         """
         if not self.config.data.retry_failed:
             return self
-        if self.out.exists(RUN):
+        if here and self.out.exists(RUN):
             retry_failed(self.out, launched(self.out))
         return replace(self, config=replace(self.config, data=replace(self.config.data, retry_failed=False)))
 
