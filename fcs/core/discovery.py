@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -35,8 +36,13 @@ def classes(package: str, base: type) -> dict[str, type]:
 
 def submodules(package: str) -> list[str]:
     """Names of the modules that lie in a package, none of which is imported; empty for a plain module."""
-    spec = find_spec(package)
-    return sorted(found.name for found in pkgutil.iter_modules((spec and spec.submodule_search_locations) or []))
+    loaded = sys.modules.get(package)
+    if loaded is not None:
+        folders = getattr(loaded, "__path__", [])
+    else:
+        spec = find_spec(package)
+        folders = (spec and spec.submodule_search_locations) or []
+    return sorted(found.name for found in pkgutil.iter_modules(folders))
 
 
 def attributes(package: str, base: type) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
