@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image
 from webdataset import TarWriter
 
+from fcs.core.records import Batch
 from fcs.core.tf32 import tf32
-from fcs.engine.predict_module import PredictModule
+from fcs.lightning import PredictModule, is_empty
 from fcs.models import find
 from fcs.tools.cli.predict import main
 from speed.timing import Spent
@@ -106,12 +107,13 @@ def png(picture: Image.Image) -> bytes:
 
 @contextmanager
 def noted(into: list[Spent]) -> Iterator[None]:
-    """Notes the clocks at the start of each batch."""
+    """Notes the clocks at the start of each batch that has records."""
     step: Callable[..., Any] = PredictModule.predict_step
 
-    def noting(self: PredictModule, *given: Any) -> Any:
-        into.append(Spent(time.perf_counter(), time.process_time()))
-        return step(self, *given)
+    def noting(self: PredictModule, batch: Batch, *given: Any) -> Any:
+        if not is_empty(batch):
+            into.append(Spent(time.perf_counter(), time.process_time()))
+        return step(self, batch, *given)
 
     with patch.object(PredictModule, "predict_step", noting):
         yield
