@@ -63,5 +63,6 @@ def first_line(error: BaseException) -> str:
 
 
 def _short(value: object) -> str:
+    """A value in 80 characters at most; of a long one both ends, since a path says the most in its last part."""
     text = str(value).replace("\n", "\\n")
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= 80 else f"{text[:28]}...{text[-49:]}"
