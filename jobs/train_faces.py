@@ -4,9 +4,11 @@
     python jobs/train_faces.py --stage classifier --minutes 15 --out runs/faces/model
     python jobs/train_faces.py --stage vae --minutes 60 --ranks 2 --out runs/faces/model   # interrupted: run it again
     python jobs/train_faces.py --stage vae --device cuda --minutes 8 --out runs/faces/model
+    python jobs/train_faces.py --stage flow --start runs/faces/model --minutes 60 --out runs/faces/model   # from eps
 
 A stage brings its learning rate to 0 within its minutes or steps, keeps a checkpoint and goes on from it, and writes
-its model. It ends with 75 after SIGTERM. One whose model is there already is not run again. `export` comes last.
+its model. It ends with 75 after SIGTERM. One whose model is there already is not run again. `export` and `export-flow`
+come last.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import transformers
 from faces.classifier import train_classifier
 from faces.export import export
+from faces.kinds import KINDS
 from faces.pictures import Pool
 from faces.text import train_text
 from faces.unet import train_unet
@@ -29,17 +33,19 @@ from training.interruption import exit_when_asked
 from training.plan import Budget, Plan
 
 Train = Callable[[Pool, Pool, Plan], State]
-STAGES: dict[str, Train] = {"classifier": train_classifier, "vae": train_vae, "text": train_text, "unet": train_unet}
+DENOISERS: dict[str, Train] = {stage: partial(train_unet, kind) for stage, kind in KINDS.items()}
+STAGES: dict[str, Train] = {"classifier": train_classifier, "vae": train_vae, "text": train_text, **DENOISERS}
+EXPORTS = {"export": KINDS["unet"], "export-flow": KINDS["flow"]}
 
 
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", choices=(*STAGES, "export"), required=True)
+    parser.add_argument("--stage", choices=(*STAGES, *EXPORTS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, models and grids")
     parser.add_argument("--data", type=Path, default=Path("runs/faces/data"), help="of build_faces.py (%(default)s)")
-    parser.add_argument("--weights", type=Path, default=Path("fcs/weights/faces-64"), help="of export (%(default)s)")
-    parser.add_argument("--sampled", type=int, default=240, help="faces that export draws to judge (%(default)s)")
+    parser.add_argument("--weights", type=Path, help="of an export (fcs/weights/faces-64 or faces-64-flow)")
+    parser.add_argument("--sampled", type=int, default=240, help="faces that an export draws to judge (%(default)s)")
     parser.add_argument("--start", type=Path, help="weights to go on from, such as fcs/weights/faces-64")
     parser.add_argument("--minutes", type=float, help="of training")
     parser.add_argument("--steps", type=int, help="of training, instead of minutes")
@@ -47,7 +53,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="(%(default)s)")
     parser.add_argument("--ranks", type=int, default=1, help="processes on the CPU (%(default)s)")
-    parser.add_argument("--note", default="", help="for export: what else the card should say of this training")
+    parser.add_argument("--note", default="", help="for an export: what else the card should say of this training")
     return parser.parse_args()
 
 
@@ -56,8 +62,9 @@ def main() -> None:
     transformers.logging.set_verbosity_error()  # else: image processors ask for torchvision
     args = parse()
     exit_when_asked()
-    if args.stage == "export":
-        export(Pool.read(args.data, "seen"), args.out, args.weights, args.seed, args.sampled, args.note)
+    if kind := EXPORTS.get(args.stage):
+        weights = args.weights or Path("fcs/weights") / kind.model
+        export(kind, Pool.read(args.data, "seen"), args.out, weights, args.seed, args.sampled, args.note)
         return
     report = args.out / f"{args.stage}.json"
     if report.exists():
@@ -68,7 +75,8 @@ def main() -> None:
     plan = Plan(args.out, budget, args.start, args.seed, args.device, args.precision, ranks)
     pools = [Pool.read(args.data, split, args.device) for split in ("train", "seen")]
     state = STAGES[args.stage](*pools, plan)
-    options = {"seed": args.seed, "precision": args.precision, "device": args.device, "ranks": ranks}
+    start = {"start": str(args.start)} if args.start else {}
+    options = {**start, "seed": args.seed, "precision": args.precision, "device": args.device, "ranks": ranks}
     report.write_text(json.dumps({**vars(state), "options": options}) + "\n")
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from emoji.text import make_tokenizer
-from emoji.unet import new_scheduler
 from faces.attributes import ATTRIBUTES, NAMES
 from faces.captions import draw_caption, full_caption, named
 from faces.classifier import Classifier, accuracy, predict
 from faces.draws import draw_face, generator
+from faces.kinds import KINDS, Kind
 from faces.nearest import nearest
 from faces.pictures import Pool
 from faces.render import render
@@ -19,6 +19,9 @@ from faces.text import LENGTH, Text, draw_captions, new_tower, targets, tokenize
 from faces.unet import Loss as UNetLoss
 from faces.unet import new_unet
 from faces.vae import Loss, new_vae, perception, reconstruct, reconstruction, through
+
+from fcs.core.denoiser import x0_from
+from fcs.core.levels import Level
 
 CLASSES = tuple(len(a.choices) for a in ATTRIBUTES)
 
@@ -146,14 +149,28 @@ def _longest(attribute: object) -> str:
     return max((choice.name for choice in attribute.choices), key=lambda name: name.count(" "))  # type: ignore[attr-defined]
 
 
-def test_the_unet_learns_from_captions(text: Text, pool: Pool) -> None:
+@pytest.mark.parametrize("stage", KINDS)
+def test_the_unet_learns_from_captions(stage: str, text: Text, pool: Pool) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         unet = new_unet()
         latents = torch.randn(12, 8, 16, 16)
     assert sum(weight.numel() for weight in unet.parameters()) < 13 * 10**6
-    loss = UNetLoss(unet, latents.half(), pool.labels, text, new_scheduler().alphas_cumprod)
+    loss = UNetLoss(KINDS[stage], unet, latents.half(), pool.labels, text)
     value = loss(torch.Generator().manual_seed(0))["loss"]
-    assert value.item() == pytest.approx(1.0, abs=0.5)  # an untrained network predicts next to nothing of unit noise
+    variance = {"unet": 1.0, "flow": 2.0}[stage]  # of the target: unit noise, less unit latents
+    assert value.item() == pytest.approx(variance, abs=0.5)  # an untrained network predicts next to nothing
     value.backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in unet.parameters())
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_the_network_must_say_gives_the_clean_latents_back(kind: Kind) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x0, eps = torch.randn(2, 8, 8, 4, 4, generator=generator)
+    x, t, target = kind.draw(x0, eps, generator)
+    levels = {level.t: level for level in kind.schedule.levels(1000)}
+    for i in range(8):
+        level = levels.get(float(t[i]), Level(float(t[i]), 1 - float(t[i]) / 1000, float(t[i]) / 1000))
+        found = x0_from(target[i : i + 1], x[i : i + 1], level, kind.predicts)
+        torch.testing.assert_close(found, x0[i : i + 1], rtol=1e-3, atol=1e-3)

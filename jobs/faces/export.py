@@ -10,17 +10,19 @@ import time
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from emoji.export import card_text, parameters, tidy, training_of
 
 from faces.attributes import ACCESSORY, ATTRIBUTES, HAIR, HELD_OUT
 from faces.classifier import load_classifier
+from faces.kinds import Kind
 from faces.nearest import nearest_through
 from faces.pictures import Pool
-from faces.unet import load_pipeline, obeyed
+from faces.sampling import load_model, obeyed
+from faces.text import Text
 from faces.vae import through
 
-STAGES = ("classifier", "vae", "text", "unet")
+STAGES = ("classifier", "vae", "text")  # that come before the denoiser
 SUMMARY = (
     "A small latent text-to-image model of cartoon faces, in Stable Diffusion's format, with a judge of attributes."
 )
@@ -28,40 +30,56 @@ SHOWN = 1000  # pictures that the classifier reads, clean and through the VAE
 RENDERED = 40  # pictures through the VAE that are compared with renders of all classes
 
 
-def export(seen: Pool, folder: Path, weights: Path, seed: int, sampled: int, note: str = "") -> None:
+def export(kind: Kind, seen: Pool, folder: Path, weights: Path, seed: int, sampled: int, note: str = "") -> None:
     """Writes the trained parts to ``weights`` in fp16 and scores what was written, in float32, on new draws.
 
     All of it is made beside and renamed, so ``weights`` is never half a model. ``note`` goes to the card.
     """
     part = weights.with_name(weights.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    load_pipeline(folder, "cpu").to(torch.float16).save_pretrained(part, max_shard_size="8MB")
+    pipeline(kind, folder).to(torch.float16).save_pretrained(part, max_shard_size="8MB")
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(folder / "tokenizer" / name, part / "tokenizer" / name)
     (part / "classifier").mkdir()
     shutil.copy(folder / "classifier.safetensors", part / "classifier" / "model.safetensors")
     tidy(part, ("text_encoder",))
-    card = {**make_card(part, folder, seen, seed, sampled), "note": note}
+    card = {**make_card(kind, part, folder, seen, seed, sampled), "note": note}
     (part / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     (part / "card.md").write_text(card_text(card, SUMMARY))
     shutil.rmtree(weights, ignore_errors=True)
     part.rename(weights)
 
 
-def make_card(part: Path, folder: Path, seen: Pool, seed: int, sampled: int) -> dict[str, object]:
+def pipeline(kind: Kind, folder: Path) -> StableDiffusionPipeline:
+    """The trained parts in diffusers' terms."""
+    text = Text.load(folder, "cpu")
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(folder / "vae"),
+        text_encoder=text.tower,
+        tokenizer=text.tokenizer,
+        unet=UNet2DConditionModel.from_pretrained(folder / kind.stage),
+        scheduler=kind.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def make_card(kind: Kind, part: Path, folder: Path, seen: Pool, seed: int, sampled: int) -> dict[str, object]:
     """What the model is, how it was trained, and what was measured on the weights in ``part``."""
     classifier = load_classifier(part / "classifier" / "model.safetensors")
-    vae = AutoencoderKL.from_pretrained(part / "vae", torch_dtype=torch.float32)
-    pipeline = load_pipeline(part, "cpu")
+    model = load_model(kind, part, "cpu", "unet")
+    vae = model.vae
     read = through(vae, classifier, seen, SHOWN)
-    drawn, _ = obeyed(pipeline, classifier, seen, seed, sampled)
-    training = {stage: training_of(folder / f"{stage}.json") for stage in STAGES}
-    parts = {"unet": pipeline.unet, "vae": vae, "text_encoder": pipeline.text_encoder, "classifier": classifier}
+    drawn, _ = obeyed(model, classifier, seen, seed, sampled)
+    stages = (*STAGES, "unet", "flow") if kind.stage == "flow" else (*STAGES, "unet")  # the flow starts from eps
+    training = {stage: training_of(folder / f"{stage}.json") for stage in stages}
+    parts = {"unet": model.denoiser, "vae": vae, "text_encoder": model.text_encoder, "classifier": classifier}
     pairs = [f"{_class(HAIR, hair)} + {_class(ACCESSORY, own)}" for hair, own in sorted(HELD_OUT)]
     return {
-        "name": "faces-64",
+        "name": kind.model,
         "format": f"Stable Diffusion's folder: 64 px, factor 4, {vae.config.latent_channels} latent channels, "
-        "predicts eps; classifier/ reads the attributes of a picture",
+        f"predicts {kind.predicts}; classifier/ reads the attributes of a picture",
         "licence": "Apache-2.0; the faces are composed of parts of python-avatars (MIT), Avataaars by Pablo Stanley",
         "data": {
             "classes": {a.name: ", ".join(c.name for c in a.choices) for a in ATTRIBUTES},
@@ -88,11 +106,16 @@ def make_card(part: Path, folder: Path, seen: Pool, seed: int, sampled: int) -> 
 def command(training: dict[str, dict[str, object]]) -> str:
     """The commands that train such a model."""
     stages = [
-        f"python jobs/train_faces.py --stage {stage} --steps {about['steps']} --out runs/faces/model"
+        f"python jobs/train_faces.py --stage {stage} --steps {about['steps']} --out runs/faces/model{start_of(about)}"
         for stage, about in training.items()
     ]
     draws = "python jobs/build_faces.py --pool --out runs/faces/data"
     return " && ".join([f"{draws} --records 21000", f"{draws} --records 4000 --split seen", *stages])
+
+
+def start_of(about: dict[str, object]) -> str:
+    """The option that names the weights a stage went on from, if any."""
+    return f" --start {about['start']}" if about.get("start") else ""
 
 
 def _class(attribute: int, label: int) -> str:

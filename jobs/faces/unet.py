@@ -1,4 +1,4 @@
-"""Stage unet: the denoiser of latents, predicting eps at Stable Diffusion's betas, and pictures it draws."""
+"""Stages unet and flow: the denoiser of latents of either kind, one architecture, and what it draws."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from emoji.grid import save_grid
-from emoji.unet import new_scheduler
 from torch import Tensor
 from training.fit import Losses, State, fit
 from training.plan import Plan, Rate, Setting
 
-from faces.captions import full_caption
-from faces.classifier import Classifier, load_classifier, predict, shares
+from faces.classifier import load_classifier
+from faces.kinds import Kind
 from faces.pictures import Pool
+from faces.sampling import load_model, obeyed
 from faces.text import WIDTH, Text, draw_captions
 from faces.vae import CHANNELS, encode
 
 BATCH = 16  # on each rank; small: the number of updates counts more than their noise
-GUIDANCE = 3.0
-STEPS = 25  # of DDIM
+JUDGED = 240  # faces drawn after a training
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -56,13 +54,13 @@ def cached_latents(vae: AutoencoderKL, pool: Pool, folder: Path) -> Tensor:
 
 @dataclass
 class Loss:
-    """Mean squared error of the predicted noise at uniform timesteps, under new captions each time."""
+    """Mean squared error of what the network predicts at uniform times, under new captions each time."""
 
+    kind: Kind
     unet: UNet2DConditionModel
     latents: Tensor
     labels: Tensor
     text: Text
-    alphas_cumprod: Tensor
 
     def __call__(self, generator: torch.Generator) -> Losses:
         """The loss of one batch."""
@@ -70,64 +68,25 @@ class Loss:
         rows = torch.randint(len(self.latents), (BATCH,), generator=generator)
         states = self.text(draw_captions(self.labels[rows], generator))
         x0 = self.latents[rows].to(device).float()
-        t = torch.randint(1000, (BATCH,), generator=generator)
         eps = torch.randn(x0.shape, generator=generator).to(device)
-        abar = self.alphas_cumprod[t].to(device)[:, None, None, None]
-        x = (abar.sqrt() * x0 + (1 - abar).sqrt() * eps).contiguous(memory_format=torch.channels_last)
-        predicted = self.unet(x, t.to(device), encoder_hidden_states=states).sample
-        return {"loss": F.mse_loss(predicted.float(), eps)}
+        x, t, target = self.kind.draw(x0, eps, generator)
+        predicted = self.unet(x.contiguous(memory_format=torch.channels_last), t, encoder_hidden_states=states).sample
+        return {"loss": F.mse_loss(predicted.float(), target)}
 
 
-def train_unet(pool: Pool, seen: Pool, plan: Plan) -> State:
-    """Trains; writes ``unet``, faces drawn by full captions to ``unet.png``, and what of them is obeyed."""
+def train_unet(kind: Kind, pool: Pool, seen: Pool, plan: Plan) -> State:
+    """Trains; writes the network, faces drawn by full captions to ``STAGE.png``, and what of them is obeyed."""
     torch.manual_seed(plan.seed)
     vae = AutoencoderKL.from_pretrained(plan.folder / "vae").to(plan.device, memory_format=torch.channels_last)
     latents = cached_latents(vae, pool, plan.folder)
     unet = UNet2DConditionModel.from_pretrained(plan.start / "unet") if plan.start else new_unet()
     unet = unet.to(plan.device, memory_format=torch.channels_last)
-    loss = Loss(unet, latents, pool.labels, Text.load(plan.folder, plan.device), new_scheduler().alphas_cumprod)
-    average, state = fit(unet, loss, Setting("unet", plan, Rate(1e-3)))
-    average.save_pretrained(plan.folder / "unet")
+    loss = Loss(kind, unet, latents, pool.labels, Text.load(plan.folder, plan.device))
+    average, state = fit(unet, loss, Setting(kind.stage, plan, Rate(1e-3)))
+    average.save_pretrained(plan.folder / kind.stage)
+    model = load_model(kind, plan.folder, plan.device)
     classifier = load_classifier(plan.folder / "classifier.safetensors").to(plan.device)
-    found, pictures = obeyed(load_pipeline(plan.folder, plan.device), classifier, seen, plan.seed)
-    save_grid(pictures[:60], plan.folder / "unet.png", 12)
-    (plan.folder / "unet.accuracy.json").write_text(json.dumps(found, indent=1) + "\n")
+    found, pictures = obeyed(model, classifier, seen, plan.seed, JUDGED)
+    save_grid(pictures[:60], plan.folder / f"{kind.stage}.png", 12)
+    (plan.folder / f"{kind.stage}.accuracy.json").write_text(json.dumps(found, indent=1) + "\n")
     return state
-
-
-def load_pipeline(folder: Path, device: str) -> StableDiffusionPipeline:
-    """The trained parts as one pipeline, in float32."""
-    text = Text.load(folder, device)
-    pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(folder / "vae"),
-        text_encoder=text.tower,
-        tokenizer=text.tokenizer,
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
-        scheduler=new_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
-
-
-def obeyed(
-    pipeline: StableDiffusionPipeline, classifier: Classifier, pool: Pool, seed: int, count: int = 240
-) -> tuple[dict[str, float], Tensor]:
-    """What the classifier reads of faces drawn by captions of all attributes: the share that obeys, by attribute."""
-    labels = pool.labels[:count]
-    pictures = sample(pipeline, [full_caption(tuple(row)) for row in labels.tolist()], seed)
-    right = predict(classifier, pictures.to(pipeline.device)).cpu() == labels
-    return shares(np.asarray(right)), pictures
-
-
-def sample(pipeline: StableDiffusionPipeline, captions: list[str], seed: int) -> Tensor:
-    """One picture a caption, ``(n, 3, 64, 64)`` in [-1, 1]."""
-    parts = []
-    for first in range(0, len(captions), 60):
-        part = captions[first : first + 60]
-        generators = [torch.Generator().manual_seed(seed * 1_000_003 + first + i) for i in range(len(part))]
-        options = {"guidance_scale": GUIDANCE, "num_inference_steps": STEPS, "output_type": "pt"}
-        parts.append(pipeline(part, generator=generators, **options).images * 2 - 1)
-    return torch.cat(parts).float().cpu()

@@ -1,0 +1,58 @@
+"""Faces drawn by captions, with either kind of denoiser: 25 steps of DDIM, which for a flow are Euler's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
+
+from faces.captions import full_caption
+from faces.classifier import Classifier, predict, shares
+from faces.kinds import Kind
+from faces.pictures import Pool
+from faces.text import Text
+from fcs.core.levels import pairs
+from fcs.core.per_sample import RecordNoise
+from fcs.models.base import Model
+from fcs.models.stable_diffusion import StableDiffusion
+from fcs.samplers.base import ddim_step, with_eta
+
+GUIDANCE = 3.0
+STEPS = 25
+BATCH = 60
+
+
+def load_model(kind: Kind, folder: Path, device: str, unet: str | None = None) -> StableDiffusion:
+    """The trained parts in float32; the network lies in ``folder/unet`` of what is exported, else in its stage's."""
+    text = Text.load(folder, device)
+    network = UNet2DConditionModel.from_pretrained(folder / (unet or kind.stage), torch_dtype=torch.float32)
+    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    model = StableDiffusion(network, vae, text.tower, text.tokenizer, kind.predicts, kind.schedule)
+    return model.to(device).eval()
+
+
+def obeyed(model: Model, classifier: Classifier, pool: Pool, seed: int, count: int) -> tuple[dict[str, float], Tensor]:
+    """What the classifier reads of faces drawn by captions of all attributes: the share that obeys, by attribute."""
+    labels = pool.labels[:count]
+    pictures = draw_faces(model, [full_caption(tuple(row)) for row in labels.tolist()], seed)
+    right = predict(classifier, pictures.to(model.device)).cpu() == labels
+    return shares(np.asarray(right)), pictures
+
+
+@torch.no_grad()
+def draw_faces(model: Model, captions: list[str], seed: int) -> Tensor:
+    """One picture a caption, ``(n, 3, 64, 64)`` in [-1, 1]."""
+    parts = []
+    levels = pairs(model.schedule.levels(STEPS))
+    for first in range(0, len(captions), BATCH):
+        part = captions[first : first + BATCH]
+        randn = RecordNoise([seed * 1_000_003 + first + i for i in range(len(part))], model.device)
+        guided = model.guided(part, scale=GUIDANCE)
+        x = randn(model.shape)
+        for t, s in levels:
+            x = ddim_step(x, guided(x, t), t, with_eta(t, s, 0), randn)
+        parts.append(model.decode(x).clamp(-1, 1).cpu())
+    return torch.cat(parts)
