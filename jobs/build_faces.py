@@ -7,7 +7,7 @@
 `seen` are new draws of pairs of hair and accessory that are trained on, `unseen` draws of pairs that never are. A
 record has KEY.png, KEY.mask.png (white = generate), KEY.txt, and KEY.json: the attributes, and which of them the mask
 leaves determined, open or partly shown. The classes and their probabilities stand in jobs/faces/attributes.py. Equal
-arguments give equal bytes whatever the number of workers; record i is the same in a longer job. Needs fcs[jobs].
+arguments give equal bytes whatever the number of workers; record i is the same in a longer job. Needs the extra `jobs`.
 """
 
 from __future__ import annotations

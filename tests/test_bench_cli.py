@@ -34,7 +34,7 @@ def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(cli, "NEEDED", ("scipy", "no_such_package"))
     assert main(["ablate", "--config", "digits_half", "--out", "unused"]) == 2
-    assert "found no no_such_package: pip install 'fcs[bench]'" in capsys.readouterr().err
+    assert "found no no_such_package: pip install '.[bench]'" in capsys.readouterr().err
 
 
 def test_a_signal_between_runs_ends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from helpers.reports import HOSTILE, write_run
 from fcs.tools.cli.report import main
 
 pytestmark = pytest.mark.browser
-pytest.importorskip("selenium", reason="no selenium (pip install 'fcs[browser]')")
+pytest.importorskip("selenium", reason="no selenium (pip install '.[browser]')")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if CHROMIUM is None or DRIVER is None:
     pytest.skip("no chromium and chromedriver on PATH", allow_module_level=True)

@@ -172,7 +172,7 @@ def _bench(given: list[str]) -> int:
     if found is None:
         return 0
     if missing := [package for package in NEEDED if find_spec(package) is None]:
-        raise UsageError(f"expected the packages {', '.join(NEEDED)}, found no {missing[0]}: pip install 'fcs[bench]'")
+        raise UsageError(f"expected the packages {', '.join(NEEDED)}, found no {missing[0]}: pip install '.[bench]'")
     # Below here torch is imported, which takes a second; mistakes in options are told before.
     from fcs.bench.trial import RunFailed
 

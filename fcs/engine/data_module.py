@@ -10,6 +10,7 @@ from importlib.metadata import version
 import lightning as L
 import torch
 
+from fcs import __version__
 from fcs.core.errors import UsageError
 from fcs.core.records import Batch, collate
 from fcs.engine.graceful_stop import stop_of
@@ -29,7 +30,7 @@ from fcs.shards.ledger.totals import Totals
 POLL, LONGEST = 1.0, 30.0  # seconds between two looks at what other processes have in hand
 POLLS = 16  # looks a second of all processes together, as far as LONGEST allows
 COUNTED = 64  # no more shards than this are opened beforehand, only to show a total
-PACKAGES = ("fcs", "torch", "lightning", "diffusers", "transformers", "pillow")
+PACKAGES = ("torch", "lightning", "diffusers", "transformers", "pillow")
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class ShardDataModule(L.LightningDataModule):
             rank=self.rank,
             world=world,
             fingerprint=run.pinned["fingerprint"],
-            info={"versions": {name: version(name) for name in PACKAGES}, "card": card},
+            info={"versions": {"fcs": __version__, **{name: version(name) for name in PACKAGES}}, "card": card},
             scores=(*image_scores.NAMES, *run.config.task.scored, *(judge.scores if judge else ())),
             features=judge.names(has_reference(module.pipeline)) if judge else (),
         )

@@ -69,7 +69,7 @@ class Inception(nn.Module):
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ImportError as error:
-            expected = f"another one, or pip install 'fcs[metrics]' ({first_line(error)})"
+            expected = f"another one, or pip install '.[metrics]' ({first_line(error)})"
             raise UsageError.of("metrics.features", "inception", expected) from error
         try:
             torch.load(file, map_location="cpu", weights_only=True)  # which torch-fidelity itself does not ask for

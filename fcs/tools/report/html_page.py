@@ -7,13 +7,13 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fcs import __version__
 from fcs.tools.report.failure_codes import failure_codes
 from fcs.tools.report.finished_run import FinishedRun, Key
 from fcs.tools.report.number_format import number
@@ -62,7 +62,7 @@ def html_page(
         .render(
             title=" · ".join(run.name for run in runs),
             made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-            version=version("fcs"),
+            version=__version__,
             style=Markup(style),
             script=Markup(script),
             policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
