@@ -144,6 +144,29 @@ def test_dotted_names_and_foreign_members_are_not_ours(tmp_path: Path) -> None:
     assert sorted(found.members) == ["json", "png"]
 
 
+@pytest.mark.parametrize(
+    ("names", "expected", "counted"),
+    [
+        ("cat.v2.png cat.v2.mask.png", ["cat.v2: bad_key: a dot is in it: cat.v2."], "2 members"),
+        ("a.png d/1.5.PNG d/1.6.png", ["a", "d/1.5: bad_key", "d/1.6: bad_key"], "2 members (d/1.5.PNG, d/1.6.png)"),
+        ("x.v1.mask.png x.v1.txt x.v1.jpg", ["x.v1: bad_key"], "2 members"),
+        ("a.png b.tif c.b.jfif", ["a", "b: missing_image: no png, jpg, jpeg or webp, but b.tif", "c.b: missing"], "2 "),
+        ("a.v2.png a.txt", ["a: missing_image"], ""),  # the record has a row that fails
+        ("a.png a.depth.png a.tif a.input.png a.input.mask.png", ["a"], ""),  # more than a record needs is no record
+        ("a.png a.v2.png a.v2.mask.png", ["a"], "2 members (a.v2.png, a.v2.mask.png) are passed over"),
+        ("a.png ._a.png d/._b.png .c.png READ.me png jpg. x.y.txt a.b", ["a"], ""),
+        ("k.1.png k.2.png k.3.png k.4.png", [f"k.{i}: bad_key" for i in range(1, 5)], "4 members (k.1.png, k.2.png,"),
+    ],
+)
+def test_no_picture_vanishes_by_its_name(tmp_path: Path, names: str, expected: list[str], counted: str) -> None:
+    data = tar([(name, picture()) for name in names.split()])
+    found = records(tmp_path, data)
+    said = [f"{record.key}: {record.error}" if record.error else str(record.key) for record in found]
+    assert [line[: len(start)] for line, start in zip(said, expected, strict=True)] == expected
+    remarks = record_index.index(io.BytesIO(data)).remarks
+    assert [counted in remark for remark in remarks] == [True] * bool(counted)
+
+
 def test_links_and_devices_are_named_and_folders_skipped(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)

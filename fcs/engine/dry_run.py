@@ -55,5 +55,7 @@ def prepare(run: Preflight) -> int:
             records += len(reader)
             if reader.index.truncated:
                 print(f"{source.url}: truncated: {reader.index.truncated}", file=sys.stderr)
+            for remark in reader.index.remarks:
+                print(f"{source.url}: {remark}", file=sys.stderr)
     print(f"{run.config.out}: pinned; {len(run.sources)} shards, {records} records")
     return DONE

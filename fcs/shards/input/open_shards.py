@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import Source
+
+log = logging.getLogger("fcs.shards")
 
 OPENERS = 2  # shards that are opened at the same time before anybody reads them
 
@@ -122,7 +125,10 @@ class OpenShards:
             shard.reader.set_exception(error)
         else:
             with self._lock:
+                new = number not in self._rows
                 self._rows[number] = len(reader)
+            for remark in reader.index.remarks if new else ():
+                log.warning("%s: %s", self.sources[number].url, remark)
             shard.reader.set_result(reader)
 
     def _leave(self, shard: _Shard) -> list[ShardReader]:

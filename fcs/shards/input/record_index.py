@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -17,6 +17,10 @@ SLOTS = {
     "txt": "prompt",
     "json": "json",
 }
+# Last parts of the names of pictures, among them those that no record may hold.
+_PICTURES = {"png", "jpg", "jpeg", "webp", "jpe", "jfif", "bmp", "gif", "tif", "tiff", "avif", "heic", "jp2", "ppm"}
+_COPY = ".input"  # ends the name before the suffixes of a run's copies of its input
+_NAMED = 3  # members that a remark names
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """The records of a shard in order; ``truncated`` says why it ends too early, or is None."""
+    """The records of a shard in order.
+
+    Attributes:
+        entries: one per record.
+        truncated: why the shard ends too early, or None.
+        remarks: what else its user should know, a line each: pictures whose names make no record of them.
+    """
 
     entries: tuple[Entry, ...]
     truncated: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Rows of the shard: its records, and one for a torn end."""
@@ -62,11 +73,13 @@ def index(file: BinaryIO, required: Collection[str] = ("image",)) -> ShardIndex:
         required: slots (``image``, ``mask``) that the last record before a break must have to count as whole.
     """
     members, truncated = scan_members(file)
-    records, torn = _resolve(_runs(members))
+    keys = {key for key, suffix in (split_name(member.name) for member in members) if suffix in SLOTS}
+    runs = _runs(members, keys)
+    records, torn = _resolve(runs)
     if truncated and torn is not None and torn.error is None and not torn.slots.issuperset(required):
         records.remove(torn)
     entries = [Entry(i, printable(run.key), run.members, run.error) for i, run in enumerate(records)]
-    return ShardIndex(tuple(entries), truncated)
+    return ShardIndex(tuple(entries), truncated, tuple(_remarks(members, keys)))
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -91,19 +104,67 @@ def _key_error(key: str) -> str | None:
     return None
 
 
-def _runs(members: list[Member]) -> list[_Run]:
+def _runs(members: list[Member], keys: set[str]) -> list[_Run]:
+    """Members of one key that follow each other; ``keys`` are those that have members of a record."""
     runs: list[_Run] = []
     for member in members:
         key, suffix = split_name(member.name)
+        error = f"bad_member: {suffix} is {member.error}" if member.error else None
+        if suffix not in SLOTS:
+            lost = None if key in keys else _lost(member.name)
+            if lost is None:
+                continue
+            key, suffix, error = lost
         slot = SLOTS.get(suffix)
-        if slot is None:
-            continue
         if not runs or runs[-1].key != key or slot in runs[-1].slots:
             runs.append(_Run(key))
-        runs[-1].members[suffix] = (member.offset, member.size)
-        if member.error:
-            runs[-1].error = f"bad_member: {suffix} is {member.error}"
+        if slot is not None:
+            runs[-1].members[suffix] = (member.offset, member.size)
+        runs[-1].error = error or runs[-1].error
     return runs
+
+
+def _lost(name: str) -> tuple[str, str, str] | None:
+    """Key, suffix and error of a picture whose name makes it a member of no record; None for anything else.
+
+    A run must not end as if such a picture had not been there. Its key is what it would be if keys could have dots.
+    """
+    key, suffix = _split_last(name)
+    if suffix.rpartition(".")[2] not in _PICTURES:
+        return None
+    base = printable(name.rpartition("/")[2])
+    if suffix in SLOTS:
+        return key, suffix, f"bad_key: a dot is in it: {base}; a key ends at the first dot of its file's name"
+    return key, suffix, f"missing_image: no png, jpg, jpeg or webp, but {base}"
+
+
+def _split_last(name: str) -> tuple[str, str]:
+    """As ``split_name``, but the key ends before the last known suffix; no suffix for a hidden file."""
+    while name.startswith("./"):
+        name = name[2:]
+    base = name.rpartition("/")[2]
+    if "." not in base[1:] or base.startswith("."):
+        return name, ""
+    suffix = "mask.png" if base.lower().endswith(".mask.png") else base.rpartition(".")[2].lower()
+    return name[: -len(suffix) - 1], suffix
+
+
+def _remarks(members: list[Member], keys: set[str]) -> Iterator[str]:
+    """What is said of pictures that are in no record, with their number and the names of the first."""
+    others = [member.name for member in members if split_name(member.name)[1] not in SLOTS]
+    lost = [name for name in others if split_name(name)[0] not in keys and _lost(name)]
+    if lost:
+        yield f"{_listed(lost)} in no record: a key ends at the first dot of a name, then comes png, jpg, jpeg or webp"
+    beside = [(name, *_split_last(name)) for name in others if split_name(name)[0] in keys]
+    masked = {key for _, key, suffix in beside if suffix == "mask.png" and not key.endswith(_COPY)}
+    twice = [name for name, key, _ in beside if key in masked]
+    if twice:
+        yield f"{_listed(twice)} passed over, with a mask as a record has: a key ends at the first dot of a name"
+
+
+def _listed(names: list[str]) -> str:
+    more = ", ..." if len(names) > _NAMED else ""
+    return f"{len(names)} members ({', '.join(map(printable, names[:_NAMED]))}{more}) are"
 
 
 def _resolve(runs: list[_Run]) -> tuple[list[_Run], _Run | None]:

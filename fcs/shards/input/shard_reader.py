@@ -7,6 +7,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -65,7 +66,7 @@ class ShardReader:
         except (OSError, EOFError) as error:
             raise storage_error(source.url, error) from error
         # What cut the copy short explains more than what the cut tar looks like.
-        self.index = record_index.ShardIndex(found.entries, broken or found.truncated)
+        self.index = replace(found, truncated=broken or found.truncated)
 
     def __len__(self) -> int:
         return len(self.index)
