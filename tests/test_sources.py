@@ -59,6 +59,16 @@ def test_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patterns: str | 
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["folder [1]", "what?", "a*b", "{x,y}", "{x} [1]", "a{b", "}{[!a]"])
+def test_a_folder_is_taken_by_its_very_name_and_the_advice_works(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, f"{name}/a.tar", f"{name}/b.tar", "folder 1/c.tar", "x/d.tar")
+    with pytest.raises(UsageError) as raised:
+        resolve(f"{tmp_path}/{name}")
+    advice = str(raised.value).partition("all in it: ")[2]
+    for pattern in (advice, f"{tmp_path}/{name}/*.tar", f"{tmp_path}/{name}/{{a,b}}.tar"):
+        assert [source.url for source in resolve(pattern)] == [f"{tmp_path}/{name}/{one}.tar" for one in "ab"], pattern
+
+
 def test_counts(tmp_path: Path) -> None:
     touch(tmp_path, "d/0.tar", "d/1.tar", "d/2.tar", "e/0.tar", "f/0.tar")
     (tmp_path / "d/sizes.json").write_text(json.dumps({"0.tar": 5, "1.tar": -1, "2.tar": True}))

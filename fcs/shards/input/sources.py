@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from fcs.core.errors import StorageError, UsageError
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 KEY = "data.shards"
 _SIZES_BYTES = 16 << 20
+_MARKS = "*?["  # what makes a pattern of a name
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,10 @@ def _expand(pattern: str) -> dict[str, dict[str, Any]]:
         fs, path = fsspec.core.url_to_fs(pattern)
         if fs.exists(path):  # a literal name wins, whatever characters are in it
             return _files(fs, pattern, [path])
+        folder, rest = _literal_folder(fs, path)
         found: dict[str, dict[str, Any]] = {}
-        for name in braceexpand(path) if "{" in path else [path]:
-            found.update(_files(fs, pattern, _glob(fs, pattern, name)))
+        for name in braceexpand(rest) if "{" in rest else [rest]:
+            found.update(_files(fs, pattern, _glob(fs, pattern, folder, name)))
         return found
     except (ValueError, ImportError) as error:
         if isinstance(error, UsageError):
@@ -99,9 +103,21 @@ def _expand(pattern: str) -> dict[str, dict[str, Any]]:
         raise StorageError(f"{pattern}: {error}") from error
 
 
-def _glob(fs: Any, pattern: str, path: str) -> list[str]:
-    if any(mark in path for mark in "*?["):
-        found = [name for name in fs.glob(path) if name.lower().endswith(SUFFIXES) and not fs.isdir(name)]
+def _literal_folder(fs: Any, path: str) -> tuple[str, str]:
+    """The first part of a path, where a folder has just that name with its ``*?[{``, and the rest, a pattern."""
+    parts = path.split("/")
+    for count in range(len(parts) - 1, 0, -1):
+        folder = "/".join(parts[:count])
+        if any(mark in parts[count - 1] for mark in _MARKS + "{") and fs.isdir(folder):
+            return f"{folder}/", "/".join(parts[count:])
+    return "", path
+
+
+def _glob(fs: Any, pattern: str, folder: str, name: str) -> list[str]:
+    path = folder + name
+    if any(mark in name for mark in _MARKS):
+        there = fs.glob(glob.escape(folder) + name)
+        found = [path for path in there if path.lower().endswith(SUFFIXES) and not fs.isdir(path)]
         if not found:
             raise UsageError.of(KEY, pattern, f"a glob that matches shards; nothing matches {path}")
         return found
@@ -110,11 +126,17 @@ def _glob(fs: Any, pattern: str, path: str) -> list[str]:
     return [path]
 
 
+def _escaped(path: str) -> str:
+    """A pattern that matches the path alone."""
+    text = glob.escape(path)
+    return re.sub(r"[\\{}]", r"\\\g<0>", text) if "{" in text else text
+
+
 def _files(fs: Any, pattern: str, paths: list[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for path in paths:
         if fs.isdir(path):
-            raise UsageError.of(KEY, pattern, f"tar files, not a folder; all in it: {path.rstrip('/')}/*.tar")
+            raise UsageError.of(KEY, pattern, f"tar files, not a folder; all in it: {_escaped(path.rstrip('/'))}/*.tar")
         name = path.lower()
         if not name.endswith(SUFFIXES):
             raise UsageError.of(KEY, pattern, f"a tar file ({', '.join(SUFFIXES)})")
