@@ -55,7 +55,7 @@ class Batch:
         images: ``(B, C, H, W)`` uint8; zeros in padded slots.
         masks: ``(B, 1, H, W)`` uint8, 255 = generate; white in padded slots and where a record has no mask.
         prompts: one per slot.
-        seeds: one per slot; each fixes all noise of its record.
+        seeds: one per slot; each fixes all noise of its record. A failed record has one too, 0 only without a key.
     """
 
     shard: str
@@ -128,7 +128,8 @@ def record_seed(run_seed: int, shard: str, key: str) -> int:
     """
     shard_name = shard.rsplit("/", 1)[-1]
     text = "\0".join((str(run_seed), shard_name, key))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    # A failed record may have a name that is no text.
+    return int.from_bytes(hashlib.sha256(text.encode(errors="backslashreplace")).digest()[:8], "big") >> 1
 
 
 def collate(
@@ -150,11 +151,13 @@ def collate(
     masks = torch.full((len(records), 1, height, width), 255, dtype=torch.uint8)
     prompts, seeds = [""] * len(records), [0] * len(records)
     for slot, record in enumerate(records):
-        if record is None or record.image is None or record.key is None:
+        if record is None or record.key is None:
+            continue
+        seeds[slot] = record_seed(run_seed, shard, record.key) if record.seed is None else record.seed
+        if record.image is None:
             continue
         images[slot] = record.image
         if record.mask is not None:
             masks[slot] = record.mask
         prompts[slot] = prompt if record.prompt is None else record.prompt
-        seeds[slot] = record_seed(run_seed, shard, record.key) if record.seed is None else record.seed
     return Batch(shard, number, tuple(records), images, masks, tuple(prompts), tuple(seeds))

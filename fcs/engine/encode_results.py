@@ -45,18 +45,18 @@ class ResultEncoder:
         """One row for each record of the batch, failed ones too; ``result`` is None if all failed."""
         records = [(slot, record) for slot, record in enumerate(batch.records) if record is not None]
         if result is None:
-            return [Row(record.index, record.key, record.error) for _, record in records]
+            return [_failed(batch, slot, record, record.error) for slot, record in records]
         encoded = self._encode(batch, result)
         written = result.images if self.format == "png" else _decoded(result.images, encoded)
         scores, features = self._judged(batch, result, written)
         rows = []
         for slot, record in records:
             if record.error is not None:
-                rows.append(Row(record.index, record.key, record.error))
+                rows.append(_failed(batch, slot, record, record.error))
             elif slot in result.errors:
-                rows.append(Row(record.index, record.key, result.errors[slot]))
+                rows.append(_failed(batch, slot, record, result.errors[slot]))
             elif not result.finite[slot]:
-                rows.append(Row(record.index, record.key, "not_finite: the model gave NaN or infinity"))
+                rows.append(_failed(batch, slot, record, "not_finite: the model gave NaN or infinity"))
             else:
                 row = self._row(batch, result, slot, record, encoded[slot], scores[slot])
                 rows.append(replace(row, features=features[slot]))
@@ -109,6 +109,11 @@ class ResultEncoder:
             scores=scores,
             members=tuple(members),
         )
+
+
+def _failed(batch: Batch, slot: int, record: Record, error: str | None) -> Row:
+    """Its seed stands in the row too: a column of whole numbers with gaps is one of rounded floats to pandas."""
+    return Row(record.index, record.key, error, seed=batch.seeds[slot])
 
 
 def encode(picture: Tensor, form: str) -> bytes:

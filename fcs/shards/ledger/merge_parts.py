@@ -111,8 +111,10 @@ def _write_features(out: Store, stem: str, rows: pa.Table, written: dict[str, _H
 
 
 def _write_table(out: Store, stem: str, name: str, rows: pa.Table, written: dict[str, _Hashed]) -> None:
-    with _output(out, stem, name, written) as file:
-        pq.write_table(rows.combine_chunks(), file)
+    """Without rows also without a row group: some readers take the size of the first one for that of their batches."""
+    with _output(out, stem, name, written) as file, pq.ParquetWriter(file, rows.schema) as writer:
+        if rows.num_rows:
+            writer.write_table(rows.combine_chunks())
 
 
 class _Hashed(io.RawIOBase):
