@@ -28,10 +28,12 @@ class Progress:
         self.failed = 0
         self._sums: dict[str, tuple[float, int]] = {}
         self._start, self._began = done, time.monotonic()
-        self._said = self._began
+        self._said = -QUIET_SECONDS  # the first batch is said as soon as it is done
         options = {"total": total, "initial": done, "unit": "record", "dynamic_ncols": True, "file": self.stream}
         self._shown = shown
         self._bar = tqdm(**options) if shown and self.stream.isatty() else None
+        if shown and self._bar is None:
+            print(self.line(), file=self.stream, flush=True)
 
     def update(self, count: int, failed: int, scores: Iterable[Mapping[str, float | None]] = ()) -> None:
         """``count`` more records are done, ``failed`` of them failed; ``scores`` of the others."""
@@ -66,7 +68,7 @@ class Progress:
     def line(self) -> str:
         """One line that says all of it."""
         parts = [f"records {self.done}/{'?' if self.total is None else self.total}", f"failed {self.failed}"]
-        parts.append(f"{self.rate:.2f} records/s")
+        parts += [f"{self.rate:.2f} records/s"] if self.done > self._start else []
         parts += [] if self.left is None else [f"{self.left:.0f} s left"]
         return "  ".join([*parts, *(f"{name} {value}" for name, value in self._whole_means().items())])
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from fcs.core.errors import UsageError, first_line, nearest
+from fcs.core.errors import UsageError, first_line
 from fcs.engine.config.class_names import KINDS, shipped
 from fcs.engine.config.keys import SECTIONS, Key, value_at, words
+from fcs.engine.config.messages import missing_key, plain, unknown_key
 from fcs.engine.config.run import Run
 
 # What jsonargparse says of a mistake. The keys on the way to it come first, a line each.
@@ -49,23 +50,15 @@ def build(tree: dict[str, Any], known: Mapping[str, Key]) -> tuple[Run, dict[str
     return run, settings
 
 
-def plain(value: Any) -> str:
-    """A value as a user writes it."""
-    if isinstance(value, Mapping) and "class_path" in value:
-        return str(value["class_path"])
-    if isinstance(value, Mapping) and "init_args" in value:
-        return ",".join(f"{key}:{item}" for key, item in value["init_args"].items())
-    return str(value)
-
-
 def _explained(message: str, tree: Mapping[str, Any], known: Mapping[str, Key]) -> UsageError:
     """What jsonargparse says, as one line of ours."""
     name = ".".join(ON_THE_WAY.findall(message))
     if found := UNKNOWN.search(message):
-        return _unknown(".".join(filter(None, (name, *found.groups()))), tree, known)
+        unknown = ".".join(filter(None, (name, *found.groups())))
+        return unknown_key(unknown, value_at(tree, unknown), [*known, *SECTIONS])
     if found := MISSING.search(message):
         name = f"{name}.{found[1]}".removeprefix(".")
-        return UsageError(f"{name}: expected {words(known[name].type)}, found nothing; it has no default")
+        return missing_key(name, words(known[name].type))
     reason = message.strip().splitlines()[-1].strip()
     value = value_at(tree, name) if name else None
     if name in KINDS and not (isinstance(value, Mapping) and "class_path" in value):
@@ -75,13 +68,6 @@ def _explained(message: str, tree: Mapping[str, Any], known: Mapping[str, Key]) 
         return UsageError.of(name, plain(value), f"a {kind}: a class below it that has all of its methods ({reason})")
     expected = words(known[name].type) if name in known else f"another value ({reason})"
     return UsageError.of(name or "configuration", plain(value), expected)
-
-
-def _unknown(name: str, tree: Mapping[str, Any], known: Mapping[str, Key]) -> UsageError:
-    names = [*known, *SECTIONS]
-    near = nearest(name, names) or nearest(name.rpartition(".")[2], names)
-    hint = f"; did you mean {near}?" if near else "; --help lists them"
-    return UsageError(f"{name}={plain(value_at(tree, name))}: expected a known key{hint}")
 
 
 def _innermost(error: BaseException) -> str:

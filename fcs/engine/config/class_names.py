@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, get_type_hints
 
-from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from fcs.core.directions import Direction
 from fcs.core.discovery import classes
 from fcs.core.errors import UsageError, first_line
 from fcs.core.operators.base import Operator
+from fcs.engine.config.logger import Logger
 from fcs.samplers.base import Sampler
 from fcs.tasks.base import Task
 

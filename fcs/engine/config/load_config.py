@@ -6,21 +6,21 @@ objects. Added here are the short names of classes, and overrides whose text sta
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fcs.core.errors import UsageError, first_line
-from fcs.core.package_files import CONFIGS, PACKAGE, shipped_configs
+from fcs.core.package_files import PACKAGE
 from fcs.engine.config import allowed_imports
-from fcs.engine.config.build_run import build, plain
+from fcs.engine.config.build_run import build
 from fcs.engine.config.class_names import KINDS, class_path
 from fcs.engine.config.keys import SECTIONS, Key, keys_of, run_keys, value_at
+from fcs.engine.config.messages import plain
+from fcs.engine.config.read_config import parse_override, read
 from fcs.engine.config.run import Run
 
 # A shorter name for a key that lies one level deeper: the Newton direction's delta.
@@ -40,9 +40,9 @@ def load(names: list[str], overrides: list[str], packages: Sequence[str] = ()) -
         UsageError: one line that names the key, the value, what was expected and the nearest valid name.
     """
     try:
-        typed = [canonical(_parse_override(override)) for override in sorted(overrides, key=_rank)]
+        typed = [canonical(parse_override(override)) for override in sorted(overrides, key=_rank)]
         tree: dict[str, Any] = {"out": f"runs/{Path(names[-1]).stem}"} if names else {}
-        for part in [*(canonical(_read(name)) for name in names), *typed]:
+        for part in [*(canonical(read(name)) for name in names), *typed]:
             tree = merge(tree, part)
         tree = _resolve(_with_default_classes(tree))
         allowed_imports.check(tree, {*packages, *allowed_imports.named(typed)})
@@ -55,44 +55,6 @@ def load(names: list[str], overrides: list[str], packages: Sequence[str] = ()) -
 def as_yaml(settings: Mapping[str, Any]) -> str:
     """Resolved settings as YAML that ``--config`` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(dict(settings)))  # quotes text that looks like a number
-
-
-def _read(name: str) -> dict[str, Any]:
-    # os.path answers where Path raises: for a name too long for the file system.
-    path = Path(name) if os.path.isfile(name) else CONFIGS / f"{name}.yaml"
-    if not os.path.isfile(path):
-        shipped = shipped_configs()
-        raise UsageError.of("--config", name, f"a file or a shipped config ({', '.join(shipped)})", shipped)
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
-        raise UsageError(f"--config={name}: expected YAML ({_yaml_problem(error)})") from error
-    if not isinstance(content, dict):
-        raise UsageError.of("--config", name, "a mapping of keys to values")
-    for key, value in content.items():
-        if "." in str(key):  # would be read by nobody
-            raise UsageError.of(str(key), value, f"in a file, keys below keys; dots are for the command line ({name})")
-    return {str(key): value for key, value in content.items()}
-
-
-def _yaml_problem(error: Exception) -> str:
-    """What is wrong, and in which line; the first line of the error itself often says neither."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
-        return f"{error.problem}, line {error.problem_mark.line + 1}"
-    return first_line(error)
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    """``a.b=value`` as ``{a: {b: value}}``; the value stays as typed, its type decides later what it is."""
-    key, equals, value = text.removeprefix("--").partition("=")
-    if not equals or not key:
-        raise UsageError(f"{text}: expected key=value")
-    tree: Any = value
-    for part in reversed(key.split(".")):
-        if not part:
-            raise UsageError(f"{text}: expected a key without empty parts")
-        tree = {part: tree}
-    return tree  # type: ignore[no-any-return]
 
 
 def _rank(override: str) -> int:

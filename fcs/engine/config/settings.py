@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
-from lightning.pytorch.loggers import Logger
+
+from fcs.engine.config.logger import Logger
 
 Score = Literal["lpips", "clip", "style"]
 Feature = Literal["clip", "dinov2", "inception", "digits", "random"]

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from fcs import __version__
 from fcs.core.errors import (
     STORAGE_ERRNOS,
     Interrupted,
@@ -37,12 +38,28 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             name, description=text, epilog=codes, allow_abbrev=False, formatter_class=form, add_help=add_help
         )
+        self.add_argument("--version", action="store_true", help="the package's version")
+
+    @property
+    def version_line(self) -> str:
+        """What ``--version`` prints."""
+        return f"{self.prog} {__version__}"
+
+    def with_dashes(self, given: Sequence[str]) -> list[str]:
+        """The words, this command's own options with dashes where they were typed with underscores."""
+        return [self._dashed(word) for word in given]
+
+    def _dashed(self, word: str) -> str:
+        option, equals, value = word.partition("=")
+        dashed = option.replace("_", "-")
+        own = option.startswith("--") and dashed in self._option_string_actions
+        return dashed + equals + value if own else word
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise UsageError(message)
 
     def read(self, given: Sequence[str]) -> argparse.Namespace | None:
-        """The options, or None where ``--help`` was among them and has been answered.
+        """The options, or None where ``--help`` or ``--version`` was among them and has been answered.
 
         Raises:
             UsageError: an option that does not exist, with the nearest that does; one without its value.
@@ -64,7 +81,10 @@ class Parser(argparse.ArgumentParser):
         if "--help" in given or "-h" in given:
             print(self.format_help(), end="")
             return None
-        options, rest = self.parse_known_args(given)
+        if "--version" in given:
+            print(self.version_line)
+            return None
+        options, rest = self.parse_known_args(self.with_dashes(given))
         for word in rest:
             if word.startswith("--"):
                 near = nearest(word.partition("=")[0], self._option_string_actions)

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import Namespace
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from fcs.core.discovery import submodules
 from fcs.core.errors import UsageError
 from fcs.core.exit_codes import DONE
 from fcs.core.package_files import KEYS, SCRIPTS
+from fcs.engine.process_info import ProcessInfo
 from fcs.engine.signals import Stop
 from fcs.tools.cli.ends import Parser, ending
+from fcs.tools.cli.words import count_of, joined, said_later
 
+if TYPE_CHECKING:
+    from fcs.engine.preflight import Preflight
+
+START_SECONDS = 5.0  # what takes longer than this to begin is announced
 HELP = """usage: fcs-predict --config FILE [--config FILE2 ...] [key=value ...]
 
 Constrained sampling of every record in WebDataset shards; results and scores go to shards in OUT.
 
-  --config FILE   a YAML file, or the name of a shipped one; later ones win
-  key=value       wins over the files (also --key=value)
+  --config FILE   a YAML file, or the name of a shipped one; later ones win (also -c)
+  key=value       wins over the files (also --key=value, --key value)
   --allow-imports PACKAGE[,PACKAGE]
                   packages besides fcs whose classes the files may choose; a class path on the command line itself
                   (task=package.Class) is always allowed
   --prepare       pin the run, fetch weights, index the shards; needs no GPU
   --dry-run       say what would be done and what it costs; write nothing
   --print-config  the resolved configuration as YAML
+  --version       the package's version
   --help          this text
 
 Run the same command again to continue a run that was interrupted.
@@ -56,34 +64,59 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: list[str], stop: Stop) -> int:
     parser = Parser("fcs-predict", add_help=False)
-    for option in ("--config", "--allow-imports"):
-        parser.add_argument(option, action="append", default=[])
+    parser.add_argument("--config", "-c", action="append", default=[])
+    parser.add_argument("--allow-imports", action="append", default=[])
     for flag in ("--prepare", "--dry-run", "--print-config", "--help", "-h"):
         parser.add_argument(flag, action="store_true")
-    flags, overrides = parser.parse_known_args(given)
+    flags, rest = parser.parse_known_args(parser.with_dashes(given))
     if flags.help or flags.h:
         print(HELP.format(scripts=SCRIPTS) + _keys(), end="")
         return DONE
-    # Below here torch and Lightning are imported, which takes seconds.
-    from fcs.engine.config import allowed_imports, load_config
+    if flags.version:
+        print(parser.version_line)
+        return DONE
+    from fcs.engine.config import first_look
 
+    overrides = joined(rest, first_look.listed_keys())
     if not flags.config and not overrides:
         raise UsageError("--config: expected a file or a shipped config; --help explains")
+    keys = first_look.first_look(flags.config, overrides)
+    # Below here torch is imported, which takes seconds.
+    from fcs.engine.config import allowed_imports, load_config
+
     read, settings = load_config.load(flags.config, overrides, allowed_imports.packages(flags.allow_imports))
     if flags.print_config:
         print(load_config.as_yaml(settings), end="")
         return DONE
-    from fcs.engine.dry_run import dry_run, prepare
-    from fcs.engine.predict import predict
     from fcs.engine.preflight import preflight
 
     stop.grace = read.trainer.grace
     run = preflight(read, settings)
-    if flags.dry_run:
-        return dry_run(run)
-    if flags.prepare:
-        return prepare(run)
-    return predict(run, stop, given)
+    if len(flags.config) > 1 and "out" not in keys and ProcessInfo.here().speaks:
+        print(f"out={read.out}, by the name of the last --config; out=... says another", flush=True)
+    return _work(run, flags, given, stop)
+
+
+def _work(run: Preflight, flags: Namespace, given: list[str], stop: Stop) -> int:
+    """What was asked for. Lightning and the model's library are imported here, which takes longer than torch."""
+    with said_later(_beginning(run), START_SECONDS, here=ProcessInfo.here().speaks):
+        from fcs.engine.dry_run import dry_run, prepare
+        from fcs.engine.predict import predict
+
+        if flags.dry_run:
+            return dry_run(run)
+        if flags.prepare:
+            return prepare(run)
+        return predict(run, stop, given)
+
+
+def _beginning(run: Preflight) -> str:
+    """What is about to be done, for whoever waits while libraries and weights are loaded."""
+    config = run.config
+    calls = config.task.calls(config.sampler, config.steps)
+    return (
+        f"{count_of(len(run.sources), 'shard')} to {config.out} by {config.model.name}, {calls} network calls a record"
+    )
 
 
 def _keys() -> str:

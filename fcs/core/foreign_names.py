@@ -1,0 +1,50 @@
+"""What other libraries call our settings: whoever types such a name is told ours."""
+
+from __future__ import annotations
+
+# Names of diffusers, Lightning, transformers and of the usual scripts, and the keys of a configuration that they mean.
+KEYS = {
+    "accelerator": "trainer.devices",
+    "cfg_scale": "guidance",
+    "ddim_steps": "steps",
+    "dtype": "trainer.precision",
+    "generator": "seed",
+    "guidance_scale": "guidance",
+    "image": "data.shards",
+    "images": "data.shards",
+    "input": "data.shards",
+    "manual_seed": "seed",
+    "n_steps": "steps",
+    "num_inference_steps": "steps",
+    "num_steps": "steps",
+    "num_workers": "data.workers",
+    "output": "out",
+    "output_dir": "out",
+    "output_type": "format",
+    "pretrained_model_name_or_path": "model.name",
+    "random_seed": "seed",
+    "sampling_steps": "steps",
+    "scheduler": "sampler",
+    "timesteps": "steps",
+    "torch_dtype": "trainer.precision",
+    "unconditional_guidance_scale": "guidance",
+}
+# The same for the arguments of a call from Python, where they differ.
+ARGUMENTS = KEYS | {
+    "image": "image",
+    "images": "image",
+    "init_image": "image",
+    "input": "image",
+    "mask_image": "mask",
+    "masks": "mask",
+    "negative_prompts": "negative_prompt",
+    "num_images_per_prompt": "count of fcs.sample",
+    "disable_progress_bar": "progress",
+    "show_progress": "progress",
+    "scale_factor": "scale",
+}
+
+
+def our_key(name: str) -> str | None:
+    """The key that a foreign name means, whatever section it was put below; None for a name that is not known."""
+    return KEYS.get(name.rpartition(".")[2].replace("-", "_").lower())
