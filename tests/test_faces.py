@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faces.attributes import ACCESSORY, ATTRIBUTES, HAIR, HELD_OUT, NAMES, held_out, posterior
+from faces.attributes import ACCESSORY, ATTRIBUTES, HAIR, HELD_OUT, NAMES, held_out, world
 from faces.captions import draw_caption, full_caption
 from faces.draws import Face, Placement, Split, draw_face, generator
 from faces.masks import MASKS, draw_mask
@@ -103,15 +103,15 @@ def test_open_attributes_are_hidden_in_every_picture() -> None:
 def test_classes_have_their_probabilities_given_that_pairs_are_held_out() -> None:
     n = 4000
     labels = np.array([draw_face("train", generator(9, "train", i)).labels for i in range(n)])
-    for i, name in enumerate(NAMES):
-        probabilities = posterior(name, {})
+    for i in range(len(NAMES)):
+        probabilities = world().posterior(i, {})
         assert probabilities.sum() == pytest.approx(1)
         counts = np.bincount(labels[:, i], minlength=len(probabilities))
         spread_of_counts = np.sqrt(n * probabilities * (1 - probabilities))
         assert np.abs(counts - n * probabilities).max() < 5 * spread_of_counts.max()
     for accessory in range(_classes(ACCESSORY)):  # what is left of hair given an accessory
         given = labels[labels[:, ACCESSORY] == accessory]
-        probabilities = posterior("hair", {"accessory": accessory})
+        probabilities = world().posterior(HAIR, {ACCESSORY: accessory})
         counts = np.bincount(given[:, HAIR], minlength=len(probabilities))
         assert (counts[probabilities == 0] == 0).all()
         assert np.abs(counts / len(given) - probabilities).max() < 5 * np.sqrt(probabilities.max() / len(given))

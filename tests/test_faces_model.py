@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from emoji.text import make_tokenizer
 from faces.attributes import ATTRIBUTES, NAMES
 from faces.captions import draw_caption, full_caption, named
-from faces.classifier import Classifier, accuracy, predict
+from faces.classifier import CLASSES, accuracy
 from faces.draws import draw_face, generator
 from faces.kinds import KINDS, Kind
 from faces.nearest import nearest
@@ -22,8 +22,7 @@ from faces.vae import Loss, new_vae, perception, reconstruct, reconstruction, th
 
 from fcs.core.denoiser import x0_from
 from fcs.core.levels import Level
-
-CLASSES = tuple(len(a.choices) for a in ATTRIBUTES)
+from fcs.metrics.attributes import AttributeClassifier
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +34,10 @@ def pool() -> Pool:
 
 
 @pytest.fixture(scope="module")
-def classifier() -> Classifier:
+def classifier() -> AttributeClassifier:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Classifier().eval().requires_grad_(False)
+        return AttributeClassifier(CLASSES).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +56,19 @@ def test_pictures_come_as_they_lie_in_the_array(pool: Pool) -> None:
     assert torch.equal(again[0], pool.draw(4, torch.Generator().manual_seed(0))[0])
 
 
-def test_the_classifier_has_a_head_for_each_attribute_and_fits_a_megabyte(classifier: Classifier, pool: Pool) -> None:
+def test_the_classifier_has_a_head_for_each_attribute_and_fits_a_megabyte(
+    classifier: AttributeClassifier, pool: Pool
+) -> None:
     x, _ = pool.rows(torch.arange(12))
     assert [tuple(logits.shape) for logits in classifier(x)] == [(12, n) for n in CLASSES]
     assert sum(2 * weight.numel() for weight in classifier.parameters()) <= 10**6
-    found = predict(classifier, x)
+    found = classifier.predict(x)
     assert torch.equal(found[:, 0], classifier(x)[0].argmax(1))
     right = (found == pool.labels).float().mean(0)
     assert accuracy(classifier, pool) == pytest.approx(dict(zip(NAMES, right.tolist(), strict=True)), abs=1e-4)
 
 
-def test_nothing_is_lost_where_nothing_is_changed(classifier: Classifier, pool: Pool) -> None:
+def test_nothing_is_lost_where_nothing_is_changed(classifier: AttributeClassifier, pool: Pool) -> None:
     x, labels = pool.rows(torch.arange(4))
     same = {**reconstruction(x, x), **perception(classifier, x, x, labels)}
     assert {name for name, value in same.items() if value != 0} <= {"_psnr", "_right"}
@@ -87,7 +88,7 @@ def test_an_error_in_the_face_counts_more_than_one_beside_it() -> None:
     assert 2.8 < total[0] / total[1] < 3.5
 
 
-def test_every_weight_of_the_vae_learns(vae: AutoencoderKL, classifier: Classifier, pool: Pool) -> None:
+def test_every_weight_of_the_vae_learns(vae: AutoencoderKL, classifier: AttributeClassifier, pool: Pool) -> None:
     losses = Loss(vae, classifier, pool)(torch.Generator().manual_seed(0))
     sum(value for name, value in losses.items() if not name.startswith("_")).backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in vae.parameters())
@@ -95,12 +96,14 @@ def test_every_weight_of_the_vae_learns(vae: AutoencoderKL, classifier: Classifi
     vae.zero_grad()
 
 
-def test_the_milestone_is_the_ratio_of_two_accuracies(vae: AutoencoderKL, classifier: Classifier, pool: Pool) -> None:
+def test_the_milestone_is_the_ratio_of_two_accuracies(
+    vae: AutoencoderKL, classifier: AttributeClassifier, pool: Pool
+) -> None:
     found = through(vae, classifier, pool, 8)
     x, labels = pool.rows(torch.arange(8))
     y = reconstruct(vae, x)
     assert y.abs().max() <= 1
-    coded = (predict(classifier, y) == labels).float().mean(0)
+    coded = (classifier.predict(y) == labels).float().mean(0)
     assert found["vae"] == pytest.approx(dict(zip(NAMES, coded.tolist(), strict=True)), abs=1e-4)
     for name in NAMES:
         if found["clean"][name] > 0:

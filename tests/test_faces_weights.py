@@ -11,13 +11,13 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from faces.attributes import NAMES
 from faces.captions import full_caption
-from faces.classifier import Classifier, load_classifier, predict
 from faces.draws import Face, Split, draw_face, generator
 from faces.render import render
 from faces.vae import LEAST, reconstruct
 from torch import Tensor
 
 import fcs
+from fcs.metrics.attributes import AttributeClassifier, read_folder
 
 FOLDER = Path(fcs.__file__).parent / "weights" / "faces-64"
 COUNT = 60
@@ -32,18 +32,18 @@ def faces(split: Split) -> tuple[list[Face], Tensor]:
 
 
 @pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return load_classifier(FOLDER / "classifier" / "model.safetensors")
+def classifier() -> AttributeClassifier:
+    return read_folder(FOLDER / "classifier")[0]
 
 
-def right(classifier: Classifier, pictures: Tensor, split: Split) -> Tensor:
+def right(classifier: AttributeClassifier, pictures: Tensor, split: Split) -> Tensor:
     """The share of right classes by attribute."""
     labels = torch.tensor([face.labels for face in faces(split)[0]])
-    return (predict(classifier, pictures) == labels).float().mean(0)
+    return (classifier.predict(pictures) == labels).float().mean(0)
 
 
 @pytest.mark.parametrize("split", ["seen", "unseen"])
-def test_the_classifier_reads_faces_also_through_the_vae(classifier: Classifier, split: Split) -> None:
+def test_the_classifier_reads_faces_also_through_the_vae(classifier: AttributeClassifier, split: Split) -> None:
     vae = AutoencoderKL.from_pretrained(FOLDER / "vae").eval()
     pictures = faces(split)[1]
     clean = right(classifier, pictures, split)

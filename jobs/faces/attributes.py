@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fcs.metrics import attributes as known
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -170,17 +172,8 @@ def held_out(hair: int, accessory: int) -> bool:
     return (hair, accessory) in HELD_OUT
 
 
-def posterior(name: str, known: dict[str, int]) -> NDArray[np.float64]:
-    """Probabilities of an attribute's classes in trained faces, of which the classes ``known`` are shown.
-
-    They are the attribute's own, but for hair and accessory, of which some pairs do not occur.
-    """
-    others = {"hair": ACCESSORY, "accessory": HAIR}
-    if name not in others:
-        return ATTRIBUTES[NAMES.index(name)].probabilities
-    pairs = np.outer(ATTRIBUTES[HAIR].probabilities, ATTRIBUTES[ACCESSORY].probabilities)
-    pairs[tuple(np.array(sorted(HELD_OUT)).T)] = 0
-    table = pairs if name == "hair" else pairs.T
-    other = known.get(NAMES[others[name]])
-    found = table.sum(1) if other is None else table[:, other]
-    return found / found.sum()
+def world() -> known.World:
+    """The same as the library knows it: what ships beside the classifier's weights."""
+    attributes = (known.Attribute(a.name, tuple(c.name for c in a.choices), a.probabilities) for a in ATTRIBUTES)
+    pairs = (((HAIR, hair), (ACCESSORY, accessory)) for hair, accessory in sorted(HELD_OUT))
+    return known.World(tuple(attributes), tuple(pairs))

@@ -13,14 +13,15 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from emoji.export import card_text, parameters, tidy, training_of
 
-from faces.attributes import ACCESSORY, ATTRIBUTES, HAIR, HELD_OUT
-from faces.classifier import load_classifier
+from faces.attributes import ACCESSORY, ATTRIBUTES, HAIR, HELD_OUT, world
+from faces.classifier import FILE
 from faces.kinds import Kind
 from faces.nearest import nearest_through
 from faces.pictures import Pool
 from faces.sampling import load_model, obeyed
 from faces.text import Text
 from faces.vae import through
+from fcs.metrics.attributes import DESCRIPTION, read_folder
 
 STAGES = ("classifier", "vae", "text")  # that come before the denoiser
 SUMMARY = (
@@ -41,7 +42,8 @@ def export(kind: Kind, seen: Pool, folder: Path, weights: Path, seed: int, sampl
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(folder / "tokenizer" / name, part / "tokenizer" / name)
     (part / "classifier").mkdir()
-    shutil.copy(folder / "classifier.safetensors", part / "classifier" / "model.safetensors")
+    shutil.copy(folder / FILE, part / "classifier" / "model.safetensors")
+    (part / "classifier" / DESCRIPTION).write_text(world().as_json())
     tidy(part, ("text_encoder",))
     card = {**make_card(kind, part, folder, seen, seed, sampled), "note": note}
     (part / "card.json").write_text(json.dumps(card, indent=1) + "\n")
@@ -67,7 +69,7 @@ def pipeline(kind: Kind, folder: Path) -> StableDiffusionPipeline:
 
 def make_card(kind: Kind, part: Path, folder: Path, seen: Pool, seed: int, sampled: int) -> dict[str, object]:
     """What the model is, how it was trained, and what was measured on the weights in ``part``."""
-    classifier = load_classifier(part / "classifier" / "model.safetensors")
+    classifier = read_folder(part / "classifier")[0]
     model = load_model(kind, part, "cpu", "unet")
     vae = model.vae
     read = through(vae, classifier, seen, SHOWN)

@@ -10,12 +10,13 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 
 from faces.captions import full_caption
-from faces.classifier import Classifier, predict, shares
+from faces.classifier import shares
 from faces.kinds import Kind
 from faces.pictures import Pool
 from faces.text import Text
 from fcs.core.levels import pairs
 from fcs.core.per_sample import RecordNoise
+from fcs.metrics.attributes import AttributeClassifier
 from fcs.models.base import Model
 from fcs.models.stable_diffusion import StableDiffusion
 from fcs.samplers.base import ddim_step, with_eta
@@ -34,11 +35,13 @@ def load_model(kind: Kind, folder: Path, device: str, unet: str | None = None) -
     return model.to(device).eval()
 
 
-def obeyed(model: Model, classifier: Classifier, pool: Pool, seed: int, count: int) -> tuple[dict[str, float], Tensor]:
+def obeyed(
+    model: Model, classifier: AttributeClassifier, pool: Pool, seed: int, count: int
+) -> tuple[dict[str, float], Tensor]:
     """What the classifier reads of faces drawn by captions of all attributes: the share that obeys, by attribute."""
     labels = pool.labels[:count]
     pictures = draw_faces(model, [full_caption(tuple(row)) for row in labels.tolist()], seed)
-    right = predict(classifier, pictures.to(model.device)).cpu() == labels
+    right = classifier.predict(pictures.to(model.device)).cpu() == labels
     return shares(np.asarray(right)), pictures
 
 

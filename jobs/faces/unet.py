@@ -85,7 +85,7 @@ def train_unet(kind: Kind, pool: Pool, seen: Pool, plan: Plan) -> State:
     average, state = fit(unet, loss, Setting(kind.stage, plan, Rate(1e-3)))
     average.save_pretrained(plan.folder / kind.stage)
     model = load_model(kind, plan.folder, plan.device)
-    classifier = load_classifier(plan.folder / "classifier.safetensors").to(plan.device)
+    classifier = load_classifier(plan.folder).to(plan.device)
     found, pictures = obeyed(model, classifier, seen, plan.seed, JUDGED)
     save_grid(pictures[:60], plan.folder / f"{kind.stage}.png", 12)
     (plan.folder / f"{kind.stage}.accuracy.json").write_text(json.dumps(found, indent=1) + "\n")

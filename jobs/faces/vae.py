@@ -12,8 +12,9 @@ from torch import Tensor
 from training.fit import Losses, State, fit
 from training.plan import Plan, Rate, Setting
 
-from faces.classifier import Classifier, load_classifier, predict, shares
+from faces.classifier import load_classifier, shares
 from faces.pictures import Pool
+from fcs.metrics.attributes import AttributeClassifier
 
 BATCH = 8  # on each rank; small: the number of updates counts more than their noise
 FACE = (slice(14, 50), slice(16, 48))  # rows and columns in which brows, eyes and mouth lie
@@ -42,7 +43,7 @@ class Loss:
     """Distances of pictures and of the classifier's features, and a little Kullback-Leibler divergence."""
 
     vae: AutoencoderKL
-    classifier: Classifier
+    classifier: AttributeClassifier
     pool: Pool
 
     def __call__(self, generator: torch.Generator) -> Losses:
@@ -71,7 +72,7 @@ def reconstruction(y: Tensor, x: Tensor) -> Losses:
     }
 
 
-def perception(classifier: Classifier, y: Tensor, x: Tensor, labels: Tensor) -> Losses:
+def perception(classifier: AttributeClassifier, y: Tensor, x: Tensor, labels: Tensor) -> Losses:
     """Distances of the classifier's features, each map in units of its own spread; and its own reading of y."""
     with torch.no_grad():
         targets = classifier.features(x)
@@ -87,7 +88,7 @@ def train_vae(pool: Pool, seen: Pool, plan: Plan) -> State:
     torch.manual_seed(plan.seed)
     vae = AutoencoderKL.from_pretrained(plan.start / "vae") if plan.start else new_vae()
     vae = vae.to(plan.device, memory_format=torch.channels_last)
-    classifier = load_classifier(plan.folder / "classifier.safetensors").to(plan.device)
+    classifier = load_classifier(plan.folder).to(plan.device)
     average, state = fit(vae, Loss(vae, classifier, pool), Setting("vae", plan, Rate(1.2e-3)))
     latents = encode(average, pool, torch.arange(2000))
     average.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
@@ -110,14 +111,16 @@ def reconstruct(vae: AutoencoderKL, x: Tensor) -> Tensor:
     return torch.cat(parts).clamp(-1, 1)
 
 
-def through(vae: AutoencoderKL, classifier: Classifier, pool: Pool, count: int = 2000) -> dict[str, dict[str, float]]:
+def through(
+    vae: AutoencoderKL, classifier: AttributeClassifier, pool: Pool, count: int = 2000
+) -> dict[str, dict[str, float]]:
     """Accuracy on a pool's first pictures, clean and through the VAE, the ratio of both, and PSNR in dB."""
     clean, coded, errors = [], [], []
     for rows in torch.arange(min(count, len(pool))).split(250):
         x, labels = pool.rows(rows)
         y = reconstruct(vae, x)
-        clean.append(predict(classifier, x) == labels)
-        coded.append(predict(classifier, y) == labels)
+        clean.append(classifier.predict(x) == labels)
+        coded.append(classifier.predict(y) == labels)
         errors.append((y - x).square().mean((1, 2, 3)) / 4)
     accuracies = [shares(torch.cat(part).cpu().numpy()) for part in (clean, coded)]
     ratio = {name: round(accuracies[1][name] / max(accuracies[0][name], 1e-9), 4) for name in accuracies[0]}
