@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image
 
+from fcs.core.errors import UsageError
 from fcs.core.images import to_pil
 from fcs.core.levels import Spacing
 from fcs.core.operators.base import Operator
 from fcs.core.records import Batch
-from fcs.core.tf32 import no_tf32
+from fcs.engine import python_arguments as given
+from fcs.engine.python_arguments import answering
 from fcs.engine.python_inputs import Picture, as_list, batch_of, black
+from fcs.engine.python_sampling import sample_batch
 from fcs.metrics.image_scores import scores
 from fcs.models import Model, find
 from fcs.models import load as load_found
@@ -30,6 +34,9 @@ from fcs.tasks.restore import Error, Restore
 from fcs.tasks.style import Style
 from fcs.tasks.superres import Superres
 
+Prompt: TypeAlias = str | Sequence[str | None] | None
+Seed: TypeAlias = int | Sequence[int | None] | torch.Generator | None
+EVEN: Spacing = "even"
 SMALL_STEPS = (0.1,) * 10  # the paper's for measurements: ten moves of 0.1 a level
 
 
@@ -49,72 +56,94 @@ class Pictures:
     further: dict[str, list[Image.Image]] = field(default_factory=dict)
 
 
-def load(name: str, revision: str | None = None, device: str | None = None) -> Model:
+@answering
+def load(
+    name: str | os.PathLike[str],
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    precision: Literal["32", "16", "bf16"] = "32",
+) -> Model:
     """Load a model by name.
 
     Args:
         name: an embedded model, a diffusers folder, a .safetensors checkpoint or a hub name.
         revision: commit, branch or tag of a hub name.
         device: torch's name of it; if left out, a GPU where there is one.
+        precision: arithmetic of the network: float32, fp16 or bf16; everything around it stays in float32, which
+            ``model.half()`` would not leave.
 
     Raises:
-        UsageError: a name that is nothing, files in no known layout.
+        UsageError: a name that is nothing, files in no known layout, a device that is not there.
     """
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return load_found(find(name, revision)).to(place)
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError.of("name", type(name).__name__, "the name or the path of a model")
+    autocast = given.AUTOCAST[given.one_of("precision", str(precision), Literal["32", "16", "bf16"])]
+    place = given.device_of(device)
+    return load_found(find(os.fspath(name), revision), autocast).to(place)
 
 
+@answering
 def apply(
     model: Model,
-    task: Task,
+    task: Task | str,
     image: Picture | Sequence[Picture] | None = None,
     mask: Picture | Sequence[Picture] | None = None,
-    prompt: str | Sequence[str] = "",
-    seed: int | Sequence[int] = 0,
+    prompt: Prompt = "",
+    seed: Seed = 0,
     steps: int = 20,
-    sampler: Sampler | None = None,
+    sampler: Sampler | str | None = None,
     guidance: float = 1.0,
-    negative_prompt: str = "",
+    negative_prompt: str | None = "",
     levels: Spacing = "even",
     guidance_stop: float = 1.0,
     extra: Sequence[Mapping[str, Any]] | None = None,
+    progress: bool = True,
+    batch_size: int | None = None,
 ) -> Pictures:
     """Do any task, one of the library's or of your own.
 
     Args:
         model: from ``fcs.load``.
-        task: what is wanted of each picture.
+        task: what is wanted of each picture: an object, or a configuration's short name.
         image: PIL pictures or uint8 arrays ``(H, W)`` or ``(H, W, 3)`` of the size that the task asks for, one or
             several; read as a record's are (upright by EXIF, transparency on white, 16 bit to 8). A black one if left
             out, for a task that looks at none.
         mask: of the image's size, 0 to 255 or booleans; white (true) = generate, black = keep, grey = soft. One
             mask may serve all images.
-        prompt: one text, or one an image.
-        seed: of the first image, counting up, or one an image; a record's ``seed`` column reproduces it.
+        prompt: one text, or one an image; None is an empty one.
+        seed: of the first image, counting up, or one an image; a record's ``seed`` column reproduces it. None draws
+            seeds, a ``torch.Generator`` does so reproducibly; ``metrics`` has them.
         steps: noise levels, 1 to 1000.
-        sampler: the paper's inexact Newton if left out.
+        sampler: an object, or a configuration's short name (``"dps"``) for one with its defaults; the paper's inexact
+            Newton if left out.
         guidance: diffusers' guidance_scale; 1 is none.
         negative_prompt: prompt of guidance's other branch.
         levels: spacing of the noise levels, ``even`` or ``paper``.
         guidance_stop: share of the levels that are guided, the noisiest first, 0 to 1.
         extra: what a record's JSON would hold, one an image.
+        progress: show a bar of network calls on standard error.
+        batch_size: pictures that are sampled at once; all of them if left out.
 
     Raises:
-        ValueError: no pictures, other than of the task's size and 8 bit, seeds outside 0 to 2^63 - 1, lists that do
-            not match, a task without the mask that it needs, a picture that the task refuses.
+        ValueError: an argument of another type or out of range, which it names; no pictures, other than of the
+            task's size and 8 bit, lists that do not match, a task without the mask that it needs, a picture that the
+            task refuses.
         UsageError: what the task or the model cannot do (a ValueError too).
     """
-    solver = Pipeline(model, task, sampler or InexactNewton(), steps, levels, guidance, negative_prompt, guidance_stop)
+    model, task = given.checked_model(model), given.chosen("task", task, Task)
+    guided = (given.real("guidance", guidance), given.text("negative_prompt", negative_prompt))
+    method = InexactNewton() if sampler is None else given.chosen("sampler", sampler, Sampler)
+    share = given.real("guidance_stop", guidance_stop, most=1)
+    pipeline = Pipeline(model, task, method, given.whole("steps", steps), levels, *guided, share)
     if task.needs_mask and mask is None:
-        raise ValueError(f"mask=None: expected one for task={type(task).__name__.lower()}")
+        raise UsageError(f"mask=None: expected one for task={type(task).__name__.lower()}")
     shape = task.input_shape(model)
     images = [black(shape)] if image is None else as_list(image)
-    batch = batch_of(images, None if mask is None else as_list(mask), prompt, seed, extra, shape)
+    prompts, numbers = given.texts("prompt", prompt), given.seeds(seed, len(images))
+    batch = batch_of(images, None if mask is None else as_list(mask), prompts, numbers, extra, shape)
+    size = len(images) if batch_size is None else min(given.whole("batch_size", batch_size), len(images))
     task.prepare(model)
-    with no_tf32():  # torch lets a GPU's convolutions round, which the paper's difference does not survive
-        if solver.unmeasured:
-            solver = solver.measured(solver.lengths())
-        result = solver(batch.to(model.device))
+    result = sample_batch(pipeline, batch, size, progress)
     for slot, error in result.errors.items():
         raise ValueError(f"image {slot}: {error}")
     common = scores(result.images, task.reference(batch), batch.masks if task.needs_mask else None)
@@ -124,19 +153,22 @@ def apply(
     return Pictures(list(map(to_pil, result.images)), metrics, further)
 
 
+@answering
 def inpaint(
     model: Model,
     image: Picture | Sequence[Picture],
     mask: Picture | Sequence[Picture],
-    prompt: str | Sequence[str] = "",
-    seed: int | Sequence[int] = 0,
+    prompt: Prompt = "",
+    seed: Seed = 0,
     steps: int = 20,
-    sampler: Sampler | None = None,
+    sampler: Sampler | str | None = None,
     guidance: float = 1.0,
-    negative_prompt: str = "",
+    negative_prompt: str | None = "",
     levels: Spacing = "even",
     paste: bool = True,
     guidance_stop: float = 1.0,
+    progress: bool = True,
+    batch_size: int | None = None,
 ) -> Pictures:
     """Generate the white part of each mask.
 
@@ -147,22 +179,25 @@ def inpaint(
     The other arguments and errors are those of ``apply``.
     """
     task, options = Inpaint(paste), (guidance, negative_prompt, levels, guidance_stop)
-    return apply(model, task, image, mask, prompt, seed, steps, sampler, *options)
+    return apply(model, task, image, mask, prompt, seed, steps, sampler, *options, None, progress, batch_size)
 
 
+@answering
 def superres(
     model: Model,
     image: Picture | Sequence[Picture],
     scale: int = 8,
-    prompt: str | Sequence[str] = "",
-    seed: int | Sequence[int] = 0,
+    prompt: Prompt = "",
+    seed: Seed = 0,
     steps: int = 20,
-    sampler: Sampler | None = None,
+    sampler: Sampler | str | None = None,
     guidance: float = 1.0,
-    negative_prompt: str = "",
+    negative_prompt: str | None = "",
     levels: Spacing = "even",
     error: Error = "decoder_gradient",
     guidance_stop: float = 1.0,
+    progress: bool = True,
+    batch_size: int | None = None,
 ) -> Pictures:
     """Enlarge pictures to the model's size.
 
@@ -174,55 +209,63 @@ def superres(
 
     The other arguments and errors are those of ``apply``.
     """
-    task, options = Superres(scale, error=error), (guidance, negative_prompt, levels, guidance_stop)
-    sampler = sampler or InexactNewton(step_sizes=SMALL_STEPS)
-    return apply(model, task, image, None, prompt, seed, steps, sampler, *options)
+    options = (guidance, negative_prompt, levels, guidance_stop)
+    task = Superres(given.whole("scale", scale, 2), error=given.one_of("error", error, Error))
+    sampler = InexactNewton(step_sizes=SMALL_STEPS) if sampler is None else sampler
+    return apply(model, task, image, None, prompt, seed, steps, sampler, *options, None, progress, batch_size)
 
 
+@answering
 def restore(
     model: Model,
     image: Picture | Sequence[Picture],
-    operator: Operator,
-    prompt: str | Sequence[str] = "",
-    seed: int | Sequence[int] = 0,
+    operator: Operator | str,
+    prompt: Prompt = "",
+    seed: Seed = 0,
     steps: int = 20,
-    sampler: Sampler | None = None,
+    sampler: Sampler | str | None = None,
     guidance: float = 1.0,
-    negative_prompt: str = "",
+    negative_prompt: str | None = "",
     levels: Spacing = "even",
     error: Error = "decoder_gradient",
     degrade: bool = False,
     guidance_stop: float = 1.0,
+    progress: bool = True,
+    batch_size: int | None = None,
 ) -> Pictures:
     """Find the picture that an operator has turned into the given one.
 
     Args:
         image: what was measured; with ``degrade`` the truth, which is measured first and scored against.
-        operator: one of ``fcs.core.operators``, or an object with the same methods.
+        operator: one of ``fcs.core.operators``, its name, or an object with the same methods.
         sampler: the paper's for such a task (ten moves of 0.1 a level) if left out.
         error: how the error comes to a latent model's space: ``decoder_gradient`` or ``vae_newton``.
 
     The other arguments and errors are those of ``apply``.
     """
-    task, options = Restore(operator, degrade, error), (guidance, negative_prompt, levels, guidance_stop)
-    sampler = sampler or InexactNewton(step_sizes=SMALL_STEPS)
-    return apply(model, task, image, None, prompt, seed, steps, sampler, *options)
+    options = (guidance, negative_prompt, levels, guidance_stop)
+    task = Restore(given.chosen("operator", operator, Operator), degrade, given.one_of("error", error, Error))
+    sampler = InexactNewton(step_sizes=SMALL_STEPS) if sampler is None else sampler
+    return apply(model, task, image, None, prompt, seed, steps, sampler, *options, None, progress, batch_size)
 
 
+@answering
 def style(
     model: Model,
     image: Picture | Sequence[Picture],
-    prompt: str | Sequence[str] = "",
-    clip: str = "emoji-64",
+    prompt: Prompt = "",
+    clip: str | os.PathLike[str] = "emoji-64",
     block: int = 3,
-    seed: int | Sequence[int] = 0,
+    seed: Seed = 0,
     steps: int = 20,
-    sampler: Sampler | None = None,
+    sampler: Sampler | str | None = None,
     guidance: float = 2.0,
-    negative_prompt: str = "",
+    negative_prompt: str | None = "",
     levels: Spacing = "even",
     mask: Picture | Sequence[Picture] | None = None,
     guidance_stop: float = 1.0,
+    progress: bool = True,
+    batch_size: int | None = None,
 ) -> Pictures:
     """Generate each prompt in the style of a picture.
 
@@ -234,23 +277,29 @@ def style(
 
     The other arguments and errors are those of ``apply``.
     """
-    task, options = Style(clip, block), (guidance, negative_prompt, levels, guidance_stop)
-    return apply(model, task, image, mask, prompt, seed, steps, sampler, *options)
+    task, options = (
+        Style(os.fspath(clip), given.whole("block", block)),
+        (guidance, negative_prompt, levels, guidance_stop),
+    )
+    return apply(model, task, image, mask, prompt, seed, steps, sampler, *options, None, progress, batch_size)
 
 
+@answering
 def layers(
     model: Model,
     image: Picture | Sequence[Picture],
     prompts: tuple[str, str] | Sequence[tuple[str, str]] | None = None,
     mask: Picture | Sequence[Picture] | None = None,
-    seed: int | Sequence[int] = 0,
+    seed: Seed = 0,
     steps: int = 20,
-    sampler: Sampler | None = None,
+    sampler: Sampler | str | None = None,
     guidance: float = 1.0,
-    negative_prompt: str = "",
+    negative_prompt: str | None = "",
     levels: Spacing = "even",
     task: Layers | None = None,
     guidance_stop: float = 1.0,
+    progress: bool = True,
+    batch_size: int | None = None,
 ) -> Pictures:
     """Take pictures apart: two layers and a mask each, with ``image = mask layer1 + (1 - mask) layer2``.
 
@@ -263,10 +312,10 @@ def layers(
     The other arguments and errors are those of ``apply``. The composition is in ``images``, the rest in ``further``.
     """
     images, options = as_list(image), (guidance, negative_prompt, levels, guidance_stop)
-    if prompts and not model.prompted:
+    if prompts and not given.checked_model(model).prompted:
         raise ValueError(f"prompts={prompts}: expected none for a model without prompts")
     extra = None if prompts is None else [{FIELD: list(pair)} for pair in _pairs(prompts, len(images))]
-    return apply(model, task or Layers(), images, mask, "", seed, steps, sampler, *options, extra)
+    return apply(model, task or Layers(), images, mask, "", seed, steps, sampler, *options, extra, progress, batch_size)
 
 
 def _pairs(prompts: tuple[str, str] | Sequence[tuple[str, str]], count: int) -> list[Sequence[str]]:
@@ -284,15 +333,20 @@ class Free(Inpaint):
         return None
 
 
+@answering
 def sample(
     model: Model,
     count: int = 1,
-    prompt: str | Sequence[str] = "",
-    seed: int | Sequence[int] = 0,
+    prompt: Prompt = "",
+    seed: Seed = 0,
     steps: int = 20,
     guidance: float = 1.0,
-    negative_prompt: str = "",
+    negative_prompt: str | None = "",
+    progress: bool = True,
+    batch_size: int | None = None,
 ) -> Pictures:
     """Plain sampling without a constraint: ``count`` pictures, 1 or more, by DDIM. The rest as in ``apply``."""
-    images, mask = [black(model.picture_shape)] * count, np.full(model.picture_shape[1:], 255, np.uint8)
-    return apply(model, Free(), images, mask, prompt, seed, steps, DDIM(), guidance, negative_prompt)
+    shape, number = given.checked_model(model).picture_shape, given.whole("count", count)
+    images, mask = [black(shape)] * number, np.full(shape[1:], 255, np.uint8)
+    options = (guidance, negative_prompt, EVEN, 1.0, None, progress, batch_size)
+    return apply(model, Free(), images, mask, prompt, seed, steps, DDIM(), *options)

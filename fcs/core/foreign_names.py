@@ -29,19 +29,34 @@ KEYS = {
     "torch_dtype": "trainer.precision",
     "unconditional_guidance_scale": "guidance",
 }
-# The same for the arguments of a call from Python, where they differ.
-ARGUMENTS = KEYS | {
-    "image": "image",
+# The same for the arguments of the calls from Python.
+ARGUMENTS = {
+    "accelerator": "device",
+    "cfg_scale": "guidance",
+    "ddim_steps": "steps",
+    "disable_progress_bar": "progress",
+    "dtype": "precision",
+    "generator": "seed",
+    "guidance_scale": "guidance",
     "images": "image",
     "init_image": "image",
     "input": "image",
+    "manual_seed": "seed",
     "mask_image": "mask",
     "masks": "mask",
+    "n_steps": "steps",
     "negative_prompts": "negative_prompt",
     "num_images_per_prompt": "count of fcs.sample",
-    "disable_progress_bar": "progress",
-    "show_progress": "progress",
+    "num_inference_steps": "steps",
+    "num_steps": "steps",
+    "pretrained_model_name_or_path": "name",
+    "random_seed": "seed",
+    "sampling_steps": "steps",
     "scale_factor": "scale",
+    "scheduler": "sampler",
+    "show_progress": "progress",
+    "timesteps": "steps",
+    "torch_dtype": "precision",
 }
 
 

@@ -1,0 +1,93 @@
+"""Sampling for the Python calls: a batch in pieces, with a bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from tqdm import tqdm
+
+from fcs.core.records import Batch, Result
+from fcs.core.tf32 import no_tf32
+from fcs.tasks.pipeline import Pipeline
+
+LOGGED_SECONDS = 10.0  # between two lines of the bar where it is written to a file
+
+
+def sample_batch(pipeline: Pipeline, batch: Batch, size: int, progress: bool) -> Result:
+    """Sample a batch, ``size`` slots at a time.
+
+    Args:
+        pipeline: measured first where 16 bits need it.
+        batch: on any device.
+        size: slots of a piece; the last one is padded, so that all are sampled in one shape.
+        progress: whether network calls are counted on a bar on standard error.
+
+    Returns:
+        The result of the whole batch.
+    """
+    with no_tf32():  # torch lets a GPU's convolutions round, which the paper's difference does not survive
+        if pipeline.unmeasured:
+            pipeline = pipeline.measured(pipeline.lengths())
+        pieces = [batch.part(first, first + size) for first in range(0, len(batch.records), size)]
+        each = pipeline.task.calls(pipeline.sampler, pipeline.steps)
+        with _bar(each * len(pieces), progress) as bar:
+            results = [
+                pipeline(_padded(piece, size).to(pipeline.model.device), _counted(bar, len(piece.records), place))
+                for place, piece in enumerate(pieces)
+            ]
+    return _joined(results, [len(piece.records) for piece in pieces])
+
+
+def _bar(calls: int, progress: bool) -> tqdm:
+    every = 0.1 if sys.stderr.isatty() else LOGGED_SECONDS
+    return tqdm(total=calls, desc="sampling", unit="call", disable=not progress, mininterval=every, dynamic_ncols=True)
+
+
+def _counted(bar: tqdm, pictures: int, piece: int) -> Callable[[], None]:
+    bar.set_postfix({"pictures": pictures, "batch": piece + 1}, refresh=False)
+    return lambda: bar.update() and None
+
+
+def _padded(batch: Batch, size: int) -> Batch:
+    """The batch with empty slots up to ``size``."""
+    more = size - len(batch.records)
+    if not more:
+        return batch
+    images = torch.cat([batch.images, batch.images.new_zeros(more, *batch.images.shape[1:])])
+    masks = torch.cat([batch.masks, batch.masks.new_full((more, *batch.masks.shape[1:]), 255)])
+    return replace(
+        batch,
+        records=batch.records + (None,) * more,
+        images=images,
+        masks=masks,
+        prompts=batch.prompts + ("",) * more,
+        seeds=batch.seeds + (0,) * more,
+    )
+
+
+def _joined(results: Sequence[Result], counts: Sequence[int]) -> Result:
+    """One result of several, without the padding."""
+    if len(results) == 1:
+        return results[0]
+    starts = [sum(counts[:place]) for place in range(len(counts))]
+    parts = list(zip(results, counts, strict=True))
+    return Result(
+        torch.cat([result.images[:count] for result, count in parts]),
+        tuple(value for result, count in parts for value in result.residuals[:count]),
+        tuple(value for result, count in parts for value in result.calls[:count]),
+        tuple(value for result, count in parts for value in result.finite[:count]),
+        seconds=sum(result.seconds * count for result, count in parts) / sum(counts),
+        further={
+            name: torch.cat([result.further[name][:count] for result, count in parts]) for name in results[0].further
+        },
+        scores=tuple(value for result, count in parts for value in result.scores[:count]),
+        errors={
+            first + slot: text
+            for first, result in zip(starts, results, strict=True)
+            for slot, text in result.errors.items()
+        },
+        redone=tuple(first + slot for first, result in zip(starts, results, strict=True) for slot in result.redone),
+    )
