@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from fcs.engine.python_sampling import sample_batch
 from fcs.metrics.image_scores import scores
 from fcs.models import Model, find
 from fcs.models import load as load_found
+from fcs.models.base import TRUNCATED
 from fcs.samplers.base import Sampler
 from fcs.samplers.ddim import DDIM
 from fcs.samplers.inexact_newton import InexactNewton
@@ -36,6 +38,7 @@ from fcs.tasks.superres import Superres
 
 Prompt: TypeAlias = str | Sequence[str | None] | None
 Seed: TypeAlias = int | Sequence[int | None] | torch.Generator | None
+log = logging.getLogger("fcs")
 EVEN: Spacing = "even"
 SMALL_STEPS = (0.1,) * 10  # the paper's for measurements: ten moves of 0.1 a level
 
@@ -47,7 +50,7 @@ class Pictures:
     Attributes:
         images: one picture an input, in order.
         metrics: per picture: seed, nfe, residual, and the scores that make sense for the task (None where one
-            does not exist).
+            does not exist); of a model with prompts ``truncated``, whether its text encoder took less than all.
         further: what else a task makes, by name, one picture an input: ``layer1``, ``layer2`` and ``mask`` of layers.
     """
 
@@ -62,6 +65,7 @@ def load(
     revision: str | None = None,
     device: str | torch.device | None = None,
     precision: Literal["32", "16", "bf16"] = "32",
+    variant: str | None = None,
 ) -> Model:
     """Load a model by name.
 
@@ -71,6 +75,7 @@ def load(
         device: torch's name of it; if left out, a GPU where there is one.
         precision: arithmetic of the network: float32, fp16 or bf16; everything around it stays in float32, which
             ``model.half()`` would not leave.
+        variant: of the weights' files, such as ``fp16`` for ``model.fp16.safetensors``.
 
     Raises:
         UsageError: a name that is nothing, files in no known layout, a device that is not there.
@@ -79,7 +84,7 @@ def load(
         raise UsageError.of("name", type(name).__name__, "the name or the path of a model")
     autocast = given.AUTOCAST[given.one_of("precision", str(precision), Literal["32", "16", "bf16"])]
     place = given.device_of(device)
-    return load_found(find(os.fspath(name), revision), autocast).to(place)
+    return load_found(find(os.fspath(name), revision, variant), autocast).to(place)
 
 
 @answering
@@ -148,7 +153,11 @@ def apply(
         raise ValueError(f"image {slot}: {error}")
     common = scores(result.images, task.reference(batch), batch.masks if task.needs_mask else None)
     rows = zip(batch.seeds, result.calls, result.residuals, common, result.scores or ({},) * len(common), strict=True)
+    if result.truncated:
+        log.warning(TRUNCATED, f"{len(result.truncated)} of {len(images)} images")
     metrics: list[dict[str, float | None]] = [{"seed": s, "nfe": n, "residual": r, **a, **b} for s, n, r, a, b in rows]
+    if model.prompted:
+        metrics = [{**row, "truncated": slot in result.truncated} for slot, row in enumerate(metrics)]
     further = {name: list(map(to_pil, made)) for name, made in result.further.items()}
     return Pictures(list(map(to_pil, result.images)), metrics, further)
 

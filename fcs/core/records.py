@@ -106,6 +106,7 @@ class Result:
         memory: most bytes that were held until the batch was sampled, on a GPU since it was begun; None where that was
             not measured.
         redone: slots that overflowed in 16 bits and were sampled again in float32.
+        truncated: slots whose prompt is longer than the model's text encoder takes.
     """
 
     images: Tensor
@@ -119,6 +120,7 @@ class Result:
     residual_traces: tuple[tuple[float, ...], ...] = ()
     memory: int | None = None
     redone: tuple[int, ...] = ()
+    truncated: tuple[int, ...] = ()
 
 
 def record_seed(run_seed: int, shard: str, key: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,11 +13,13 @@ from fcs.core.records import Batch, Result
 from fcs.engine.contact_sheet import sheet
 from fcs.engine.encode_results import ResultEncoder
 from fcs.engine.progress import Progress
+from fcs.models.base import TRUNCATED
 from fcs.shards.ledger.layout import PREVIEWS
 from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.base import Store
 from fcs.tasks.base import Task
 
+log = logging.getLogger("fcs")
 THREADS = 2
 IN_FLIGHT = 4  # batches scored and written behind the network; more would only cost memory
 FIRST_RECORDS = 50  # if all of these fail, the run as a whole is wrong
@@ -73,6 +76,7 @@ class AsyncWriter:
     _batches: int = 0
     _done: int = 0
     _failed: int = 0
+    _truncated: int = 0
     _pending: list[Future[None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -103,6 +107,8 @@ class AsyncWriter:
             self._collect()
         finally:
             self.progress.close()
+            if self._truncated:
+                log.warning(TRUNCATED, f"{self._truncated} of {self._done} records")
 
     def _collect(self) -> None:
         still = [future for future in self._pending if not future.done()]
@@ -127,6 +133,7 @@ class AsyncWriter:
         failed = sum(row.error is not None for row in rows)
         with self._lock:
             self._done, self._failed = self._done + len(rows), self._failed + failed
+            self._truncated += sum(row.truncated or False for row in rows)
             self.progress.update(len(rows), failed, [row.means for row in rows if row.error is None])
             done, own, total = self._done, self._failed, self.failed_before + self._failed
         last = next((row.error for row in reversed(rows) if row.error), "")

@@ -106,6 +106,7 @@ class ResultEncoder:
             memory=result.memory,
             course=result.residual_traces[slot] if result.residual_traces else (),
             redone=slot in result.redone,
+            truncated=slot in result.truncated,
             scores=scores,
             members=tuple(members),
         )

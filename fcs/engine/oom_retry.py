@@ -82,6 +82,7 @@ def joined(first: Result, second: Result) -> Result:
         first.errors | {count + slot: text for slot, text in second.errors.items()},
         (first.residual_traces or ((),) * count) + (second.residual_traces or ((),) * more),
         redone=first.redone + tuple(count + slot for slot in second.redone),
+        truncated=first.truncated + tuple(count + slot for slot in second.truncated),
     )
 
 

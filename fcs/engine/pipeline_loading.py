@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
@@ -13,12 +15,14 @@ from fcs.engine.preflight import Preflight
 from fcs.engine.setting_warnings import warn
 from fcs.metrics.judge import Judge
 from fcs.models import Model, load
+from fcs.models.base import TRUNCATED
 from fcs.shards.input.decode import Format
 from fcs.shards.ledger.layout import DIFFERENCE
 from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
 from fcs.tasks.pipeline import Pipeline
 
+log = logging.getLogger("fcs")
 AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -39,6 +43,9 @@ def load_pipeline(run: Preflight) -> Pipeline:
     if config.guidance != 1.0 and not model.prompted:
         raise UsageError.of("guidance", config.guidance, "1 for a model without prompts")
     warn(config)
+    for key, prompt in (("data.prompt", config.data.prompt), ("negative_prompt", config.negative_prompt)):
+        if model.truncates(prompt):
+            log.warning(TRUNCATED, key)
     guidance = (config.guidance, config.negative_prompt, config.guidance_stop)
     return Pipeline(model, config.task, config.sampler, config.steps, config.levels, *guidance)
 

@@ -100,7 +100,7 @@ def preflight(config: Run, settings: Mapping[str, Any]) -> Preflight:
         UsageError: something is missing, or the folder holds another run; nothing was written.
     """
     out = _out(config)
-    found = find(config.model.name, config.model.revision)
+    found = find(config.model.name, config.model.revision, config.model.variant)
     sources = resolve(config.data.shards)
     networks = weights.find(config.metrics.networks, {name: getattr(config.metrics, name) for name in WEIGHTS})
     hashes = _hashes(found, networks, (out.json(RUN) or {}).get("weights"))

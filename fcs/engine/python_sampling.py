@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 
 import torch
 from tqdm import tqdm
 
 from fcs.core.records import Batch, Result
 from fcs.core.tf32 import no_tf32
+from fcs.engine.oom_retry import joined
 from fcs.tasks.pipeline import Pipeline
 
 LOGGED_SECONDS = 10.0  # between two lines of the bar where it is written to a file
@@ -38,7 +40,8 @@ def sample_batch(pipeline: Pipeline, batch: Batch, size: int, progress: bool) ->
                 pipeline(_padded(piece, size).to(pipeline.model.device), _counted(bar, len(piece.records), place))
                 for place, piece in enumerate(pieces)
             ]
-    return _joined(results, [len(piece.records) for piece in pieces])
+    own = [_without_padding(made, len(piece.records)) for made, piece in zip(results, pieces, strict=True)]
+    return reduce(joined, own)
 
 
 def _bar(calls: int, progress: bool) -> tqdm:
@@ -68,26 +71,16 @@ def _padded(batch: Batch, size: int) -> Batch:
     )
 
 
-def _joined(results: Sequence[Result], counts: Sequence[int]) -> Result:
-    """One result of several, without the padding."""
-    if len(results) == 1:
-        return results[0]
-    starts = [sum(counts[:place]) for place in range(len(counts))]
-    parts = list(zip(results, counts, strict=True))
-    return Result(
-        torch.cat([result.images[:count] for result, count in parts]),
-        tuple(value for result, count in parts for value in result.residuals[:count]),
-        tuple(value for result, count in parts for value in result.calls[:count]),
-        tuple(value for result, count in parts for value in result.finite[:count]),
-        seconds=sum(result.seconds * count for result, count in parts) / sum(counts),
-        further={
-            name: torch.cat([result.further[name][:count] for result, count in parts]) for name in results[0].further
-        },
-        scores=tuple(value for result, count in parts for value in result.scores[:count]),
-        errors={
-            first + slot: text
-            for first, result in zip(starts, results, strict=True)
-            for slot, text in result.errors.items()
-        },
-        redone=tuple(first + slot for first, result in zip(starts, results, strict=True) for slot in result.redone),
+def _without_padding(result: Result, count: int) -> Result:
+    """The result of the first ``count`` slots."""
+    return replace(
+        result,
+        images=result.images[:count],
+        residuals=result.residuals[:count],
+        calls=result.calls[:count],
+        finite=result.finite[:count],
+        further={name: made[:count] for name, made in result.further.items()},
+        scores=result.scores[:count],
+        residual_traces=result.residual_traces[:count],
+        truncated=tuple(slot for slot in result.truncated if slot < count),
     )

@@ -16,6 +16,9 @@ from fcs.core.levels import Level, Spacing, ddpm_levels, flow_levels
 if TYPE_CHECKING:
     from fcs.models.files import Found
 
+# Said of prompts that a model ``truncates``; rows and metrics have it as ``truncated``.
+TRUNCATED = "%s: the prompt is longer than the model's text encoder takes; its end was cut off (truncated)"
+
 
 class Schedule:
     """The noise schedule that a network was trained with, read from a diffusers scheduler.
@@ -118,6 +121,10 @@ class Model(nn.Module, ABC):
             negative: prompt of the other branch of guidance.
             scale: diffusers' guidance_scale; 1 is none.
         """
+
+    def truncates(self, prompt: str) -> bool:
+        """Whether the text encoder takes less than the whole of a prompt; False for a model without text."""
+        return False
 
     def concat_cond(self, pictures: Tensor, generate: Tensor) -> Tensor | None:
         """Channels ``(N, K, h, w)`` that the network sees after those of x_t; None unless it was tuned for inpainting.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,9 @@ from fcs.core.errors import UsageError
 from fcs.models.base import Schedule
 
 HASHED = (".safetensors", ".json", ".txt")
+# A part's weights, whole or one of several files; both places of the variant are in use.
+_WEIGHTS = re.compile(r"(?:diffusion_pytorch_)?model(?:\.(\w+))?(?:-\d+-of-\d+(?:\.(\w+))?)?\.safetensors")
+PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
 PREDICTS: dict[str, Predicts] = {"epsilon": "eps", "v_prediction": "v"}
 
@@ -26,11 +30,13 @@ class Found:
         name: as the user gave it.
         path: a diffusers folder or a single-file checkpoint.
         revision: the hub commit, None for what is not from a hub.
+        variant: of the weights' files, such as ``fp16``; None for those without one.
     """
 
     name: str
     path: Path
     revision: str | None = None
+    variant: str | None = None
 
     @property
     def label(self) -> str:
@@ -95,6 +101,27 @@ class Found:
             if not (self.path / part).is_dir():
                 raise UsageError.of("model.name", self.name, f"a folder {part} in it")
 
+    def require_weights(self, *parts: str) -> None:
+        """Check that the folder holds each part's weights as safetensors, in the variant that was asked for.
+
+        Raises:
+            UsageError: it does not; the error says which variants there are, or how to convert what there is.
+        """
+        for part in parts:
+            names = [path.name for path in (self.path / part).iterdir()]
+            variants = set(map(weights_variant, names)) - {""}
+            if self.variant in variants:
+                continue
+            others = sorted(variant for variant in variants if variant)
+            if others or None in variants:
+                ways = [f"model.variant={name}" for name in others]
+                ways += ["no model.variant"] if None in variants else []
+                raise UsageError.of("model.variant", self.variant, f"what {part} of {self.name} has: {', '.join(ways)}")
+            pickled = next((name for name in names if name.endswith(PICKLED)), None)
+            found = f"{pickled}, which may run code when it is read" if pickled else "none"
+            way = "diffusers' save_pretrained(FOLDER) writes them"
+            raise UsageError.of("model.name", self.name, f"weights as safetensors in {part}, not {found}; {way}")
+
     def schedule(self, config: dict[str, Any] | None = None) -> tuple[Predicts, Schedule]:
         """What the network predicts, and its levels.
 
@@ -116,3 +143,9 @@ class Found:
             raise UsageError.of("model.name", self.name, expected)
         betas = {key: config[key] for key in BETAS if config.get(key) is not None}
         return PREDICTS[prediction], Schedule(DDPMScheduler(**betas).alphas_cumprod, consistency=consistency)
+
+
+def weights_variant(name: str) -> str | None:
+    """The variant of a file of weights: ``fp16``, or None for one without; empty for a file that is none."""
+    found = _WEIGHTS.fullmatch(name)
+    return (found[1] or found[2]) if found else ""

@@ -20,10 +20,8 @@ from fcs.models.files import Found
 PACKAGE = "fcs.models"
 EMBEDDED = Path(__file__).parent.parent / "weights"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-# Only what sampling needs, and of the weights only safetensors without a variant.
+# Only what sampling needs, and of the weights only safetensors of one variant.
 HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt", "*/vocab.json"]
-HUB_FILES += ["*/diffusion_pytorch_model.safetensors", "*/diffusion_pytorch_model-*-of-*.safetensors"]
-HUB_FILES += ["*/model.safetensors", "*/model-*-of-*.safetensors"]
 UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
 
@@ -32,38 +30,50 @@ def embedded() -> list[str]:
     return sorted(path.parent.name for path in EMBEDDED.glob("*/model_index.json"))
 
 
-def find(name: str, revision: str | None = None) -> Found:
+def find(name: str, revision: str | None = None, variant: str | None = None) -> Found:
     """The files of a model; fetches them only for a hub name.
+
+    Args:
+        name: an embedded model, a folder, a checkpoint or a hub name.
+        revision: of a hub name.
+        variant: of the weights' files, such as ``fp16``.
 
     Raises:
         UsageError: a name that is none of the four kinds, without a network call; a hub name that cannot be fetched.
     """
     if name in embedded():
-        return Found(name, EMBEDDED / name)
+        return Found(name, EMBEDDED / name, variant=variant)
     # os.path answers where Path raises: for an unknown user's ~, for a name too long for the file system.
     path = Path(os.path.expanduser(name))
     if os.path.isfile(path / "model_index.json"):
-        return Found(name, path)
+        return Found(name, path, variant=variant)
     if os.path.isfile(path) and path.suffix == ".safetensors":
         return Found(name, path)
     if os.path.exists(path):
         raise UsageError.of("model.name", name, "a folder with model_index.json, or a .safetensors checkpoint")
     if HUB_NAME.fullmatch(name) and path.suffix != ".safetensors":
-        return _fetch(name, revision)
+        return _fetch(name, revision, variant)
     kinds = "an embedded model, a diffusers folder, a .safetensors checkpoint or a hub name with a /"
     raise UsageError.of("model.name", name, f"{kinds}; embedded: {', '.join(embedded())}", embedded())
 
 
-def _fetch(name: str, revision: str | None) -> Found:
+def _fetch(name: str, revision: str | None, variant: str | None) -> Found:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES + weight_patterns(variant)))
     except Exception as error:  # the client raises its own, httpx's and the file system's
         reason = f"{type(error).__name__}: {first_line(error)}"
         expected = f"a folder here or a model that the hub gives ({reason})"
         raise UsageError.of("model.name", name, expected) from error
-    return Found(name, folder, folder.name)
+    return Found(name, folder, folder.name, variant)
+
+
+def weight_patterns(variant: str | None) -> list[str]:
+    """The files of weights that a hub is asked for, whole or in several files."""
+    kind = f".{variant}" if variant else ""
+    ends = dict.fromkeys([f"{kind}.safetensors", f"{kind}-*-of-*.safetensors", f"-*-of-*{kind}.safetensors"])
+    return [f"*/{stem}{end}" for stem in ("diffusion_pytorch_model", "model") for end in ends]
 
 
 def load(found: Found, autocast: torch.dtype | None = None) -> Model:

@@ -58,8 +58,10 @@ class PixelModel(Model):
         from diffusers import UNet2DModel
 
         found.require("unet")
+        found.require_weights("unet")
         predicts, schedule = found.schedule()
-        unet = UNet2DModel.from_pretrained(found.path / "unet", torch_dtype=torch.float32, use_safetensors=True)
+        options = {"torch_dtype": torch.float32, "use_safetensors": True, "variant": found.variant}
+        unet = UNet2DModel.from_pretrained(found.path / "unet", **options)
         return cls(unet, predicts, schedule, autocast)
 
     def encode(self, pictures: Tensor) -> Tensor:

@@ -107,12 +107,14 @@ class StableDiffusion(Model):
         from transformers import CLIPTextModel, CLIPTokenizer
 
         found.require(*PARTS)
+        found.require_weights("unet", "vae", "text_encoder")
         predicts, schedule = found.schedule()
-        options = {"torch_dtype": torch.float32, "use_safetensors": True}
+        kind = {"use_safetensors": True, "variant": found.variant}
+        options = {"torch_dtype": torch.float32, **kind}
         return cls(
             UNet2DConditionModel.from_pretrained(found.path / "unet", **options),
             AutoencoderKL.from_pretrained(found.path / "vae", **options),
-            CLIPTextModel.from_pretrained(found.path / "text_encoder", dtype=torch.float32, use_safetensors=True),
+            CLIPTextModel.from_pretrained(found.path / "text_encoder", dtype=torch.float32, **kind),
             CLIPTokenizer.from_pretrained(found.path / "tokenizer"),
             predicts,
             schedule,
@@ -156,6 +158,15 @@ class StableDiffusion(Model):
         uncond = self.embed([negative] * len(prompts)) if scale != 1.0 else None
         return Guided(self.denoiser, cond, uncond, scale)
 
+    @property
+    def text_length(self) -> int:
+        """Tokens that the text encoder takes, those of beginning and end too; a tokenizer alone may not know."""
+        positions = getattr(self.text_encoder.config, "max_position_embeddings", None)
+        return min(self.tokenizer.model_max_length, positions or self.tokenizer.model_max_length)
+
+    def truncates(self, prompt: str) -> bool:
+        return len(self.tokenizer(prompt, verbose=False).input_ids) > self.text_length
+
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Text embeddings ``(N, L, D)``; recent prompts are cached."""
@@ -163,9 +174,8 @@ class StableDiffusion(Model):
             self._embeddings.clear()
         for prompt in dict.fromkeys(prompts):
             if prompt not in self._embeddings:
-                length = self.tokenizer.model_max_length
                 tokens = self.tokenizer(
-                    prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+                    prompt, padding="max_length", max_length=self.text_length, truncation=True, return_tensors="pt"
                 )
                 # One prompt at a time: an embedding must not depend on which prompts came with it.
                 self._embeddings[prompt] = self.text_encoder(tokens.input_ids.to(self.device))[0][0]

@@ -102,4 +102,5 @@ class Pipeline:
         levels = self.model.schedule.levels(self.steps, self.levels)
         guidance = (self.guidance, self.negative_prompt, self.guidance_stop)
         loop = SamplingLoop(self.model, self.sampler, levels, randn, *guidance, watch)
-        return self.task.sample(batch, loop)
+        result = self.task.sample(batch, loop)
+        return replace(result, truncated=tuple(sorted(loop.truncated)))

@@ -30,6 +30,7 @@ class SamplingLoop:
         negative_prompt: prompt of guidance's other branch.
         guidance_stop: share of the levels that are guided, the noisiest first.
         watch: called before each denoiser call; may raise to cut the batch short.
+        truncated: slots of which a prompt was longer than the model's text encoder takes.
     """
 
     model: Model
@@ -40,6 +41,7 @@ class SamplingLoop:
     negative_prompt: str = ""
     guidance_stop: float = 1.0
     watch: Callable[[], None] = lambda: None
+    truncated: set[int] = field(default_factory=set, init=False)
     _counter: CallCounter = field(default_factory=CallCounter, init=False)
 
     @property
@@ -54,6 +56,8 @@ class SamplingLoop:
             prompts: one per sample.
             concat_cond: what the network of an inpainting model sees of the batch (``Model.concat_cond``).
         """
+        longer = {prompt for prompt in set(prompts) if self.model.truncates(prompt)}
+        self.truncated.update(slot for slot, prompt in enumerate(prompts) if prompt in longer)
         guided = self.model.guided(prompts, self.negative_prompt, self.guidance)
         guided = replace(guided, guided_above=self._guided_above)
         if concat_cond is not None:

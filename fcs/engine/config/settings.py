@@ -50,12 +50,15 @@ class ModelName:
     Args:
         name: an embedded model, a diffusers folder, a .safetensors checkpoint or a hub name with a /.
         revision: commit, branch or tag of a hub name.
+        variant: of the weights' files, such as ``fp16`` for ``model.fp16.safetensors``; they are computed with in
+            ``trainer.precision`` all the same.
         tiling: encode and decode pictures larger than the autoencoder was trained at in overlapping tiles, for less
             memory; it changes them a little.
     """
 
     name: str
     revision: str | None = None
+    variant: str | None = None
     tiling: bool = False
 
 

@@ -26,6 +26,7 @@ _HEAD = [
 _TAIL = [
     ("course", pa.list_(pa.float32())),
     ("redone", pa.bool_()),
+    ("truncated", pa.bool_()),
     ("memory", pa.int64()),
     ("host", pa.string()),
     ("attempt", pa.int32()),
@@ -48,6 +49,7 @@ class Row:
         features: vector per feature name, stored as fp16.
         memory: bytes; None where it was not measured.
         redone: whether it was sampled again in float32; None where it failed.
+        truncated: whether its prompt is longer than the model's text encoder takes; None where it failed.
         course: the residual at each level, noisiest first; empty where it was not recorded, null in the file then.
     """
 
@@ -64,6 +66,7 @@ class Row:
     memory: int | None = None
     course: tuple[float, ...] = ()
     redone: bool | None = None
+    truncated: bool | None = None
 
     @property
     def means(self) -> dict[str, float | None]:
@@ -103,6 +106,7 @@ def table(
         "residual": [_finite(row.residual) for row in rows],
         "course": [[_finite(value) for value in row.course] or None for row in rows],
         "redone": [row.redone for row in rows],
+        "truncated": [row.truncated for row in rows],
         "memory": [row.memory for row in rows],
         "host": [host] * len(rows),
         "attempt": [attempt] * len(rows),
