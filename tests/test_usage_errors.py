@@ -22,6 +22,7 @@ from fcs.tools.cli.predict import main
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, so that anything written is seen."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fcs.tools.cli.predict.START_SECONDS", GUARD)  # on a loaded machine the announcement comes too
     return tmp_path
 
 

@@ -20,7 +20,7 @@ from fcs.tools.cli.words import count_of, joined, said_later
 if TYPE_CHECKING:
     from fcs.engine.preflight import Preflight
 
-START_SECONDS = 5.0  # what takes longer than this to begin is announced
+START_SECONDS = 3.0  # what takes longer than this to begin is announced
 HELP = """usage: fcs-predict --config FILE [--config FILE2 ...] [key=value ...]
 
 Constrained sampling of every record in WebDataset shards; results and scores go to shards in OUT.
