@@ -29,10 +29,13 @@ from fcs.tools.cli.predict import main
 from fcs.tools.cli.report import main as report
 from fcs.tools.report import distributions
 from fcs.tools.report.distributions import FeatureSample, energy_scores_over_seeds, feature_distances
+from fcs.tools.report.set_scores import distance_rows
+from fcs.tools.report.text_tables import summary_lines
 
 COUNTS = (3, 1, 2, 2, 4, 1, 2)
 RUN = ["--config", "digits_inpaint", "steps=2", "data.batch_size=2", "data.workers=1", "previews.max=0"]
 RUN += ["metrics.features=[digits,random]"]
+SUMMARY = {"complete": True, "records": {"ok": 15, "failed": 0}, "metrics": {}}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory, shards: str) -> list[Path]:
     for seed in (0, 1):
         assert main([*RUN, f"data.shards={shards}", f"seed={seed}", f"out={top}/{seed}"]) == 0
     return [top / "0", top / "1"]
+
+
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs here are small; what is computed of them is that of large ones."""
+    monkeypatch.setattr(distributions, "FEWEST", 3)
 
 
 @pytest.mark.slow
@@ -143,6 +152,19 @@ def test_energy_scores_of_two_seeds(runs: list[Path], tmp_path: Path, capsys: py
     assert "fid digits" in said.out
     assert "energy digits: " in said.out
     assert "FID of 15 pictures moves" in said.err
+
+
+def test_too_few_pictures_have_no_distances(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributions, "FEWEST", 64)
+    found = feature_distances(LocalStore(runs[0]))["digits"]
+    assert [found[name] for name in ("n", "reference_n", "fid", "kid", "kid_error")] == [15, 15, None, None, None]
+    expected = "no FID and KID: 15 pictures against 15 are too few, expected 64 of each"
+    assert found["notes"] == [expected]
+    assert {line.split()[-1] for line in summary_lines({"a": SUMMARY | {"features": {"digits": found}}})} >= {"few"}
+    (row,) = distance_rows([{"features": {"digits": found}}])
+    assert (row.fid, row.kid) == ("too few", "too few")
+    nothing = {**found, "reference_n": 0}
+    assert distance_rows([{"features": {"digits": nothing}}])[0].fid == "\N{EN DASH}"
 
 
 def test_runs_that_differ_in_more_than_the_seed_have_no_energy(runs: list[Path], digits_run: Path) -> None:

@@ -30,6 +30,11 @@ def test_running_means_are_of_what_has_a_value() -> None:
     assert Progress(None, 0, io.StringIO()).left is None
 
 
+def test_failures_of_an_earlier_run_count() -> None:
+    progress = Progress(128, 128, io.StringIO(), failed=128)
+    assert progress.line().startswith("records 128/128  failed 128  ")
+
+
 def rows(folder: Path) -> list[dict[str, str]]:
     with next(folder.rglob("metrics.csv")).open() as file:
         return list(csv.DictReader(file))

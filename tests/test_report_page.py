@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -104,6 +105,43 @@ def test_the_policy_lets_only_our_script_and_style_run(run: Path) -> None:
         assert len(found.all(kind)) == 1
         assert f"{kind}-src 'sha256-{digest}'" in policy
     assert "unsafe" not in policy
+
+
+def test_failures_count_before_their_shard_is_committed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(
+        tmp_path / "out", tmp_path / "in.tar", KEYS, fails=lambda i: f"bad_image: {i}" if i != 5 else None, stop=2
+    )
+    assert main([str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert {("ok", "1"), ("failed", "7")} <= {tuple(line.split()) for line in said.out.splitlines()}
+    assert "1 ok and 7 failed records are in shards that are not committed yet" in said.err
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["in_parts"] == {"ok": 1, "failed": 7}
+    found = render(tmp_path / "out")
+    assert "1 records done, 7 failed" in found.words
+    assert "8 of these records are in shards that are not committed yet" in found.words
+    assert "bad_image 7" in found.words
+    assert main([str(tmp_path / "out"), "--markdown"]) == 0
+    assert "| out | 1 | 7 |" in capsys.readouterr().out
+
+
+def test_an_infinite_psnr_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def scores(i: int) -> dict[str, float | None]:
+        """Kept pixels equal the reference's, the others do too in half of the records; the last has no kept ones."""
+        kept = {"psnr_kept": None, "ssim_kept": None if i == 15 else 1.0}
+        return {"psnr": None if i % 2 else 20.0, "ssim": 0.5, **kept}
+
+    write_run(tmp_path / "out", tmp_path / "in.tar", KEYS, scores=scores)
+    assert main([str(tmp_path / "out"), "--markdown"]) == 0
+    sentence = "PSNR, kept: infinite for 15 of 16 records, since these pixels equal the reference's."
+    assert sentence in capsys.readouterr().out
+    assert sentence in render(tmp_path / "out").words
+    assert main([str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^psnr_kept +infinite \(15\)$", said, re.MULTILINE)
+    assert re.search(r"^psnr +20.0000 \(8\), infinite \(8\)$", said, re.MULTILINE)
+    metrics = json.loads((tmp_path / "out" / "summary.json").read_text())["metrics"]
+    assert metrics["psnr_kept"] == {"mean": None, "n": 0, "low": None, "high": None, "infinite": 15}
+    assert "infinite" not in metrics["ssim_kept"]
 
 
 def test_the_sample_is_such_a_page() -> None:

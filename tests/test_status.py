@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from fcs.shards.input.sources import Source
+from fcs.shards.ledger import parts, result_rows
 from fcs.shards.ledger.ledger import Ledger
 from fcs.shards.ledger.pinned_run import describe, pin
 from fcs.shards.ledger.result_rows import Row
 from fcs.shards.ledger.retry import retry_failed
+from fcs.shards.ledger.totals import totals
 from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.status import lines, main
 from fcs.tools.status.read_status import read_status
@@ -79,7 +81,7 @@ def test_before_anything_is_done(out: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_run_that_goes_on(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(work(out, 9)):
         found = asked(out, capsys)
-        assert found["records"] == {"total": 63, "done": 18, "missing": 45, "failed": 0, "failures": {}}
+        assert found["records"] == {"total": 63, "done": 15, "missing": 45, "failed": 3, "failures": {"bad_image": 3}}
         assert found["slices"] == 2 + 1 + 2
         (process,) = found["processes"]
         assert process["state"] == "working"
@@ -88,7 +90,7 @@ def test_a_run_that_goes_on(out: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert found["seconds_left"] == pytest.approx(45 / found["rate"])
         assert not process["straggler"]
         text = "\n".join(lines(read_status(LocalStore(out))))
-        assert "18 of 63 done, 45 missing" in text
+        assert "15 of 63 done, 3 failed, 45 missing" in text
         assert process["id"] in text
     assert asked(out, capsys)["processes"][0]["state"] == "idle"
     assert read_status(LocalStore(out), time.time() + 1000).processes[0].state == "ended"
@@ -98,7 +100,7 @@ def test_shards_that_are_committed(out: Path, capsys: pytest.CaptureFixture[str]
     with closing(work(out, 20 + 2 + 1)):
         found = asked(out, capsys)
     assert found["shards"] == {"total": 3, "committed": 2}
-    assert found["records"] == {"total": 63, "done": 45, "missing": 18, "failed": 8, "failures": {"bad_image": 8}}
+    assert found["records"] == {"total": 63, "done": 37, "missing": 18, "failed": 8, "failures": {"bad_image": 8}}
     assert found["slices"] == 2
 
 
@@ -107,7 +109,7 @@ def test_a_complete_run(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     found = asked(out, capsys, "--verify")
     assert found["complete"]
-    assert found["records"]["done"] == found["records"]["total"] == 63
+    assert found["records"]["done"] + found["records"]["failed"] == found["records"]["total"] == 63
     assert found["records"]["failures"] == {"bad_image": 8 + 4}
     assert (found["slices"], found["array"]) == (0, None)
     assert found["verify"] == {"files": 6, "differ": []}
@@ -115,6 +117,21 @@ def test_a_complete_run(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(out), "--array"]) == 0
     assert capsys.readouterr().out == ""
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_failed_records_are_not_done_and_count_before_their_shard_is_committed(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = sources(out.parent / "in")
+    pin(LocalStore(out), describe({}, found, None))
+    for first, last, error in ((0, 9, "bad_image: x"), (8, 11, "mask_size: x"), (20, 29, None)):
+        rows = [Row(i, f"k{i}", error) for i in range(first, last + 1)]
+        parts.write(LocalStore(out), "a", result_rows.table(rows, "a"))
+    failures = {"bad_image": 10, "mask_size": 2}  # of two parts the first by name counts
+    expected = {"total": 63, "done": 10, "missing": 41, "failed": 12, "failures": failures}
+    assert asked(out, capsys)["records"] == expected
+    assert next(lines(read_status(LocalStore(out)))) == "records    10 of 63 done, 12 failed, 41 missing"
+    assert totals(LocalStore(out), found) == (10, 12, 63)
 
 
 def test_a_limit(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +142,7 @@ def test_a_limit(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finish(out, limit=42)
     found = asked(out, capsys)
     assert found["complete"]
-    assert found["records"]["done"] == 42
+    assert found["records"]["done"] + found["records"]["failed"] == 42
 
 
 def test_unknown_sizes(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,7 +339,7 @@ def test_it_starts_without_torch_and_reads_each_of_many_shards_once(out: Path) -
     (out / "run.json").write_text(json.dumps({"shards": shards, "limit": None}))
     said = subprocess.run([sys.executable, "-c", COUNTED, str(out)], capture_output=True, text=True, check=True).stdout
     assert "1000 of 2000 committed, 1000 slices to do" in said
-    assert "10000 of ? done, 1000 failed in committed shards" in said
+    assert "9000 of ? done, 1000 failed" in said
     opened, _, imported = said.splitlines()[-1].partition(" ")
     assert 1000 < int(opened) < 1020
     assert imported == "[]"

@@ -27,6 +27,8 @@ def final_report(out: Store, quiet: bool = False) -> int:
         for name, values in summary["metrics"].items():
             if values["n"]:
                 print(f"{name:16s} {values['mean']:10.4f} {values['n']:8d}")
+            if values.get("infinite"):  # these pixels are equal to the reference's
+                print(f"{name:16s} {'infinite':>10s} {values['infinite']:8d}")
         print(f"records: {ok} ok, {failed} failed")
         folders = {"pictures": SHARDS, "rows": METRICS, "previews": PREVIEWS}
         print("  ".join(f"{what}: {out.where(folder)}" for what, folder in folders.items()))

@@ -18,14 +18,17 @@ class Progress:
 
     Args:
         total: records of the run; None where it is not known yet.
-        done: records done by earlier runs.
+        done: records that other processes or earlier runs have finished, failed ones too.
+        failed: how many of these failed.
         stream: where it is shown; standard error if left out.
         shown: whether it is shown at all.
     """
 
-    def __init__(self, total: int | None, done: int = 0, stream: TextIO | None = None, shown: bool = True) -> None:
+    def __init__(
+        self, total: int | None, done: int = 0, stream: TextIO | None = None, shown: bool = True, failed: int = 0
+    ) -> None:
         self.total, self.done, self.stream = total, done, stream or sys.stderr
-        self.failed = 0
+        self.failed = failed
         self._sums: dict[str, tuple[float, int]] = {}
         self._start, self._began = done, time.monotonic()
         self._said = -QUIET_SECONDS  # the first batch is said as soon as it is done

@@ -62,7 +62,8 @@ class ShardWriter(BasePredictionWriter):
             raise UsageError.of("Trainer.predict(datamodule)", data, "ShardDataModule(run)")
         totals, facts = data.totals, {"model": self.run.found.label, "fingerprint": self.run.pinned["fingerprint"]}
         judge = pl_module.judge.to(pl_module.device) if pl_module.judge else None
-        progress = Progress(totals.total, totals.ok + totals.failed, shown=trainer.progress_bar_callback is None)
+        finished, shown = totals.ok + totals.failed, trainer.progress_bar_callback is None
+        progress = Progress(totals.total, finished, shown=shown, failed=totals.failed)
         self._writer = AsyncWriter(
             ResultEncoder(config.task, config.format, config.copy_inputs, facts, judge),
             partial(_finish, data, pl_module),

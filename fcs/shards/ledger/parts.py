@@ -10,16 +10,26 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fcs.core.errors import StorageError
 from fcs.shards.ledger.layout import PARTS, parts_folder
-from fcs.shards.store.base import Store
+from fcs.shards.store.base import Store, map_threads
 
 _NAME = re.compile(r"(\d{8})-(\d{8})")
 # A former commit record of a shard whose failed records are tried again: before its good results are parts, and after.
 REOPENED, ATTEMPT = "reopened.json", "attempt.json"
+
+
+class Outcome(NamedTuple):
+    """What became of a record: its name, and ``code: detail`` where it failed."""
+
+    key: str | None
+    error: str | None
 
 
 def write(out: Store, stem: str, part: pa.Table) -> bool:
@@ -51,6 +61,32 @@ def read(out: Store, stem: str, name: str, columns: list[str] | None = None) -> 
         return pq.read_table(io.BytesIO(out.read(whole)))
     with out.reading(whole) as file:  # the pictures need not come along
         return pq.read_table(file, columns=columns)
+
+
+def outcomes(out: Store, stem: str, part_names: Iterable[str]) -> dict[int, Outcome]:
+    """What became of the records in these parts, by their place in the shard; of two parts the first by name counts.
+
+    Parts that are gone, since their shard was committed meanwhile, are left out.
+
+    Raises:
+        StorageError: OUT cannot be read, or a part is damaged.
+    """
+    found: dict[int, Outcome] = {}
+    for part in map_threads(lambda name: _outcomes(out, stem, name), sorted_parts(part_names)):
+        found = {**part, **found}
+    return dict(sorted(found.items()))
+
+
+def _outcomes(out: Store, stem: str, name: str) -> dict[int, Outcome]:
+    with suppress(FileNotFoundError):
+        try:
+            rows = read(out, stem, name, ["index", "key", "error"]).to_pydict()
+        except pa.ArrowInvalid as error:
+            raise StorageError(
+                f"{out.where(f'{parts_folder(stem)}/{name}')}: damaged; without it, it is computed again"
+            ) from error
+        return dict(zip(rows["index"], map(Outcome, rows["key"], rows["error"]), strict=True))
+    return {}
 
 
 def names(out: Store, stem: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 FEATURE = "feature."  # before the name of a feature's column in a part
@@ -128,6 +129,17 @@ def contiguous(rows: Sequence[Row]) -> list[list[Row]]:
         else:
             runs.append([row])
     return runs
+
+
+def infinite_count(rows: pa.Table, name: str) -> int:
+    """Of how many results a PSNR is infinite, since their pixels are equal to the reference's.
+
+    Such a PSNR is null in the rows. So is one that does not exist, but then there is no SSIM of the same pixels either.
+    """
+    other = name.replace("psnr", "ssim", 1)
+    if not name.startswith("psnr") or not {name, other} <= set(rows.column_names):
+        return 0
+    return int(pc.sum(pc.and_(pc.is_null(rows[name]), pc.is_valid(rows[other]))).as_py() or 0)
 
 
 def _finite(value: float | None) -> float | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,19 +12,30 @@ import pyarrow.parquet as pq
 
 from fcs.core.errors import StorageError
 from fcs.core.intervals import Column, total
-from fcs.shards.ledger import result_rows
+from fcs.shards.ledger import parts, result_rows
 from fcs.shards.ledger.commit_records import covers_run, read_commits
-from fcs.shards.ledger.layout import SUMMARY, metrics_file
+from fcs.shards.ledger.layout import PARTS, SUMMARY, metrics_file
 from fcs.shards.ledger.pinned_run import read_run
+from fcs.shards.ledger.totals import in_parts
 from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store, map_threads
+
+
+class _Metric(NamedTuple):
+    """A metric of one shard: what its mean needs, and how often it is infinite."""
+
+    column: Column
+    infinite: int
 
 
 def summarize(out: Store) -> dict[str, Any]:
     """``{complete, records: {ok, failed}, metrics: {NAME: {mean, n, low, high}}}`` over the committed shards.
 
     Metrics are the residual and all scores; a mean is over the ok records that have a value, in float64,
-    and None where none has. Low and high are its 95 % interval over records, None below two.
+    and None where none has. Low and high are its 95 % interval over records, None below two. A PSNR that is infinite
+    for some records also has their number, ``infinite``.
+
+    Where shards are not committed but in parts, ``in_parts: {ok, failed}`` counts these records.
 
     Raises:
         UsageError: OUT has no pinned run.
@@ -36,8 +47,10 @@ def summarize(out: Store) -> dict[str, Any]:
     counts = {name: sum(record["counts"][name] for record in found.values()) for name in ("ok", "failed")}
     shards = map_threads(lambda stem: _columns(out, stem), list(found))
     names = sorted({name for shard in shards for name in shard})
-    metrics = {name: total([shard[name] for shard in shards if name in shard]).facts() for name in names}
-    return {"complete": covers_run(found, stems, run.get("limit")), "records": counts, "metrics": metrics}
+    metrics = {name: _facts([shard[name] for shard in shards if name in shard]) for name in names}
+    summary = {"complete": covers_run(found, stems, run.get("limit")), "records": counts, "metrics": metrics}
+    begun = _in_parts(out, [stem for stem in stems if stem not in found])
+    return {**summary, **({"in_parts": begun} if begun else {})}
 
 
 def write_summary(out: Store, further: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -66,9 +79,23 @@ def _read(out: Store, stem: str, columns: list[str] | None = None) -> pa.Table:
         raise StorageError(f"{out.where(metrics_file(stem))}: missing or damaged, though it was committed") from error
 
 
-def _columns(out: Store, stem: str) -> dict[str, Column]:
-    """What means need of each metric of one shard."""
+def _columns(out: Store, stem: str) -> dict[str, _Metric]:
+    """The metrics of one shard."""
     rows = _read(out, stem)
     rows = rows.filter(pc.equal(rows["status"], "ok"))
     names = [name for name in rows.column_names if name not in result_rows.FIXED or name == "residual"]
-    return {name: Column.of(rows[name].drop_null().to_pylist()) for name in names}
+    columns = {name: Column.of(rows[name].drop_null().to_pylist()) for name in names}
+    return {name: _Metric(column, result_rows.infinite_count(rows, name)) for name, column in columns.items()}
+
+
+def _facts(pieces: Sequence[_Metric]) -> dict[str, float | int | None]:
+    infinite = sum(piece.infinite for piece in pieces)
+    return {**total([piece.column for piece in pieces]).facts(), **({"infinite": infinite} if infinite else {})}
+
+
+def _in_parts(out: Store, stems: Sequence[str]) -> dict[str, int]:
+    """Records ok and failed in the parts of these shards; empty where there are none."""
+    begun = parts.by_shard(out.tree(PARTS)) if stems else {}
+    counts = [in_parts(out, stem, begun[stem]) for stem in stems if begun.get(stem)]
+    ok, failed = (sum(count[place] for count in counts) for place in (0, 1))
+    return {"ok": ok, "failed": failed} if ok or failed else {}

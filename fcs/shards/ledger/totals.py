@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from fcs.shards.input.sources import Source, listed_sizes
@@ -45,7 +44,7 @@ def totals(
             good, bad = done[source.stem]["counts"]["ok"], done[source.stem]["counts"]["failed"]
             sizes[number] = good + bad
         else:
-            good, bad = _in_parts(out, source.stem, begun.get(source.stem, []))
+            good, bad = in_parts(out, source.stem, begun.get(source.stem, []))
             sizes[number] = (known or {}).get(number, sizes[number])
         ok, failed = ok + good, failed + bad
     certain = [size for size in sizes if size is not None]
@@ -55,12 +54,8 @@ def totals(
     return Totals(ok, failed, total)
 
 
-def _in_parts(out: Store, stem: str, names: Sequence[str]) -> tuple[int, int]:
+def in_parts(out: Store, stem: str, names: Sequence[str]) -> tuple[int, int]:
     """Records ok and failed of a shard that is not committed."""
-    status: dict[int, str] = {}
-    for name in names:
-        with suppress(FileNotFoundError):
-            part = parts.read(out, stem, name, ["index", "status"]).to_pydict()
-            status = {**dict(zip(part["index"], part["status"], strict=True)), **status}
-    values = list(status.values())
-    return values.count("ok"), values.count("failed")
+    found = parts.outcomes(out, stem, names).values()
+    failed = sum(one.error is not None for one in found)
+    return len(found) - failed, failed

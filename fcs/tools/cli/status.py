@@ -67,8 +67,7 @@ def lines(found: RunStatus) -> Iterator[str]:
     """The status for people: the whole run, then the processes that have not ended."""
     total = "?" if found.total is None else found.total
     missing = "" if found.missing is None else f", {found.missing} missing"
-    where = "" if found.complete else " in committed shards"
-    yield f"records    {found.done} of {total} done{missing}, {found.failed} failed{where}"
+    yield f"records    {found.done} of {total} done, {found.failed} failed{missing}"
     if found.failures:
         yield f"failures   {', '.join(f'{code} {number}' for code, number in found.failures.items())}"
     shards = found.as_json()["shards"]

@@ -21,7 +21,7 @@ from fcs.shards.ledger.features import ShardFeatures, feature_counts, read_featu
 from fcs.shards.ledger.pinned_run import read_run
 from fcs.shards.store.base import Store
 
-FEWEST = 3  # pictures for which the distances exist
+FEWEST = 64  # pictures of each set; with fewer, FID and KID say more of the draw than of the run
 KID_MOST = 5000  # pictures of each set that KID uses, since its cost grows with their square
 Kept = dict[str, dict[str, int]]
 
@@ -92,6 +92,11 @@ def feature_distances(out: Store, reference: Store | None = None) -> dict[str, d
     return {name: _distance(out, name, reference) for name in sorted(there) if not name.endswith(REFERENCE)}
 
 
+def too_few(found: Mapping[str, Any]) -> bool:
+    """Whether an entry of ``feature_distances`` has no distances because its sets are too small."""
+    return bool(found["reference_n"]) and min(found["n"], found["reference_n"]) < FEWEST
+
+
 def _distance(out: Store, name: str, reference: Store | None) -> dict[str, Any]:
     made = _feature_sample(out, name)
     true = _feature_sample(out if reference is None else reference, name + REFERENCE)
@@ -101,7 +106,8 @@ def _distance(out: Store, name: str, reference: Store | None) -> dict[str, Any]:
     missing = dict.fromkeys(("fid", "fid_dimensions", "kid", "kid_error"))
     found: dict[str, Any] = {"n": n, "reference_n": reference_n, **missing}
     if made.moments is None or true.moments is None or min(n, reference_n) < FEWEST:
-        why = f"{n} and {reference_n} pictures" if reference_n else "no reference; --reference names a run that has one"
+        few = f"{n} pictures against {reference_n} are too few, expected {FEWEST} of each"
+        why = few if reference_n else "no reference; --reference names a run that has one"
         return {**found, "notes": [f"no FID and KID: {why}"]}
     if len(made.moments.mean) != len(true.moments.mean):
         raise UsageError.of("--reference", reference, f"a run whose {name} features are of the same network")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fcs.core.errors import StorageError
-from fcs.shards.ledger import result_rows
+from fcs.shards.ledger import parts, result_rows
 from fcs.shards.ledger.commit_records import read_commits
-from fcs.shards.ledger.layout import WORKERS, metrics_file
+from fcs.shards.ledger.layout import PARTS, WORKERS, metrics_file
 from fcs.shards.ledger.pinned_run import read_run
 from fcs.shards.store.base import Store, map_threads
 
 COSTS = ("nfe", "seconds", "memory")  # columns that say what a record cost, not how good it is
+_BEGUN = pa.schema([(name, pa.string()) for name in ("shard", "key", "error")])
 Key = tuple[str, str]  # shard and key, which identify a record
 
 
@@ -36,6 +37,7 @@ class FinishedRun:
         pinned: the content of ``run.json``.
         commits: the commit records by STEM, in the run's order.
         rows: the rows of the committed shards, as in their Parquet files.
+        begun: rows ``shard, key, error`` of what is in parts of shards that are not committed.
         workers: the content of ``workers/*.json``, oldest process first.
     """
 
@@ -44,6 +46,7 @@ class FinishedRun:
     pinned: Mapping[str, Any]
     commits: Mapping[str, Mapping[str, Any]]
     rows: pa.Table
+    begun: pa.Table
     workers: tuple[Mapping[str, Any], ...]
 
     @property
@@ -58,8 +61,18 @@ class FinishedRun:
 
     @cached_property
     def failed(self) -> pa.Table:
-        """Rows of the records that failed."""
-        return self.rows.filter(pc.equal(self.rows["status"], "failed"))
+        """``shard, key, error`` of the records that failed, committed or not."""
+        committed = self.rows.filter(pc.equal(self.rows["status"], "failed")).select(_BEGUN.names)
+        return pa.concat_tables([committed, self.begun.filter(pc.is_valid(self.begun["error"]))])
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Records that have a result and that failed, committed or not."""
+        return self.succeeded.num_rows + self.begun["error"].null_count, self.failed.num_rows
+
+    def infinite(self, name: str) -> int:
+        """Of how many results a PSNR is infinite."""
+        return result_rows.infinite_count(self.succeeded, name)
 
     @cached_property
     def score_names(self) -> list[str]:
@@ -98,9 +111,17 @@ def read_finished_run(out: Store, name: str) -> FinishedRun:
     commits = read_commits(out, [shard["stem"] for shard in pinned["shards"]])
     tables = map_threads(lambda stem: _rows(out, stem), list(commits))
     rows = pa.concat_tables([result_rows.rows_schema().empty_table(), *tables], promote_options="default")
+    begun = _begun(out, [shard["stem"] for shard in pinned["shards"] if shard["stem"] not in commits])
     told = map_threads(out.json, sorted(f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json")))
     workers = sorted((worker for worker in told if worker), key=lambda worker: float(worker.get("started") or 0))
-    return FinishedRun(name, out, pinned, commits, rows, tuple(workers))
+    return FinishedRun(name, out, pinned, commits, rows, begun, tuple(workers))
+
+
+def _begun(out: Store, stems: Sequence[str]) -> pa.Table:
+    listed = parts.by_shard(out.tree(PARTS)) if stems else {}
+    found = {stem: parts.outcomes(out, stem, listed[stem]).values() for stem in stems if stem in listed}
+    rows = [{"shard": stem, "key": one.key, "error": one.error} for stem, shard in found.items() for one in shard]
+    return pa.Table.from_pylist(rows, schema=_BEGUN)
 
 
 def _rows(out: Store, stem: str) -> pa.Table:

@@ -22,7 +22,7 @@ from fcs.tools.report.record_pictures import RecordPictures, read_pictures
 from fcs.tools.report.record_selection import first_failures, select_records
 from fcs.tools.report.residual_curve import residual_chart
 from fcs.tools.report.run_facts import compared_settings, run_facts
-from fcs.tools.report.score_table import score_table
+from fcs.tools.report.score_table import infinite_scores, score_table
 from fcs.tools.report.set_scores import distance_rows, energy_rows
 from fcs.tools.report.throughput import process_throughputs, throughput_chart
 
@@ -70,6 +70,7 @@ def html_page(
             runs=headers,
             common=common,
             scores=score_table(runs),
+            infinite=infinite_scores(runs),
             distances=distance_rows(summaries),
             energies=energy_rows(energy),
             cards=record_cards(runs, selected, pictures),
@@ -93,19 +94,19 @@ def _wanted(selected: Sequence[Key], failed: Mapping[str, list[tuple[Key, str]]]
 
 @dataclass(frozen=True)
 class _RunHeader:
-    """The head of a run's column."""
+    """The head of a run's column; ``begun`` of the records are in shards that are not committed."""
 
     name: str
     complete: bool
     ok: int
     failed: int
+    begun: int
     facts: list[tuple[str, str]]
 
 
 def _header(run: FinishedRun, summary: Mapping[str, Any], pictures: Mapping[Key, RecordPictures]) -> _RunHeader:
     model = next((own.model for own in pictures.values() if own.model), "")
-    counts = (run.succeeded.num_rows, run.failed.num_rows)
-    return _RunHeader(run.name, bool(summary.get("complete")), *counts, run_facts(run, model))
+    return _RunHeader(run.name, bool(summary.get("complete")), *run.counts, run.begun.num_rows, run_facts(run, model))
 
 
 def _without_common_facts(runs: list[_RunHeader]) -> tuple[list[_RunHeader], list[tuple[str, str]]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from fcs.tools.report.finished_run import FinishedRun
 from fcs.tools.report.number_format import MINUS
-from fcs.tools.report.score_table import ErrorBar, ScoreRow, score_table
+from fcs.tools.report.score_table import ErrorBar, ScoreRow, infinite_scores, score_table
 
 _SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>|#"} | {"\n": " "})
 
@@ -18,6 +18,9 @@ def markdown_tables(runs: Sequence[FinishedRun]) -> Iterator[str]:
     yield from _table(
         ["run", "records", "failed", *heads], (_run(number, run, rows) for number, run in enumerate(runs))
     )
+    for sentence in infinite_scores(runs):
+        yield ""
+        yield escaped(sentence)
     if len(runs) > 1:
         yield ""
         yield f"Difference from {escaped(runs[0].name)}, over the records that both have; 95 % bootstrap intervals."
@@ -39,8 +42,7 @@ def _table(head: Sequence[str], rows: Iterator[list[str]]) -> Iterator[str]:
 
 
 def _run(number: int, run: FinishedRun, rows: Sequence[ScoreRow]) -> list[str]:
-    counts = [str(run.succeeded.num_rows), str(run.failed.num_rows)]
-    return [escaped(run.name), *counts, *(_cell(row.means[number]) for row in rows)]
+    return [escaped(run.name), *map(str, run.counts), *(_cell(row.means[number]) for row in rows)]
 
 
 def _differences(number: int, rows: Sequence[ScoreRow]) -> Iterator[str]:

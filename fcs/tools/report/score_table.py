@@ -79,6 +79,19 @@ def score_table(runs: Sequence[FinishedRun]) -> list[ScoreRow]:
     return [_row(runs, name) for name in names if len(runs) > 1 or name not in COSTS]
 
 
+def infinite_scores(runs: Sequence[FinishedRun]) -> list[str]:
+    """Sentences about the PSNRs that are infinite, and so are in no mean."""
+    names = dict.fromkeys(name for run in runs for name in run.rows.column_names if name.startswith("psnr"))
+    found = [(name, run, run.infinite(name)) for name in names for run in runs]
+    return [
+        f"{title(name)}: infinite for {count} of {run.succeeded.num_rows} records"
+        + (f" of {run.name}" if len(runs) > 1 else "")
+        + ", since these pixels equal the reference's."
+        for name, run, count in found
+        if count
+    ]
+
+
 def _row(runs: Sequence[FinishedRun], name: str) -> ScoreRow:
     values = {number: run.score_values(name) for number, run in enumerate(runs)}
     means = [mean_with_interval(own) if len(own) else None for own in values.values()]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fcs.tools.report.number_format import number, number_or_dash
+from fcs.tools.report.distributions import too_few
+from fcs.tools.report.number_format import DASH, number
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def energy_rows(scores: Sequence[Mapping[str, Any]]) -> list[EnergyRow]:
 
 
 def _distance(run: int, name: str, values: Mapping[str, Any]) -> DistanceRow:
-    error = values.get("kid_error")
-    kid = number_or_dash(values.get("kid")) + ("" if error is None else f" ± {number(error)}")
+    error, nothing = values.get("kid_error"), "too few" if too_few(values) else DASH
+    fid, kid = (nothing if values.get(kind) is None else number(values[kind]) for kind in ("fid", "kid"))
+    kid += "" if error is None else f" ± {number(error)}"
     pictures = f"{values.get('n')} against {values.get('reference_n')}"
-    return DistanceRow(run, name, number_or_dash(values.get("fid")), kid, pictures, tuple(values.get("notes") or ()))
+    return DistanceRow(run, name, fid, kid, pictures, tuple(values.get("notes") or ()))

@@ -1,7 +1,7 @@
 """The status of a run from what is committed or listed in OUT.
 
 Most files are read here without the code that writes them, since that code imports large libraries, which take seconds
-to start.
+to start. Only parts are opened with pyarrow, where there are any.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fcs.core.errors import UsageError
 from fcs.shards.ledger.commit_records import read_commits
@@ -37,9 +37,9 @@ def read_status(out: Store, now: float | None = None) -> RunStatus:
         OSError: OUT cannot be read.
     """
     run = pinned_run(out)
-    # Parts are listed before commit records, so that a shard that is committed in between is seen in one of them.
-    spans = _spans(out)
-    shards = list(_shards(run, spans, read_commits(out, [shard["stem"] for shard in run["shards"]])))
+    # Parts are read before commit records, so that a shard that is committed in between is seen in one of them.
+    begun = {stem: _Begun(_spans(names), _failures(out, stem, names)) for stem, names in _parts(out).items()}
+    shards = list(_shards(run, begun, read_commits(out, [shard["stem"] for shard in run["shards"]])))
     complete = all(shard.counts is not None for shard in shards)
     return RunStatus(tuple(shards), read_processes(out, time.time() if now is None else now, complete))
 
@@ -56,8 +56,15 @@ def pinned_run(out: Store) -> dict[str, Any]:
     return run
 
 
+class _Begun(NamedTuple):
+    """What parts hold of a shard: records (first, last), sorted and disjoint, and failed records by code."""
+
+    spans: tuple[tuple[int, int], ...]
+    failures: Mapping[str, int]
+
+
 def _shards(
-    run: Mapping[str, Any], spans: Mapping[str, list[tuple[int, int]]], done: Mapping[str, Mapping[str, Any]]
+    run: Mapping[str, Any], begun: Mapping[str, _Begun], done: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[ShardStatus]:
     """The shards that hold records of the run; with a limit only the first ones."""
     sizes = _Sizes()
@@ -72,8 +79,9 @@ def _shards(
             size = counts["records"]
         else:
             size = sizes.of(shard["url"])
+            found = begun.get(stem, _Begun((), {}))
             size = size if size is None or left is None else min(size, left)
-            yield ShardStatus(stem, size, None, {}, tuple(spans.get(stem, ())))
+            yield ShardStatus(stem, size, None, found.failures, found.spans)
         if left is not None and size is not None:
             left -= size
 
@@ -111,15 +119,28 @@ def _remote(url: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _spans(out: Store) -> dict[str, list[tuple[int, int]]]:
-    """Records (first, last) that are in parts, by STEM, sorted and disjoint."""
-    found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+def _parts(out: Store) -> dict[str, list[str]]:
+    """Names of the parts by STEM."""
+    found: dict[str, list[str]] = defaultdict(list)
     for path in out.tree(PARTS):
         stem, _, name = path.removeprefix(f"{PARTS}/").rpartition("/")
-        match = _PART.fullmatch(name)
-        if match:
-            found[stem].append((int(match[1]), int(match[2])))
-    return {stem: list(_joined(sorted(spans))) for stem, spans in found.items()}
+        if _PART.fullmatch(name):
+            found[stem].append(name)
+    return found
+
+
+def _failures(out: Store, stem: str, names: Sequence[str]) -> Counter[str]:
+    """Failed records in a shard's parts by code."""
+    from fcs.shards.ledger.parts import outcomes  # it imports pyarrow
+
+    errors = (one.error for one in outcomes(out, stem, names).values())
+    return Counter(error.partition(":")[0] for error in errors if error is not None)
+
+
+def _spans(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Records (first, last) that these parts cover, sorted and disjoint."""
+    found = (_PART.fullmatch(name) for name in names)
+    return tuple(_joined(sorted((int(match[1]), int(match[2])) for match in found if match)))
 
 
 def _joined(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

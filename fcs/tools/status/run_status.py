@@ -22,7 +22,7 @@ class ShardStatus:
         stem: its name.
         size: number of its records that belong to the run; None where it is unknown without opening the shard.
         counts: from its commit record; None where it is not committed.
-        failures: number of failed records by code, from its commit record.
+        failures: number of failed records by code, from its commit record or its parts.
         spans: records (first, last) that are in parts, sorted and disjoint.
     """
 
@@ -33,9 +33,15 @@ class ShardStatus:
     spans: tuple[tuple[int, int], ...]
 
     @property
+    def failed(self) -> int:
+        """Records with a named failure."""
+        return sum(self.failures.values()) if self.counts is None else self.counts["failed"]
+
+    @property
     def done(self) -> int:
-        """Records with a result or a named failure."""
-        return sum(last - first + 1 for first, last in self.spans) if self.counts is None else self.counts["records"]
+        """Records with a result."""
+        covered = sum(last - first + 1 for first, last in self.spans)
+        return covered - self.failed if self.counts is None else self.counts["ok"]
 
     def slices(self, batch: int) -> int:
         """Number of slices with missing records, for batches of this size; 1 where it only has to be committed."""
@@ -97,13 +103,13 @@ class RunStatus:
 
     @property
     def done(self) -> int:
-        """Records with a result or a named failure, committed or in parts."""
+        """Records with a result, committed or in parts."""
         return sum(shard.done for shard in self.shards)
 
     @property
     def failed(self) -> int:
-        """Number of failed records in committed shards; parts are not opened."""
-        return sum((shard.counts or {}).get("failed", 0) for shard in self.shards)
+        """Records with a named failure, committed or in parts."""
+        return sum(shard.failed for shard in self.shards)
 
     @property
     def total(self) -> int | None:
@@ -113,12 +119,12 @@ class RunStatus:
 
     @property
     def missing(self) -> int | None:
-        """Number of records that are not done."""
-        return None if self.total is None else max(0, self.total - self.done)
+        """Number of records with neither a result nor a named failure."""
+        return None if self.total is None else max(0, self.total - self.done - self.failed)
 
     @property
     def failures(self) -> dict[str, int]:
-        """Number of failed records in committed shards, by code."""
+        """Number of failed records by code."""
         codes: Counter[str] = Counter()
         for shard in self.shards:
             codes.update(shard.failures)
