@@ -203,6 +203,25 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, one: Path, three: Pa
         assert browser.run("return document.getElementById('viewer').getBoundingClientRect().right") <= width
 
 
+def test_on_a_phone_pictures_are_large_and_soon_reached(browser: Browser, one: Path, three: Path) -> None:
+    for page in (one, three):
+        browser.open(page, 390)
+        assert all(shot.size["width"] >= 130 for shot in browser.all(".shot img") if shot.is_displayed())
+        assert browser.run("return document.getElementById('pictures').getBoundingClientRect().top") < 6000
+        assert browser.run("return document.documentElement.scrollHeight") < 12000
+        assert len(browser.shown) == 6
+        browser("more").click()
+        assert len(browser.shown) > 6
+        browser.run("for (const part of document.querySelectorAll('details')) part.open = true")
+        wide = "[...document.querySelectorAll('.scroll')].filter((part) => part.scrollWidth > part.clientWidth + 1)"
+        assert browser.run(f"return {wide}.length") == 0
+
+
+def test_every_picture_has_a_source(browser: Browser, one: Path) -> None:
+    browser.open(one)
+    assert browser.run("return [...document.images].filter((one) => !one.getAttribute('src')).length") == 0
+
+
 def test_light_and_dark(browser: Browser, three: Path) -> None:
     seen = {}
     for scheme in ("light", "dark"):

@@ -36,6 +36,11 @@ class MeanWithInterval:
         return self.n > 1 and (self.low > 0 or self.high < 0)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether all values are the same but for rounding."""
+        return self.high - self.low <= 1e-9 * max(abs(self.low), abs(self.high))
+
+    @property
     def decimals(self) -> int:
         """Decimals to print, so that the interval's width has three digits."""
         width = self.high - self.low
@@ -43,7 +48,7 @@ class MeanWithInterval:
 
     def text(self, value: float, signed: bool = False) -> str:
         """A value with as many decimals as the interval supports."""
-        if self.low == self.high or abs(value) >= 1e7:
+        if self.is_exact or abs(value) >= 1e7:
             return signed_number(value) if signed else number(value)
         return f"{value:{'+' if signed else ''}.{self.decimals}f}".replace("-", MINUS)
 

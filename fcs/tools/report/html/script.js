@@ -4,6 +4,12 @@ const cards = [...document.querySelectorAll(".card")];
 const filters = ["kind", "score", "run"].map($);
 let shown = cards;
 
+// A small screen begins with a few cards and without figures; the rest is one press away.
+const narrow = matchMedia("(max-width: 40rem)").matches;
+const FEW = 6, MORE = 12;
+let most = narrow ? FEW : Infinity;
+if (narrow) for (const fold of document.querySelectorAll(".fold")) fold.open = false;
+
 document.documentElement.classList.add("script");
 
 // Filters: a record stays where one of its reasons has all that was chosen, and its text what was typed.
@@ -24,11 +30,18 @@ function filter() {
   });
   if (wanted[0]) shown.sort((one, other) => one.rank - other.rank);
   document.querySelector(".cards").append(...shown);
-  for (const card of cards) card.hidden = !shown.includes(card);
+  const visible = new Set(shown.slice(0, most));
+  for (const card of cards) card.hidden = !visible.has(card);
+  $("more").hidden = shown.length <= most;
+  $("more").textContent = `${Math.min(MORE, shown.length - most)} more`;
   $("count").textContent = `${shown.length} of ${cards.length}`;
   $("none").hidden = shown.length > 0;
 }
 
+$("more").addEventListener("click", () => {
+  most += MORE;
+  filter();
+});
 for (const field of filters) if (field) field.addEventListener("change", filter);
 $("text").addEventListener("input", filter);
 document.querySelector(".filters").addEventListener("submit", (event) => event.preventDefault());
