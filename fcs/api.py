@@ -20,6 +20,7 @@ from fcs.core.records import Batch
 from fcs.engine import python_arguments as given
 from fcs.engine.python_arguments import answering
 from fcs.engine.python_inputs import Picture, as_list, batch_of, black
+from fcs.engine.python_measurements import measurement
 from fcs.engine.python_sampling import sample_batch
 from fcs.metrics.image_scores import scores
 from fcs.models import Model, find
@@ -245,7 +246,9 @@ def restore(
     """Find the picture that an operator has turned into the given one.
 
     Args:
-        image: what was measured; with ``degrade`` the truth, which is measured first and scored against.
+        image: what was measured: pictures, or ``operator.A`` of pictures in [-1, 1] as a float tensor or array
+            ``(N, ...)`` or the path of one (``.npy``, ``.pt``); with ``degrade`` the truth,
+            which is measured first and scored against.
         operator: one of ``fcs.core.operators``, its name, or an object with the same methods.
         sampler: the paper's for such a task (ten moves of 0.1 a level) if left out.
         error: how the error comes to a latent model's space: ``decoder_gradient`` or ``vae_newton``.
@@ -254,6 +257,9 @@ def restore(
     """
     options = (guidance, negative_prompt, levels, guidance_stop)
     task = Restore(given.chosen("operator", operator, Operator), degrade, given.one_of("error", error, Error))
+    measured = None if degrade else measurement(image)
+    if measured is not None:
+        image = [black(model.picture_shape)] * task.measure(measured, model)
     sampler = InexactNewton(step_sizes=SMALL_STEPS) if sampler is None else sampler
     return apply(model, task, image, None, prompt, seed, steps, sampler, *options, None, progress, batch_size)
 

@@ -138,7 +138,7 @@ class Measured(Observed):
         target: y ``(N, C, h, w)``, pixels in [-1, 1].
         operator: A, ``(N, C, H, W) -> (N, C, h, w)``.
         decode: D, from the model's space to pixels.
-        noise: standard deviation of the noise in y.
+        noise: standard deviation of the noise in y, one number or one by sample ``(N,)``.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Measured(Observed):
         target: Tensor,
         operator: Callable[[Tensor], Tensor],
         decode: Callable[[Tensor], Tensor],
-        noise: float = 0.0,
+        noise: float | Tensor = 0.0,
     ) -> None:
         self.target = target
         self.operator = operator

@@ -2,102 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from fcs.core.constraints import Constraint, Measured, Projectable
-from fcs.core.directions import Newton
+from fcs.core.constraints import Constraint, Measured
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
 from fcs.core.operators.base import Operator
+from fcs.core.operators.linearity import check_linear
+from fcs.core.operators.noise import noise_level, noise_model, with_noise
 from fcs.core.operators.pixels import Pixels
-from fcs.core.per_sample import RecordNoise, column, rms
+from fcs.core.per_sample import RecordNoise
 from fcs.core.records import Batch
-from fcs.core.tf32 import no_tf32
 from fcs.models.base import Model
 from fcs.tasks.base import Task
+from fcs.tasks.measured import EncodedMeasured, Perturbed
 
 Error = Literal["decoder_gradient", "vae_newton"]
 NOISE_STREAM = 0x6E6F697365  # keeps a record's measurement noise apart from the noise it is sampled from
 PASTES = 3  # bicubic A^+ is only nearly a right inverse: each pass leaves about a third of the error
 
 
-class EncodedMeasured(Measured, Projectable):
-    """A measurement whose error is taken back to the model's space by the encoder: without backpropagation.
-
-    ``e_x = A^+ (y - A D(x_0))`` in pixels, then ``J_E e_x`` by a forward difference of the encoder at ``D(x_0)``,
-    which stands in for ``J_D^-1 e_x``: the Newton direction of the sampler once more, applied to the autoencoder
-    ("second Newton approximation" of the authors' ZoomLDM code). Encoding the decoded picture again cancels the
-    autoencoder's own round-trip error.
-
-    Args:
-        target: y.
-        operator: A and its pseudo-inverse.
-        decode: D, the model's space to pixels.
-        encode: E, pixels to the model's space, deterministic.
-        difference: largest entry of the perturbation of the picture, in pixels of [-1, 1].
-        noise: standard deviation of the noise in y.
-    """
-
-    def __init__(
-        self,
-        target: Tensor,
-        operator: Operator,
-        decode: Callable[[Tensor], Tensor],
-        encode: Callable[[Tensor], Tensor],
-        difference: float,
-        noise: float = 0.0,
-    ) -> None:
-        super().__init__(target, operator.A, decode, noise)
-        self.inverse = operator.A_dagger
-        self.encode = encode
-        self.direction = Newton(difference)
-
-    def error(self, x0: Tensor) -> Tensor:
-        picture = self.decode(x0)
-        missing = self.target - self.operator(picture)
-        beyond = column(rms(missing) > self.noise, missing)
-        wanted = self.inverse(torch.where(beyond, missing, torch.zeros_like(missing)))
-        with no_tf32():  # the difference is chosen for float32
-            _, jacobian = self.direction.linearize(self.encode, picture)
-            return jacobian(wanted)
-
-
-class Perturbed(Constraint):
-    """A constraint whose error is taken at a point near x_0, a new one each time.
-
-    Without it superresolution converges to a blurred picture that meets the measurement exactly (Graikos et al.,
-    ICLR 2025 submission, appendix).
-
-    Args:
-        constraint: what must be met.
-        std: of the perturbation, in the model's space.
-        randn: its noise, by sample.
-    """
-
-    def __init__(self, constraint: Constraint, std: float, randn: RecordNoise) -> None:
-        self.constraint = constraint
-        self.std = std
-        self.randn = randn
-
-    def loss(self, x0: Tensor) -> Tensor:
-        return self.constraint.loss(x0)
-
-    def error(self, x0: Tensor) -> Tensor:
-        return self.constraint.error(x0 + self.std * self.randn(x0.shape[1:]))
-
-    def residual(self, x0: Tensor) -> Tensor:
-        return self.constraint.residual(x0)
-
-
 class Restore(Task):
     """Find the picture that an operator has turned into the given one.
 
     Args:
-        operator: A.
+        operator: A, linear. Where it has a noise model (``noise_model``, as deepinv's have), the noise is drawn from
+            it, and the measurement is not rounded.
         degrade: the records hold the truth, which is measured first (and scored against); otherwise they hold the
             measurement.
         error: how the error of the measurement comes to a latent model's space: ``decoder_gradient``, by
@@ -137,6 +70,21 @@ class Restore(Task):
         self.noise = noise
         self.perturb = perturb
         self.paste = paste
+        self.measurement: Tensor | None = None
+
+    def prepare(self, model: Model) -> None:
+        """Try whether the operator is linear on pictures of the model's size, and whether its noise is said once.
+
+        Raises:
+            UsageError: it is not; noise beside the operator's own, or paste of a measurement with noise.
+        """
+        check_linear(self._operator_on(model.device), model.picture_shape, model.device)
+        if noise_model(self.operator) is None:
+            return
+        if self.noise:
+            raise UsageError.of("task.noise", self.noise, "0 where the operator has a noise_model of its own")
+        if self.paste:
+            raise UsageError.of("task.paste", "true", "false where the operator has a noise_model")
 
     @property
     def makes(self) -> type[Constraint]:
@@ -151,12 +99,39 @@ class Restore(Task):
         return self.error == "vae_newton"
 
     def input_shape(self, model: Model) -> tuple[int, int, int]:
-        """The model's picture shape where the truth is given, else that of its measurement."""
-        if self.degrade:
+        """The model's picture shape where the truth or a tensor is given, else that of its measurement.
+
+        Raises:
+            UsageError: the measurement is no picture.
+        """
+        if self.degrade or self.measurement is not None:
             return model.picture_shape
         nothing = torch.zeros(1, *model.picture_shape)
-        channels, height, width = self._operator_on(nothing.device).A(nothing).shape[1:]
+        shape = self._operator_on(nothing.device).A(nothing).shape[1:]
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            expected = f"task.degrade=true, or a tensor: its measurement of {tuple(shape)} is no picture"
+            raise UsageError.of("task.operator", type(self.operator).__name__, expected)
+        channels, height, width = shape
         return channels, height, width
+
+    def measure(self, measurement: Tensor, model: Model) -> int:
+        """Take these measurements ``y = A(x)`` ``(N, ...)`` of pictures in [-1, 1] instead of the records' pictures.
+
+        Returns:
+            How many there are, N; a single one may come without that axis.
+
+        Raises:
+            UsageError: they have another shape than the operator's, or hold NaN or infinity.
+        """
+        shape = tuple(self._operator_on(torch.device("cpu")).A(torch.zeros(1, *model.picture_shape)).shape[1:])
+        measurement = measurement[None] if tuple(measurement.shape) == shape else measurement
+        given = tuple(measurement.shape)
+        if given[1:] != shape or not measurement.isfinite().all():
+            raise UsageError.of(
+                "image", f"a measurement of {given}", f"finite numbers (N, {', '.join(map(str, shape))})"
+            )
+        self.measurement = measurement.float()
+        return len(measurement)
 
     def operator_for(self, batch: Batch) -> Operator:
         """The operator of a batch; the same for all unless overridden."""
@@ -172,11 +147,14 @@ class Restore(Task):
         operator = self.operator_for(batch)
         noise = self._noise(batch)
         target = self._target(batch, operator, noise)
+        own = noise_model(operator)
+        level = self.noise if own is None else noise_level(own, target, self._noise_seeds(batch))
+        operator = self.operator_for(batch)  # noise is drawn on the CPU, and takes the model's own tensors there
         constraint: Constraint
         if self.error == "vae_newton":
-            constraint = EncodedMeasured(target, operator, model.decode, model.encode, self.difference, self.noise)
+            constraint = EncodedMeasured(target, operator, model.decode, model.encode, self.difference, level)
         else:
-            constraint = Measured(target, operator.A, model.decode, self.noise)
+            constraint = Measured(target, operator.A, model.decode, level)
         return Perturbed(constraint, self.perturb, noise) if self.perturb else constraint
 
     def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:
@@ -190,23 +168,37 @@ class Restore(Task):
         return to_uint8(picture)
 
     def _noise(self, batch: Batch) -> RecordNoise:
-        return RecordNoise([seed ^ NOISE_STREAM for seed in batch.seeds], batch.images.device)
+        return RecordNoise(self._noise_seeds(batch), batch.images.device)
+
+    def _noise_seeds(self, batch: Batch) -> list[int]:
+        return [seed ^ NOISE_STREAM for seed in batch.seeds]
 
     def _target(self, batch: Batch, operator: Operator, noise: RecordNoise) -> Tensor:
-        """y: the given picture or the measured truth."""
+        """y: the given measurement or picture, or the measured truth."""
+        if self.measurement is not None:
+            last = len(self.measurement) - 1  # padding has any of them
+            places = [last if record is None else min(record.index, last) for record in batch.records]
+            return self.measurement[places].to(batch.images.device)
         if not self.degrade:
             return to_float(batch.images)
         measured = operator.A(to_float(batch.images))
+        own = noise_model(operator)
+        if own is not None:
+            return with_noise(own, measured, self._noise_seeds(batch))
         if self.noise:
             return measured + self.noise * noise(measured.shape[1:])
         # Rounded to 8 bits, as a measurement from a file is.
         return to_float(to_uint8(measured))
 
     def given(self, batch: Batch) -> Tensor:
-        """The measurement, without its noise."""
-        if not self.degrade:
+        """The measurement, without its noise; where it is no picture, what A^+ makes of it."""
+        if not self.degrade and self.measurement is None:
             return batch.images
-        return to_uint8(self.operator_for(batch).A(to_float(batch.images)))
+        operator = self.operator_for(batch)
+        measured = (
+            operator.A(to_float(batch.images)) if self.degrade else self._target(batch, operator, self._noise(batch))
+        )
+        return to_uint8(measured if measured.ndim == 4 and measured.shape[1] in (1, 3) else operator.A_dagger(measured))
 
     def reference(self, batch: Batch) -> Tensor | None:
         """The truth where records hold it."""

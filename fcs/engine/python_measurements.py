@@ -1,0 +1,49 @@
+"""Measurements that are no pictures, from Python: tensors, arrays and the files that hold them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def measurement(image: object) -> Tensor | None:
+    """A measurement as a tensor; None where ``image`` is pictures.
+
+    Args:
+        image: a float tensor or array, a list of such, or the path of a ``.npy`` or ``.pt`` file that holds one.
+
+    Raises:
+        ValueError: a file that is missing or holds no such tensor, entries of different shapes.
+    """
+    if isinstance(image, str | os.PathLike) and Path(image).suffix.lower() in (".npy", ".pt"):
+        return _loaded(Path(image))
+    if isinstance(image, list | tuple) and image and all(_floats(one) for one in image):
+        if len({tuple(one.shape) for one in image}) > 1:
+            raise ValueError("image: expected measurements of one shape")
+        return torch.stack([torch.as_tensor(one) for one in image])
+    return torch.as_tensor(image) if _floats(image) else None
+
+
+def _floats(value: object) -> bool:
+    if isinstance(value, Tensor):
+        return value.is_floating_point()
+    return isinstance(value, np.ndarray) and bool(np.issubdtype(value.dtype, np.floating))
+
+
+def _loaded(path: Path) -> Tensor:
+    expected = f"image={path}: expected a file with one float tensor"
+    try:
+        with open(path.expanduser(), "rb") as file:
+            numpy = path.suffix.lower() == ".npy"
+            value = np.load(file, allow_pickle=False) if numpy else torch.load(file, "cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(f"{expected}; {error.strerror}") from error
+    except Exception as error:  # torch and numpy raise whatever their parsers stumble over
+        raise ValueError(f"{expected}; it cannot be read") from error
+    if not _floats(value):
+        raise ValueError(f"{expected}, not {type(value).__name__}")
+    return torch.as_tensor(value)
