@@ -106,13 +106,11 @@ def test_pictures_are_read_as_records_are(digits: Model) -> None:
 
 
 WRONG = {
-    "float image": ({"image": np.zeros((16, 16), np.float32)}, "uint8"),
-    "deep image": ({"image": np.zeros((16, 16), np.uint16)}, "uint8"),
+    "image from -1": ({"image": np.linspace(-1, 1, 256).reshape(16, 16)}, "image: pixels from -1 to 1: expected 0 to"),
     "stacked images": ({"image": np.zeros((2, 16, 16), np.uint8)}, r"\(H, W\)"),
-    "tensor": ({"image": torch.zeros(16, 16)}, "PIL"),
+    "list in a list": ({"image": [[1]]}, "PIL"),
     "no images": ({"image": []}, "one or more"),
-    "mask of ones": ({"mask": np.ones((16, 16), np.uint8)}, "0 to 255"),
-    "float mask": ({"mask": np.ones((16, 16))}, "uint8"),
+    "photograph as mask": ({"mask": np.random.default_rng(0).random((16, 16, 3))}, "mask: 256 colours"),
     "negative seed": ({"seed": -1}, "seed=-1"),
     "large seed": ({"seed": 2**63}, "2\\^63"),
     "levels": ({"levels": "odd"}, "levels=odd"),

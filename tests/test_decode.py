@@ -136,12 +136,25 @@ def test_text_json_and_seed(tmp_path: Path) -> None:
     assert one(tmp_path, {"png": picture(), "txt": b"told"}, Format(1, 4, 4, captions=False)).prompt is None
     bad = {
         "bad_text": ("txt", [b"\xff"]),
-        "bad_json": ("json", [b"{", b"[]", b'{"a": NaN}', b'{"a": 1e999}', b"[" * 100000, b"\xff"]),
+        "bad_json": ("json", [b"{", b"[]", b"[" * 100000, b"\xff"]),
         "bad_seed": (
             "json",
-            [b'{"seed": %s}' % s for s in (b"-1", b"1.0", b"true", b'"1"', b"9223372036854775808")],
+            [b'{"seed": %s}' % s for s in (b"-1", b"1.5", b"true", b'"x"', b'""', b"[1]", b"9223372036854775808")],
         ),
     }
     for code, (suffix, values) in bad.items():
         for data in values:
             assert codes([one(tmp_path, {"png": picture(), suffix: data})]) == [("k", code)], data
+
+
+def test_what_json_does_not_have_is_handed_on_as_null(tmp_path: Path) -> None:
+    text = b'{"a": NaN, "b": [Infinity, {"c": -Infinity}], "d": 1e999, "e": 1.5, "seed": NaN}'
+    found = one(tmp_path, {"png": picture(), "json": text})
+    assert found.error is None
+    assert found.extra == {"a": None, "b": [None, {"c": None}], "d": None, "e": 1.5, "seed": None}
+    assert found.seed is None
+
+
+@pytest.mark.parametrize("spelling", [b"42", b"42.0", b"4.2e1", b'"42"', b'" 42 "', b'"42.0"'])
+def test_a_seed_is_a_whole_number_in_any_spelling(tmp_path: Path, spelling: bytes) -> None:
+    assert one(tmp_path, {"png": picture(), "json": b'{"seed": %s}' % spelling}).seed == 42

@@ -25,6 +25,7 @@ class Record:
         seed: the record's own seed, or None.
         error: ``code: detail`` where the record failed, else None.
         members: raw input members by suffix, kept only for ``copy_inputs``.
+        notes: codes of ``fcs.core.notes``: what was read, but perhaps not as it was meant.
     """
 
     index: int
@@ -36,10 +37,11 @@ class Record:
     seed: int | None = None
     error: str | None = None
     members: dict[str, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def failed(self, code: str, detail: str) -> Record:
         """The same record as a named failure, without its pictures."""
-        return replace(self, image=None, mask=None, error=f"{code}: {detail}", members={})
+        return replace(self, image=None, mask=None, error=f"{code}: {detail}", members={}, notes=())
 
 
 @dataclass(frozen=True)

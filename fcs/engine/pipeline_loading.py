@@ -88,7 +88,8 @@ def record_format(config: Run, model: Model) -> Format:
     """What a record's members must look like."""
     channels, height, width = config.task.input_shape(model)
     data, task = config.data, config.task
-    return Format(channels, height, width, data.resize, task.needs_mask, config.copy_inputs, data.captions)
+    options = (task.needs_mask, config.copy_inputs, data.captions, task.reads_mask)
+    return Format(channels, height, width, data.resize, *options)
 
 
 def has_reference(pipeline: Pipeline) -> bool:

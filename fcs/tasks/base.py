@@ -21,10 +21,12 @@ class Task(ABC):
 
     Attributes:
         needs_mask: whether a record without a mask fails (``missing_mask``).
+        reads_mask: whether a record's mask is looked at; where it is not, a broken one does no harm.
         scored: names of the scores that its results carry themselves.
     """
 
     needs_mask: bool = False
+    reads_mask: bool = True
     scored: tuple[str, ...] = ()
 
     @property

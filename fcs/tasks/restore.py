@@ -46,6 +46,8 @@ class Restore(Task):
         UsageError: a negative noise or perturbation, a difference that is not positive, paste of a noisy measurement.
     """
 
+    reads_mask = False
+
     def __init__(
         self,
         operator: Operator,
@@ -212,7 +214,7 @@ class KnownPixels(Restore):
     regions ``Inpaint`` is the better task. Arguments as those of ``Restore``.
     """
 
-    needs_mask = True
+    needs_mask = reads_mask = True
 
     def __init__(
         self,

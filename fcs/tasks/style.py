@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from fcs.core.constraints import Constraint, Sum
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float
+from fcs.core.pictures import FORMATS, PictureError, open_picture, read_picture
 from fcs.core.records import Batch
 from fcs.models.base import Model
 from fcs.models.clip import ImageTower, gram
@@ -149,13 +150,10 @@ class Style(Task):
 
 
 def _read(path: str, width: int, height: int) -> Tensor:
-    """A picture file as ``(1, 3, H, W)`` in [-1, 1]: upright, transparency on white, as a record's image."""
+    """A picture file as ``(1, 3, H, W)`` in [-1, 1], read as a record's image is."""
     try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file).convert("RGBA")
-    except (OSError, Image.DecompressionBombError) as error:
+        picture, _ = read_picture(open_picture(Path(path).read_bytes(), FORMATS), "RGB")
+    except (OSError, PictureError) as error:
         raise UsageError.of("task.pictures", path, f"a picture file ({error})") from error
-    white = Image.new("RGBA", picture.size, "white")
-    white.alpha_composite(picture)
-    array = np.array(white.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+    array = np.array(picture.resize((width, height), Image.Resampling.BICUBIC))
     return to_float(torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0))

@@ -9,9 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
+from fcs.core.notes import NOTHING
 from fcs.core.records import Record
-from fcs.shards.input.decode_image import BadRecordError, Resize, decode_image, fit, size_text, to_tensor
+from fcs.core.seeds import whole_seed
+from fcs.shards.input.decode_image import (
+    BadRecordError,
+    Resize,
+    decode_image,
+    decode_mask,
+    fit,
+    size_text,
+    to_tensor,
+)
 from fcs.shards.input.record_index import SLOTS, Entry
 
 MAX_IMAGE_BYTES = 256 << 20
@@ -32,6 +43,7 @@ class Format:
         needs_mask: a record without mask fails with ``missing_mask``.
         keep_members: keep the bytes of the input members.
         captions: whether the record's own prompt is read.
+        reads_mask: whether a record's mask is looked at at all.
     """
 
     channels: int
@@ -41,6 +53,7 @@ class Format:
     needs_mask: bool = False
     keep_members: bool = False
     captions: bool = True
+    reads_mask: bool = True
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -60,7 +73,9 @@ def decode(entry: Entry, read: Callable[[int, int], bytes], form: Format) -> Rec
     if entry.error:
         return record
     try:
-        data = {suffix: _load(suffix, place, read) for suffix, place in entry.members.items()}
+        passed = () if form.reads_mask or form.keep_members else ("mask",)
+        wanted = {suffix: place for suffix, place in entry.members.items() if SLOTS[suffix] not in passed}
+        data = {suffix: _load(suffix, place, read) for suffix, place in wanted.items()}
         slots = {SLOTS[suffix]: value for suffix, value in data.items()}
         return _decode(record, slots, data if form.keep_members else {}, form)
     except BadRecordError as bad:
@@ -82,22 +97,28 @@ def _decode(record: Record, slots: dict[str, bytes], members: dict[str, bytes], 
     extra = _json(slots["json"]) if "json" in slots else {}
     seed = _seed(extra)
     prompt = _text(slots["prompt"]) if form.captions and "prompt" in slots else None
-    image = decode_image(slots["image"], "RGB" if form.channels == 3 else "L")
-    mask = decode_image(slots["mask"], "L", "mask ") if "mask" in slots else None
-    if mask is not None and mask.size != image.size:
-        raise BadRecordError("mask_size", f"{size_text(mask)}, the image has {size_text(image)}")
+    image, notes = decode_image(slots["image"], "RGB" if form.channels == 3 else "L")
+    mask, more = _mask(slots["mask"], image.size, form) if "mask" in slots and form.reads_mask else (None, ())
     return Record(
         record.index,
         record.key,
         image=to_tensor(fit(image, form.width, form.height, form.resize, Image.Resampling.LANCZOS)),
-        mask=None
-        if mask is None
-        else to_tensor(fit(mask, form.width, form.height, form.resize, Image.Resampling.NEAREST)),
+        mask=mask,
         prompt=prompt,
         extra=extra,
         seed=seed,
         members=members,
+        notes=notes + more,
     )
+
+
+def _mask(data: bytes, size: tuple[int, int], form: Format) -> tuple[Tensor, tuple[str, ...]]:
+    """A mask for an image of ``size`` (width, height), brought to the wanted size, and notes."""
+    mask, notes = decode_mask(data)
+    if mask.size != size:
+        raise BadRecordError("mask_size", f"{size_text(mask)}, the image has {size[0]}x{size[1]}")
+    made = to_tensor(fit(mask, form.width, form.height, form.resize, Image.Resampling.NEAREST))
+    return made, notes if made.any() else (*notes, NOTHING)
 
 
 def _text(data: bytes) -> str:
@@ -134,17 +155,15 @@ def _deeper(value: Any, levels: int) -> bool:
     return levels < 0 or any(_deeper(item, levels - 1) for item in items)
 
 
-def _finite(text: str) -> float:
+def _finite(text: str) -> float | None:
+    """A number; null for NaN and infinity, which Python's json writes and JSON does not have."""
     value = float(text)
-    if not math.isfinite(value):  # could not be written again
-        raise ValueError(f"{text} is no JSON number")
-    return value
+    return value if math.isfinite(value) else None
 
 
 def _seed(extra: dict[str, Any]) -> int | None:
     seed = extra.get("seed")
-    if seed is None:
-        return None
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise BadRecordError("bad_seed", f"{seed!r}, expected an integer from 0 to 2^63 - 1")
-    return seed
+    try:
+        return None if seed is None else whole_seed(seed)
+    except ValueError as error:
+        raise BadRecordError("bad_seed", error) from error

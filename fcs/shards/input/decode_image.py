@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from fcs.core.masks import read_mask
+from fcs.core.pictures import Mode, PictureError, open_picture, read_picture
 from fcs.shards.input.tar_members import printable
 
 Resize = Literal["none", "crop", "pad"]
-MAX_PIXELS = 64 << 20
-_FORMATS = ("PNG", "JPEG", "WEBP")
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+Read = tuple[Image.Image, tuple[str, ...]]
 
 
 class BadRecordError(Exception):
@@ -35,60 +27,34 @@ class BadRecordError(Exception):
         self.code, self.detail = code, printable(line)[:200]
 
 
-def decode_image(data: bytes, mode: Literal["L", "RGB"], what: str = "") -> Image.Image:
-    """An upright 8 bit picture in ``mode``, the transparent parts of an image on white.
-
-    Args:
-        data: the file.
-        mode: wanted.
-        what: empty for the image of a record; ``"mask "`` for its mask, to name it in errors.
+def decode_image(data: bytes, mode: Mode) -> Read:
+    """A record's picture in ``mode``, with notes; see ``read_picture``.
 
     Raises:
         BadRecordError: it is no picture that may be read.
     """
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise BadRecordError("too_large", f"{what}{size_text(image)}, allowed are {MAX_PIXELS} pixels")
-        image.load()
-        return eight_bit(image, mode, flat=not what)
-    except UnidentifiedImageError as error:
-        raise BadRecordError("bad_image", f"{what}no {', '.join(_FORMATS)}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadRecordError("too_large", f"{what}more than {MAX_PIXELS} pixels") from error
-    except BadRecordError:
-        raise
-    except MemoryError as error:
-        raise BadRecordError("out_of_memory", f"{what}{len(data)} bytes of picture") from error
-    except Exception as error:  # PIL's plugins raise whatever their parsers stumble over
-        raise BadRecordError("bad_image", f"{what}{error or type(error).__name__}") from error
+    with _naming("", len(data)):
+        return read_picture(open_picture(data), mode)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged metadata says nothing about orientation
-        turn = None
-    return image if turn is None else image.transpose(turn)
+def decode_mask(data: bytes) -> Read:
+    """A record's mask as 8-bit greys, with notes; see ``read_mask``.
 
-
-def eight_bit(image: Image.Image, mode: Literal["L", "RGB"], flat: bool) -> Image.Image:
-    """A picture as a record's is read: upright by its EXIF orientation, 16 bit scaled to 8.
-
-    Args:
-        image: any of Pillow's.
-        mode: wanted.
-        flat: put transparency on white; otherwise it is dropped, as a mask's is.
+    Raises:
+        BadRecordError: it is no mask that may be read.
     """
-    image = _upright(image)
-    if image.mode.startswith("I"):  # 16 bit grey; PIL would clip
-        deep = np.asarray(image).clip(0, 65535).astype(np.uint32)
-        image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
-    if flat and ("transparency" in image.info or "A" in image.mode or "a" in image.mode):
-        colours = image.convert("RGBA")
-        image = Image.new("RGBA", colours.size, "white")
-        image.alpha_composite(colours)
-    return image.convert("RGB").convert(mode) if image.mode in ("P", "PA", "RGBA") else image.convert(mode)
+    with _naming("mask ", len(data)):
+        return read_mask(open_picture(data))
+
+
+@contextmanager
+def _naming(what: str, size: int) -> Iterator[None]:
+    try:
+        yield
+    except PictureError as error:
+        raise BadRecordError(error.code, f"{what}{error.detail}") from error
+    except MemoryError as error:
+        raise BadRecordError("out_of_memory", f"{what}{size} bytes of picture") from error
 
 
 def fit(image: Image.Image, width: int, height: int, resize: Resize, filter: Image.Resampling) -> Image.Image:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fcs.core.errors import Interrupted, UsageError
 from fcs.core.exit_codes import SOME_FAILED
+from fcs.core.notes import note_lines
 from fcs.engine.signals import Stop
 from fcs.tools.cli.ends import Parser, ending
 from fcs.tools.pack.masks import FRACTIONS
@@ -94,6 +95,8 @@ def _pack(given: list[str], stop: Stop) -> int:
 
     packed = pack(islice(found, limit), Path(options.out), recipe, per_shard, _say, check)
     made = sum(packed.sizes.values())
+    for line in note_lines(packed.notes):
+        print("fcs-pack:", line, file=sys.stderr)
     print(f"{options.out}: {len(packed.sizes)} shards, {made} records, {packed.left_out} left out")
     return SOME_FAILED if packed.left_out else 0
 

@@ -8,19 +8,19 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from fcs.core.masks import read_mask
+from fcs.core.pictures import FORMATS, PictureError, open_picture, read_picture, upright
 from fcs.shards.input.decode import MAX_IMAGE_BYTES, Format, decode
-from fcs.shards.input.decode_image import MAX_PIXELS, eight_bit
 from fcs.shards.input.record_index import Entry
 from fcs.shards.store.atomic_files import storage_error
 from fcs.tools.pack.masks import draw
 from fcs.tools.pack.source_record import SourceRecord
 
 KEPT = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}  # MPO: a JPEG with further pictures after it
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")  # none that starts a program
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG}
 
 
@@ -45,8 +45,15 @@ class Recipe:
     size: tuple[int, int] | None = None
 
 
-def record_members(record: SourceRecord, key: str, recipe: Recipe) -> dict[str, bytes]:
-    """The members of ``key`` by suffix, in the order in which they are written.
+class Members(NamedTuple):
+    """What a record becomes: content by suffix, in the order in which it is written, and notes (``fcs.core.notes``)."""
+
+    content: dict[str, bytes]
+    notes: tuple[str, ...]
+
+
+def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
+    """The members of ``key``.
 
     Raises:
         LeftOutError: a picture or text cannot be read, or the record would fail when it is read from the shard.
@@ -54,52 +61,48 @@ def record_members(record: SourceRecord, key: str, recipe: Recipe) -> dict[str, 
     """
     if record.error is not None:
         raise LeftOutError(record.error)
-    suffix, data, (width, height) = _picture(_bytes(record.image), "", recipe.size)
+    suffix, data, (width, height) = _picture(_bytes(record.image), recipe.size)
     made = {suffix: data}
+    notes: tuple[str, ...] = ()
     if recipe.mask is not None:
         drawn = draw(recipe.mask, width, height, recipe.fraction, _seed(recipe, key))
         made["mask.png"] = _png(drawn)
     elif record.mask is not None:
-        made["mask.png"] = _picture(_bytes(record.mask), "mask ", recipe.size)[1]
+        made["mask.png"], notes = _mask(_bytes(record.mask), recipe.size)
     if record.prompt is not None:
         made["txt"] = _bytes(record.prompt)
     if record.facts is not None:
         made["json"] = _bytes(record.facts)
-    _check(made, key, Format(3, height, width))
-    return made
+    return Members(made, tuple(dict.fromkeys((*notes, *_check(made, key, Format(3, height, width))))))
 
 
-def _picture(data: bytes, what: str, size: tuple[int, int] | None) -> tuple[str, bytes, tuple[int, int]]:
+def _picture(data: bytes, size: tuple[int, int] | None) -> tuple[str, bytes, tuple[int, int]]:
     """Suffix, bytes and upright size of a picture: its own bytes wherever a reader of shards knows the format."""
-    mode: Literal["L", "RGB"] = "L" if what else "RGB"
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise LeftOutError(f"{what}{image.width}x{image.height}, allowed are {MAX_PIXELS} pixels")
-            suffix, upright = KEPT.get(image.format or ""), _upright_size(image)
-            if size in (None, upright) and suffix is not None and (suffix == "png" or not what):
-                return suffix, data, upright
-            image.load()
-            flat = eight_bit(image, mode, flat=not what)
-    except (LeftOutError, MemoryError):
-        raise
-    except UnidentifiedImageError as error:
-        raise LeftOutError(f"{what}none of {', '.join(FORMATS)}") from error
-    except Exception as error:  # Pillow's plugins raise whatever their parsers stumble over
-        line = " ".join(str(error).split()) or type(error).__name__
-        raise LeftOutError(f"{what}no picture that can be read ({line[:200]})") from error
+        image = open_picture(data, FORMATS)
+        suffix, whole = KEPT.get(image.format or ""), upright(image).size
+        if size in (None, whole) and suffix is not None:
+            return suffix, data, whole
+        flat, _ = read_picture(image, "RGB")
+    except PictureError as error:
+        raise LeftOutError(error.detail[:200]) from error
     if size is not None and flat.size != size:
-        filter = Image.Resampling.NEAREST if what else Image.Resampling.LANCZOS
-        flat = ImageOps.fit(flat, size, method=filter)
+        flat = ImageOps.fit(flat, size, method=Image.Resampling.LANCZOS)
     return "png", _png(flat), flat.size
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def _mask(data: bytes, size: tuple[int, int] | None) -> tuple[bytes, tuple[str, ...]]:
+    """A mask as PNG, and notes: its own bytes where it is one of plain greys, else what it was read as."""
     try:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    except Exception:  # damaged metadata says nothing about orientation
-        turned = False
-    return (image.height, image.width) if turned else image.size
+        image = open_picture(data, FORMATS)
+        greys, notes = read_mask(image)
+    except PictureError as error:
+        raise LeftOutError(f"mask {error.detail[:200]}") from error
+    if image.format == "PNG" and size in (None, greys.size) and not notes:
+        return data, notes
+    if size is not None and greys.size != size:
+        greys = ImageOps.fit(greys, size, method=Image.Resampling.NEAREST)
+    return _png(greys), notes
 
 
 def _bytes(content: Path | bytes) -> bytes:
@@ -124,12 +127,14 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _check(made: dict[str, bytes], key: str, form: Format) -> None:
+def _check(made: dict[str, bytes], key: str, form: Format) -> tuple[str, ...]:
+    """Read the record as a run would; returns the notes on it."""
     places = list(made.values())
     entry = Entry(0, key, {suffix: (number, len(data)) for number, (suffix, data) in enumerate(made.items())})
     decoded = decode(entry, lambda number, size: places[number], form)
     if decoded.error is not None:
         raise LeftOutError(decoded.error)
+    return decoded.notes
 
 
 def _png(image: Image.Image) -> bytes:

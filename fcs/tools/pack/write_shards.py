@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ SIZES = "sizes.json"
 
 @dataclass(frozen=True)
 class Packed:
-    """What was made: records per shard by file name, and how many records were left out."""
+    """What was made: records per shard by file name, how many records were left out, and how many have which note."""
 
     sizes: dict[str, int]
     left_out: int
+    notes: dict[str, int]
 
 
 def pack(
@@ -66,15 +68,16 @@ def pack(
     except BaseException:
         _remove(out, [*sizes, _name(len(sizes)), SIZES], new_folder)
         raise
-    return Packed(sizes, maker.left_out)
+    return Packed(sizes, maker.left_out, dict(maker.notes))
 
 
 class _Maker:
-    """Makes keys and members of source records; counts those that are left out."""
+    """Makes keys and members of source records; counts those that are left out, and notes on the others."""
 
     def __init__(self, recipe: Recipe, say: Callable[[str, str], None], check: Callable[[], None]) -> None:
         self.recipe, self.say, self.check = recipe, say, check
         self.left_out = 0
+        self.notes: Counter[str] = Counter()
 
     def all(self, records: Iterable[SourceRecord]) -> Iterator[tuple[str, dict[str, bytes]]]:
         keys = UniqueKeys()
@@ -87,7 +90,8 @@ class _Maker:
                 self.left_out += 1
                 self.say(record.name, str(reason))
             else:
-                yield key, made
+                self.notes.update(made.notes)
+                yield key, made.content
 
 
 def _shards(out: Path, made: Iterator[tuple[str, dict[str, bytes]]], per_shard: int) -> Iterator[tuple[str, int]]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from PIL import Image
 
-from fcs.shards.input.decode_image import MAX_PIXELS
+from fcs.core.pictures import MAX_PIXELS
 
 SIDE = 256  # pixels; larger pictures are reduced to it
 FINE = 128  # pixels; pictures up to this side are kept without loss

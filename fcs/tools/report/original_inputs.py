@@ -118,7 +118,8 @@ class OriginalInputs:
         channels, height, width = shape if task is None else task.input_shape(cast(Model, _ShapeOnlyModel(shape)))
         resize: Resize = self.settings.get("data.resize") or "none"
         captions = bool(self.settings.get("data.captions", True))
-        return Format(channels, height, width, resize, task is not None and task.needs_mask, captions=captions)
+        needs, reads = task is not None and task.needs_mask, task is None or task.reads_mask
+        return Format(channels, height, width, resize, needs, captions=captions, reads_mask=reads)
 
     def _reader(self, stem: str) -> ShardReader | str:
         if self._open is None or self._open[0] != stem:

@@ -1,0 +1,117 @@
+"""Reading a mask: the one way for shards, ``fcs-pack`` and calls from Python. White = generate, black = keep.
+
+A mask is luminance, and luminance times alpha where the alpha channel varies. Where all that is visible has one colour,
+the luminance says nothing and alpha alone decides. Masks that are plainly labels and not greys are taken as what they
+look like, with a note: 0 and 1, two palette entries, black and one colour.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fcs.core.notes import ALPHA, FAINT, SCALE, TWO_VALUES
+from fcs.core.pictures import PictureError, deep_values, has_alpha, naming, upright
+from fcs.core.pixel_values import Pixels, to_bytes
+
+NEAR = 8  # grey values: channels that differ by no more are grey, and no brighter is black
+OPAQUE = 250  # an alpha channel that is nowhere lower says nothing
+FAINTEST = 32  # a mask that nowhere reaches this generates next to nothing
+
+
+def read_mask(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """A mask as 8-bit greys.
+
+    Args:
+        image: any of Pillow's; turned upright by its EXIF orientation. A colour profile counts for nothing.
+
+    Returns:
+        The mask, and notes on how it was read (``fcs.core.notes``).
+
+    Raises:
+        PictureError: damaged, or colours that are no mask.
+    """
+    with naming():
+        image = upright(image)
+        values = deep_values(image)
+        if values is not None:
+            return mask_from(values)
+        alpha = np.asarray(image.convert("RGBA").getchannel("A")) if has_alpha(image) else None
+        if image.mode in ("1", "L", "LA"):
+            return mask_from(np.asarray(image.convert("L")), alpha)
+        labels = np.asarray(image) if image.mode == "P" else None
+        return mask_from(np.asarray(image.convert("RGB")), alpha, labels)
+
+
+def mask_from(
+    colours: NDArray[Any], alpha: NDArray[Any] | None = None, labels: NDArray[Any] | None = None
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """A mask from numbers; returns and raises as ``read_mask``.
+
+    Args:
+        colours: ``(H, W)`` or ``(H, W, 3)``; uint8, uint16, booleans, or numbers as in ``to_bytes``.
+        alpha: ``(H, W)``, opaque = the largest value.
+        labels: ``(H, W)``, the palette's entries.
+    """
+    notes: list[str] = []
+    pixels = _scaled(colours, notes)
+    opacity = np.full(pixels.shape[:2], 255, np.uint8) if alpha is None else _scaled(alpha, notes)
+    varies = opacity.min() < OPAQUE and opacity.min() != opacity.max()
+    visible = opacity > 0 if varies else np.ones_like(opacity, bool)
+    if varies and _is_one_colour(pixels[visible]):
+        greys = np.full_like(opacity, 255)
+    else:
+        greys = _greys(pixels, visible, labels, notes)
+    if varies:
+        notes.append(ALPHA)
+        greys = ((greys.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
+    if 0 < greys.max(initial=0) < FAINTEST:
+        notes.append(FAINT)
+    return Image.fromarray(greys), tuple(dict.fromkeys(notes))
+
+
+def _scaled(values: NDArray[Any], notes: list[str]) -> Pixels:
+    """8 bits, where whole numbers up to 1 mean black and white and 16 bits up to 255 mean 8."""
+    top = values.max(initial=0)
+    if values.dtype.kind in "iu" and top == 1 and values.min() >= 0:
+        notes.append(TWO_VALUES)
+        return values.astype(np.uint8) * 255
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2 and 1 < top <= 255:
+        notes.append(SCALE)
+        return values.astype(np.uint8)
+    return to_bytes(values)
+
+
+def _greys(pixels: Pixels, visible: NDArray[np.bool_], labels: NDArray[Any] | None, notes: list[str]) -> Pixels:
+    """Luminance; of labels, white where the larger or the coloured one is."""
+    entries = np.unique(pixels[:0] if labels is None else labels[visible])
+    spread = 0 if pixels.ndim == 2 else int(np.ptp(pixels[visible], axis=-1).max(initial=0))
+    if spread <= NEAR:
+        greys = np.asarray(Image.fromarray(pixels).convert("L"))
+        values = np.unique(greys[visible])
+        if len(entries) != 2 or set(values) == {0, 255}:
+            return greys
+        # The order of a palette of greys means nothing; where both entries look the same it is all there is.
+        white = greys == values[-1] if len(values) == 2 else labels == entries[-1]
+    else:
+        white = labels == entries[-1] if len(entries) == 2 else _coloured(pixels, visible)
+    notes.append(TWO_VALUES)
+    return np.where(white, 255, 0).astype(np.uint8)
+
+
+def _coloured(pixels: Pixels, visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where the one colour is that stands beside black, or alone."""
+    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    found = np.unique(packed[visible])
+    dark: NDArray[np.bool_] = pixels.max(-1) <= NEAR
+    if len(found) == 1 or (len(found) == 2 and dark[visible].any()):
+        return ~dark
+    expected = "expected black, white and greys, or black and one colour; is it the picture?"
+    raise PictureError("bad_mask", f"{len(found)} colours: {expected}")
+
+
+def _is_one_colour(pixels: Pixels) -> bool:
+    return bool((pixels == pixels[0]).all())
