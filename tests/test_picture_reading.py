@@ -17,7 +17,8 @@ from fcs.core.errors import UsageError
 from fcs.core.notes import COLOUR_PROFILE
 from fcs.core.pictures import FORMATS, PictureError, open_picture, read_picture
 from fcs.core.pixel_values import to_bytes
-from fcs.engine.python_pictures import Picture, as_list, image_tensor
+from fcs.engine.python_inputs import as_list
+from fcs.engine.python_pictures import Picture, image_tensor
 from fcs.shards.input.decode import Format
 from fcs.tasks.style import _read
 from fcs.tools.pack.record_members import LeftOutError, Recipe, record_members

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
+from torch import Tensor
 
 from fcs.core.records import Batch, Record, collate
-from fcs.engine.python_pictures import Picture, image_tensor, mask_tensor
+from fcs.engine.python_pictures import Picture as Picture
+from fcs.engine.python_pictures import image_tensor, mask_tensor
 
 
 def batch_of(
@@ -62,3 +66,10 @@ def _seed(seed: int) -> int:
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
         raise ValueError(f"seed={seed!r}: expected a whole number, 0 to 2^63 - 1")
     return int(seed)
+
+
+def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
+    """One picture as a list of one, several as a list."""
+    if isinstance(pictures, Image.Image | np.ndarray | str | os.PathLike):
+        return [pictures]
+    return [pictures] if isinstance(pictures, Tensor) and pictures.ndim < 4 else list(pictures)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,13 +18,6 @@ from fcs.core.pixel_values import to_bytes
 Picture: TypeAlias = Image.Image | np.ndarray | Tensor | str | os.PathLike[str]
 ARRAYS = "(H, W), (H, W, 3) or (H, W, 4)"
 _CHANNELS = (1, 2, 3, 4)
-
-
-def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    """One picture as a list of one, several as a list."""
-    if isinstance(pictures, Image.Image | np.ndarray | str | os.PathLike):
-        return [pictures]
-    return [pictures] if isinstance(pictures, Tensor) and pictures.ndim < 4 else list(pictures)
 
 
 def image_tensor(picture: Picture, shape: tuple[int, int, int], name: str) -> tuple[Tensor, tuple[str, ...]]:
