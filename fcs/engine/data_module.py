@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 from fcs import __version__
 from fcs.core.errors import UsageError
 from fcs.core.records import Batch, collate
+from fcs.engine.first_records import failing_first_records
 from fcs.engine.graceful_stop import stop_of
 from fcs.engine.pipeline_loading import has_reference, record_format
 from fcs.engine.predict_module import PredictModule
@@ -27,6 +29,7 @@ from fcs.shards.ledger.batch_task import BatchTask
 from fcs.shards.ledger.ledger import Ledger
 from fcs.shards.ledger.totals import Totals
 
+log = logging.getLogger("fcs")
 POLL, LONGEST = 1.0, 30.0  # seconds between two looks at what other processes have in hand
 POLLS = 16  # looks a second of all processes together, as far as LONGEST allows
 COUNTED = 64  # no more shards than this are opened beforehand, only to show a total
@@ -125,6 +128,9 @@ class ShardDataModule(L.LightningDataModule):
         self.ledger.load_commits()  # what it takes back must not look complete below
         check = stop_of(trainer).check
         self.totals = self._count(shards, check)
+        if self.rank == 0 and not self.totals.ok + self.totals.failed:
+            for line in failing_first_records(run.sources, form):
+                log.warning(line)
         data, shape = config.data, (form.channels, form.height, form.width)
 
         def read(tasks: Iterator[BatchTask | None]) -> ReadAhead:

@@ -5,21 +5,30 @@ from __future__ import annotations
 import sys
 
 from fcs.core.exit_codes import DONE
+from fcs.engine.first_records import failing_first_records
 from fcs.engine.pipeline_loading import load_judge, load_pipeline, record_format
 from fcs.engine.preflight import Preflight
 from fcs.engine.process_info import ProcessInfo
+from fcs.engine.timed_batch import timed_batch
 from fcs.engine.trainer import ranks_to_start
 from fcs.metrics import image_scores
+from fcs.models import Model
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import listed_sizes
 from fcs.shards.ledger.layout import RUN
-from fcs.shards.ledger.pinned_run import pin
+from fcs.shards.ledger.repin import pin_anew
 
 
-def dry_run(run: Preflight) -> int:
-    """Say what would be done and what it costs; write nothing."""
+def dry_run(run: Preflight, timed: bool = False) -> int:
+    """Say what would be done and what it costs; write nothing.
+
+    Args:
+        run: what to do.
+        timed: sample one batch, for the hours that it takes.
+    """
     config = run.config
-    model = load_pipeline(run).model
+    pipeline = load_pipeline(run)
+    model = pipeline.model
     load_judge(run, model)
     known = listed_sizes(run.sources)
     total = None if None in known else sum(count for count in known if count is not None)
@@ -38,8 +47,10 @@ def dry_run(run: Preflight) -> int:
         "processes": f"{ranks}, batches of {config.data.batch_size}",
         "out": f"{config.out}" + (" (continues)" if run.out.exists(RUN) else ""),
     }
+    lines |= timed_batch(run, pipeline, ranks, total) if timed else {}
     for name, value in lines.items():
         print(f"{name:10s} {value}")
+    _say_what_would_fail(run, model)
     print("nothing was written")
     return DONE
 
@@ -48,7 +59,7 @@ def prepare(run: Preflight) -> int:
     """Pin the run, fetch weights, index the shards; for machines without a GPU but with a network."""
     model = load_pipeline(run).model
     load_judge(run, model)
-    pin(run.out, run.pinned)
+    pin_anew(run.out, run.pinned)
     form, records = record_format(run.config, model), 0
     for source in run.sources:
         with ShardReader(source, form) as reader:
@@ -57,5 +68,11 @@ def prepare(run: Preflight) -> int:
                 print(f"{source.url}: truncated: {reader.index.truncated}", file=sys.stderr)
             for remark in reader.index.remarks:
                 print(f"{source.url}: {remark}", file=sys.stderr)
+    _say_what_would_fail(run, model)
     print(f"{run.config.out}: pinned; {len(run.sources)} shards, {records} records")
     return DONE
+
+
+def _say_what_would_fail(run: Preflight, model: Model) -> None:
+    for line in failing_first_records(run.sources, record_format(run.config, model)):
+        print(line, file=sys.stderr)

@@ -19,7 +19,7 @@ from fcs.engine.shard_writer import ShardWriter
 from fcs.engine.signals import Stop
 from fcs.engine.trainer import ranks_to_start, threads, trainer
 from fcs.shards.ledger.commit_tracker import finish_run
-from fcs.shards.ledger.pinned_run import pin
+from fcs.shards.ledger.repin import pin_anew
 
 
 def predict(run: Preflight, stop: Stop, arguments: Sequence[str]) -> int:
@@ -53,7 +53,7 @@ def _check_once(run: Preflight, stop: Stop) -> None:
     """What each rank would find wrong is said once, by their parent, which pins the run for them."""
     load_judge(run, load_pipeline(run).model)
     stop.check()
-    pin(run.out, run.pinned)
+    pin_anew(run.out, run.pinned)
 
 
 def _sample(run: Preflight, info: ProcessInfo, count: int, stop: Stop, arguments: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from fcs.engine.pipeline_loading import load_judge, load_pipeline, measured
 from fcs.engine.preflight import Preflight
 from fcs.engine.trainer import batch_size, compiles, takes_tf32
 from fcs.metrics.judge import Judge
-from fcs.shards.ledger.pinned_run import pin
+from fcs.shards.ledger.repin import pin_anew
 from fcs.tasks.pipeline import Pipeline
 
 
@@ -60,7 +60,7 @@ class PredictModule(L.LightningModule):
         config, device = self.run.config, self.trainer.strategy.root_device
         pipeline = load_pipeline(self.run)
         self.judge = load_judge(self.run, pipeline.model)
-        pin(self.run.out, self.run.pinned)
+        pin_anew(self.run.out, self.run.pinned)
         allow_tf32(takes_tf32(config))
         self.pipeline = measured(self.run.out, pipeline, device)
         shape = config.task.input_shape(pipeline.model)

@@ -20,7 +20,8 @@ from fcs.models import Found, find
 from fcs.shards.input.sources import Source, resolve
 from fcs.shards.ledger.commit_records import damaged, is_complete
 from fcs.shards.ledger.layout import RUN
-from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.pinned_run import describe
+from fcs.shards.ledger.repin import check_pin
 from fcs.shards.ledger.retry import launched, retry_failed
 from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
@@ -53,7 +54,9 @@ class Preflight:
     def complete(self) -> bool:
         """Whether an earlier run left nothing to do."""
         stems = [source.stem for source in self.sources]
-        if not self.out.exists(RUN) or not is_complete(self.out, stems, self.config.data.limit):
+        if (self.out.json(RUN) or {}).get("fingerprint") != self.pinned["fingerprint"]:
+            return False  # nothing is there, or a run that gives way
+        if not is_complete(self.out, stems, self.config.data.limit):
             return False
         return not damaged(self.out, stems)
 
@@ -106,8 +109,7 @@ def preflight(config: Run, settings: Mapping[str, Any]) -> Preflight:
     hashes = _hashes(found, networks, (out.json(RUN) or {}).get("weights"))
     pinned = describe(pinned_settings(config, settings, found, hashes), sources, config.data.limit)
     pinned["weights"] = {name: asdict(one) for name, one in hashes.items()}
-    if out.exists(RUN):
-        pin(out, pinned)
+    check_pin(out, pinned)
     return Preflight(config, found, sources, pinned, out, networks)
 
 

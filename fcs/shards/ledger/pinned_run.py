@@ -15,6 +15,10 @@ from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
 
 
+class PinnedOtherwiseError(UsageError):
+    """OUT belongs to a run of other settings or inputs."""
+
+
 def fingerprint(settings: dict[str, Any]) -> str:
     """SHA-256 of the settings' canonical JSON; order of keys and tuple or list make no difference."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -83,19 +87,19 @@ def _compare_shards(out: Store, pinned: list[dict[str, Any]], given: list[dict[s
     old, new = ({shard["stem"]: shard for shard in shards} for shards in (pinned, given))
     for stem in [*(s for s in new if s not in old), *(s for s in old if s not in new)]:
         where = "is not in the run that" if stem in new else "is missing; it is in the run that"
-        raise UsageError(f"{KEY}: {stem} {where} {out.where(RUN)} pins ({len(old)} shards); use another out")
+        raise PinnedOtherwiseError(f"{KEY}: {stem} {where} {out.where(RUN)} pins ({len(old)} shards); use another out")
     for stem, shard in new.items():
         for name in ("size", "mtime"):
             if old[stem].get(name) != shard.get(name):
                 change = f"{name} {old[stem].get(name)} then, {shard.get(name)} now"
-                raise UsageError(f"{KEY}: {shard['url']} changed since {out.where(RUN)} was made ({change})")
+                raise PinnedOtherwiseError(f"{KEY}: {shard['url']} changed since {out.where(RUN)} was made ({change})")
 
 
 _ABSENT = object()  # differs from any value, null too
 
 
 def _differs(out: Store, key: str, given: object, pinned: object) -> UsageError:
-    return UsageError.of(key, _show(given), f"{_show(pinned)}, as {out.where(RUN)} pins it, or another out")
+    return PinnedOtherwiseError.of(key, _show(given), f"{_show(pinned)}, as {out.where(RUN)} pins it, or another out")
 
 
 def _show(value: object) -> str:

@@ -31,7 +31,8 @@ Constrained sampling of every record in WebDataset shards; results and scores go
                   packages besides fcs whose classes the files may choose; a class path on the command line itself
                   (task=package.Class) is always allowed
   --prepare       pin the run, fetch weights, index the shards; needs no GPU
-  --dry-run       say what would be done and what it costs; write nothing
+  --dry-run       say what would be done, what it costs and what would fail; write nothing
+  --time          with --dry-run: sample one batch, and say how many hours all of them take
   --print-config  the resolved configuration as YAML
   --version       the package's version
   --help          this text
@@ -66,7 +67,7 @@ def _run(given: list[str], stop: Stop) -> int:
     parser = Parser("fcs-predict", add_help=False)
     parser.add_argument("--config", "-c", action="append", default=[])
     parser.add_argument("--allow-imports", action="append", default=[])
-    for flag in ("--prepare", "--dry-run", "--print-config", "--help", "-h"):
+    for flag in ("--prepare", "--dry-run", "--time", "--print-config", "--help", "-h"):
         parser.add_argument(flag, action="store_true")
     flags, rest = parser.parse_known_args(parser.with_dashes(given))
     if flags.help or flags.h:
@@ -75,6 +76,8 @@ def _run(given: list[str], stop: Stop) -> int:
     if flags.version:
         print(parser.version_line)
         return DONE
+    if flags.time and not flags.dry_run:
+        raise UsageError("--time: expected --dry-run beside it")
     from fcs.engine.config import first_look
 
     overrides = joined(rest, first_look.listed_keys())
@@ -104,7 +107,7 @@ def _work(run: Preflight, flags: Namespace, given: list[str], stop: Stop) -> int
         from fcs.engine.predict import predict
 
         if flags.dry_run:
-            return dry_run(run)
+            return dry_run(run, flags.time)
         if flags.prepare:
             return prepare(run)
         return predict(run, stop, given)

@@ -1,0 +1,66 @@
+"""How long a run will take: its first batch is sampled once, as the run would, and the time is extrapolated."""
+
+from __future__ import annotations
+
+import time
+from itertools import cycle, islice
+
+import torch
+
+from fcs.core.errors import UsageError
+from fcs.core.records import Record, collate
+from fcs.core.tf32 import allow_tf32
+from fcs.engine.oom_retry import OomRetry
+from fcs.engine.pipeline_loading import record_format
+from fcs.engine.preflight import Preflight
+from fcs.engine.trainer import batch_size, compiles, device, takes_tf32
+from fcs.shards.input.decode import Format
+from fcs.shards.input.shard_reader import ShardReader
+from fcs.tasks.pipeline import Pipeline
+
+
+def timed_batch(run: Preflight, pipeline: Pipeline, ranks: int, total: int | None) -> dict[str, str]:
+    """Lines for ``--dry-run``: seconds of a batch, pictures a second, hours of the run.
+
+    On a GPU a batch runs before the one that is timed, since kernels are chosen and compiled at first. Loading,
+    reading and writing are not in it: the last two happen beside the network.
+
+    Args:
+        run: what to do.
+        pipeline: its model goes to the device.
+        ranks: processes that will share the run on this machine.
+        total: records of the run; None where it is not known.
+
+    Raises:
+        UsageError: no record of the first shard can be read.
+    """
+    config, where = run.config, device(0)
+    form = record_format(config, pipeline.model)
+    shape = (form.channels, form.height, form.width)
+    allow_tf32(takes_tf32(config))
+    pipeline.model.to(where)
+    if pipeline.unmeasured:
+        pipeline = pipeline.measured(pipeline.lengths())
+    size = batch_size(config, pipeline, shape, where, ranks)
+    if compiles(config):
+        pipeline.model.compile_network(config.trainer.cuda_graphs)
+    batch = collate("timed", 0, _records(run, form, size), shape, config.seed, config.data.prompt).to(where)
+    sample = OomRetry(pipeline)
+    if where.type == "cuda":
+        sample(batch)
+    began = time.perf_counter()
+    sample(batch)
+    seconds = time.perf_counter() - began
+    rate = ranks * size / seconds
+    card = torch.cuda.get_device_name() if where.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    lines = {"time": f"{seconds:.3g} s a batch of {size} ({card}), {rate:.3g} pictures a second by {ranks} processes"}
+    return lines | ({} if total is None else {"in all": f"{total / rate / 3600:.3g} hours"})
+
+
+def _records(run: Preflight, form: Format, size: int) -> list[Record | None]:
+    """``size`` records of the first shard that can be sampled, the same ones again where it has fewer."""
+    with ShardReader(run.sources[0], form) as reader:
+        found = [record for record in map(reader.record, range(min(size, len(reader)))) if record.error is None]
+    if not found:
+        raise UsageError.of("data.shards", run.sources[0].url, "a record that can be read, to time a batch with it")
+    return list(islice(cycle(found), size))

@@ -1,0 +1,104 @@
+"""What is said before a run, and a run that may begin anew because its first start had a wrong setting."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.parts import tree
+from helpers.tars import pixels, tar
+
+from fcs.core.errors import UsageError
+from fcs.engine.first_records import failing_first_records
+from fcs.shards.input.decode import Format
+from fcs.shards.input.sources import resolve
+from fcs.shards.ledger.claims import Claims
+from fcs.shards.ledger.layout import commit_file
+from fcs.shards.ledger.repin import check_pin, has_only_failed, pin_anew
+from fcs.shards.store.atomic_files import to_json
+from fcs.shards.store.local import LocalStore
+from fcs.tools.cli.predict import main
+
+LARGE = {f"{key}{end}": pixels(np.full((20, 20), 90, np.uint8)) for key in "abcd" for end in (".png", ".mask.png")}
+
+
+@pytest.fixture
+def shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four pictures with masks that are larger than the model's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.tar").write_bytes(tar(LARGE.items()))
+    return tmp_path / "in.tar"
+
+
+def test_first_records_that_would_fail_are_named_with_what_mends_them(shard: Path) -> None:
+    sources = resolve(str(shard))
+    (line,) = failing_first_records(sources, Format(1, 16, 16, needs_mask=True))
+    assert line.startswith("3 of the first 3 records opened would fail: image_size: 20x20, expected 16x16")
+    assert "data.resize=crop" in line
+    assert failing_first_records(sources, Format(1, 16, 16, "crop", needs_mask=True)) == []
+    shard.write_bytes(tar([("a.png", LARGE["a.png"]), ("b.png", b"broken")]))
+    lines = failing_first_records(resolve(str(shard)), Format(1, 20, 20, needs_mask=True))
+    assert any("missing_mask" in line and "fcs-pack --mask box" in line for line in lines)
+
+
+def test_a_run_whose_records_all_failed_is_repeated_with_another_setting(
+    shard: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = ["-c", "digits_inpaint", "data.shards=in.tar", "out=o", "steps=1", "previews.max=1"]
+    assert main([*run, "--dry-run", "--time", "data.resize=crop", "data.batch_size=4"]) == 0
+    said = capsys.readouterr()
+    assert "s a batch of 4" in said.out
+    assert "pictures a second by 1 processes" in said.out
+    assert "would fail" not in said.err
+    assert not Path("o").exists()
+
+    with caplog.at_level(logging.WARNING, "fcs"):
+        assert main(run) == 3
+        assert "3 of the first 3 records opened would fail: image_size" in caplog.text
+        before = tree(Path("o"))
+        assert main([*run, "data.resize=crop", "--dry-run"]) == 0
+        assert tree(Path("o")) == before
+        assert main([*run, "data.resize=crop"]) == 0
+    assert "all records failed until now; the run is pinned anew (data.resize=crop" in caplog.text
+    capsys.readouterr()
+    assert main([*run, "data.resize=pad"]) == 2  # now it has results
+    assert "data.resize=pad: expected crop" in capsys.readouterr().err
+
+
+def test_time_is_told_with_a_dry_run_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-c", "digits_inpaint", "--time"]) == 2
+    assert "--time: expected --dry-run" in capsys.readouterr().err
+
+
+def pinned(steps: int) -> dict[str, object]:
+    return {"fingerprint": str(steps), "settings": {"steps": steps}, "shards": [], "limit": None}
+
+
+def commit(out: LocalStore, ok: int) -> None:
+    out.create(commit_file("a"), to_json({"counts": {"records": 4, "ok": ok, "failed": 4 - ok}}))
+
+
+def test_only_what_has_failed_and_nothing_else_gives_way(tmp_path: Path) -> None:
+    out = LocalStore(tmp_path)
+    pin_anew(out, pinned(1))
+    with pytest.raises(UsageError, match="steps=2: expected 1"):  # somebody may be loading a model
+        pin_anew(out, pinned(2))
+    commit(out, ok=0)
+    claims = Claims(out)
+    assert claims.acquire("b", "0")
+    assert not has_only_failed(out)  # somebody works on it
+    claims.close()
+    assert has_only_failed(out)
+    before = tree(tmp_path)
+    check_pin(out, pinned(2))
+    assert tree(tmp_path) == before
+    pin_anew(out, pinned(2))
+    assert out.json("run.json") == pinned(2)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["run.json"]
+    commit(out, ok=1)
+    with pytest.raises(UsageError, match="steps=3: expected 2"):
+        pin_anew(out, pinned(3))
+    with pytest.raises(UsageError, match="steps=3: expected 2"):
+        check_pin(out, pinned(3))
