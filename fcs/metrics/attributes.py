@@ -156,7 +156,7 @@ class AttributeClassifier(nn.Module):
     def read(self, last: Tensor) -> list[Tensor]:
         """The same from the last of ``features``."""
         logits: Tensor = self.heads(F.dropout(self._flat(last), 0.2, self.training))
-        return list(logits.split(self.classes, 1))  # type: ignore[no-untyped-call]
+        return [*torch.tensor_split(logits, np.cumsum(self.classes)[:-1].tolist(), 1)]
 
     def _flat(self, last: Tensor) -> Tensor:
         return F.relu(self.leave(F.relu(last))).flatten(1)
@@ -164,7 +164,7 @@ class AttributeClassifier(nn.Module):
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """The likeliest classes ``(N, attributes)`` of pictures ``(N, 3, 64, 64)`` in [-1, 1]."""
-        return torch.cat([torch.stack([own.argmax(1) for own in self(part)], 1) for part in x.split(BATCH)])
+        return torch.cat([torch.stack([own.argmax(1) for own in self(part)], 1) for part in torch.split(x, BATCH)])
 
     @classmethod
     def load(cls, path: Path, classes: Sequence[int]) -> AttributeClassifier:
