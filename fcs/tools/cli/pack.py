@@ -12,18 +12,22 @@ from fcs.core.exit_codes import SOME_FAILED
 from fcs.core.notes import note_lines
 from fcs.engine.signals import Stop
 from fcs.tools.cli.ends import Parser, ending
+from fcs.tools.pack.cell_values import Captions
+from fcs.tools.pack.folder_names import PICTURES, MaskNames
 from fcs.tools.pack.masks import FRACTIONS
 from fcs.tools.pack.table_columns import ROLES
 
 FILES = "files"
 LARGEST = 8192  # pixels a side
+LONGEST = 400  # characters of a message
 
 HELP = """\
 Makes input shards from pictures, with their masks, prompts and other data.
 
-SOURCE is a folder (NAME.mask.png, NAME.txt and NAME.json beside a picture belong to it), a CSV, JSONL or Parquet table
-with a column of paths (relative to the table) or of image bytes, or a Hugging Face dataset on disk (save_to_disk).
-Further columns of a table go into KEY.json. OUT is a new or an empty folder.
+SOURCE is a folder (NAME.mask.png, NAME.txt and NAME.json beside a picture belong to it), a CSV, TSV, JSONL or Parquet
+table with a column of paths (relative to the table) or of image bytes, several such tables, a glob or a folder of them,
+or a Hugging Face dataset on disk (save_to_disk). Further columns of a table go into KEY.json. OUT is a new or an empty
+folder.
 """
 CODES = """\
 Pictures that cannot be read are named and left out.
@@ -45,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser("fcs-pack", HELP, CODES)
     add = parser.add_argument
-    add("source", metavar="SOURCE")
+    add("source", metavar="SOURCE", nargs="+")
     add("out", metavar="OUT")
     add("--mask", default=FILES, metavar="KIND", help=f"{FILES} (default): the masks that belong to the pictures; or a "
         f"generated mask for every record, white = generate: {', '.join(FRACTIONS)}")  # fmt: skip
@@ -56,6 +60,9 @@ def _parser() -> Parser:
     add("--records-per-shard", default="1000", metavar="N", help="number of records in each shard (1000)")
     add("--limit", metavar="N", help="only the first N records of SOURCE")
     add("--split", metavar="NAME", help="which split of a dataset that has several")
+    add("--mask-suffix", metavar="TEXT", help="a mask is called as its picture, this, and .png or the like (.mask)")
+    add("--mask-folder", metavar="FOLDER", help="masks are in this folder of SOURCE, or path, called as their pictures")
+    add("--caption", metavar="N|random", help="of several captions: the first (1), ..., or any by --seed")
     for role in ROLES:
         add(
             f"--{role}-column",
@@ -81,13 +88,15 @@ def _pack(given: list[str], stop: Stop) -> int:
     seed, per_shard = _whole("--seed", options.seed, 0), _whole("--records-per-shard", options.records_per_shard, 1)
     limit = None if options.limit is None else _whole("--limit", options.limit, 1)
     # Importing torch takes a second, so options are checked before.
-    from fcs.tools.pack.open_source import open_source
+    from fcs.tools.pack.open_source import Reading, open_source
     from fcs.tools.pack.record_members import Recipe
     from fcs.tools.pack.write_shards import pack
 
     recipe = Recipe(kind, fraction or FRACTIONS.get(kind or "", 0.5), seed, size)
     columns = {role: getattr(options, f"{role}_column") for role in ROLES}
-    found = open_source(Path(options.source), columns, options.split)
+    captions = None if options.caption is None else _captions(options.caption, seed)
+    how = Reading(columns, options.split, _mask_names(options.mask_suffix, options.mask_folder), captions)
+    found = open_source([Path(source) for source in options.source], how, print)
 
     def check() -> None:
         if stop.name is not None:
@@ -102,7 +111,24 @@ def _pack(given: list[str], stop: Stop) -> int:
 
 
 def _say(name: str, reason: str) -> None:
-    print("fcs-pack: left out:", " ".join(f"{name}: {reason}".split()), file=sys.stderr)
+    line = " ".join(f"{name}: {reason}".split())
+    line = line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    print("fcs-pack: left out:", line, file=sys.stderr)
+
+
+def _mask_names(suffix: str | None, folder: str | None) -> MaskNames:
+    said = suffix is not None or folder is not None
+    if suffix is None:
+        return MaskNames(folder=folder, said=said)
+    end = next((end for end in PICTURES if suffix.lower().endswith(end)), "")
+    bare = suffix[: len(suffix) - len(end)]
+    if not bare.strip() or "/" in bare:
+        raise UsageError.of("--mask-suffix", suffix, "what stands between the picture's name and .png, like _mask")
+    return MaskNames(bare, folder, said)
+
+
+def _captions(text: str, seed: int) -> Captions:
+    return Captions(None if text == "random" else _whole("--caption", text, 1), seed)
 
 
 def _whole(flag: str, text: str, least: int) -> int:

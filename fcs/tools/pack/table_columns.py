@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fcs.core.errors import UsageError
+from fcs.tools.pack.cell_values import Captions, holds_bytes, is_empty, path_of, picture, plain, whole_seed
 from fcs.tools.pack.source_record import SourceRecord, valid_key
+from fcs.tools.pack.table_files import Row, Table
 
 # What a column can be for, and the names that it has if nothing else is said; the first that is there counts.
 ROLES = {
-    "image": ("image", "image_path", "path", "file_name", "filename", "file", "img"),
-    "mask": ("mask", "mask_path"),
-    "prompt": ("prompt", "caption", "text"),
+    "image": ("image", "image_path", "path", "file_name", "filename", "file", "img", "png", "jpg", "jpeg", "webp"),
+    "mask": ("mask", "mask_path", "mask.png"),
+    "prompt": ("prompt", "caption", "text", "txt"),
     "key": ("key", "id", "__key__"),
     "seed": ("seed",),
 }
-_SEEDS = 2**63
+_LONGEST = 120  # characters of a path in a message
 
 
 def column_roles(given: Mapping[str, str | None], names: Sequence[str], pictures: Sequence[str] = ()) -> dict[str, str]:
     """The column of each role that the table has one for.
+
+    Capitals and spaces around a name make no difference, unless two columns differ in nothing else.
 
     Args:
         given: column by role, where the user said it.
@@ -31,111 +34,118 @@ def column_roles(given: Mapping[str, str | None], names: Sequence[str], pictures
         pictures: those among them that hold encoded pictures.
 
     Raises:
-        UsageError: a column that the table does not have, or none for the image.
+        UsageError: a column that the table does not have, or none for the image, or several.
     """
-    found = {}
+    found = {role: _named(role, column, names) for role, column in given.items() if column is not None}
+    free = [name for name in names if name not in found.values()]
     for role, usual in ROLES.items():
-        column = given.get(role)
-        if column is not None and column not in names:
-            raise UsageError.of(f"--{role}-column", column, f"a column of {', '.join(names)}", names)
-        column = column or next((name for name in usual if name in names), None)
-        if column is not None:
+        exact = next((name for name in usual if name in free), None)
+        column = exact or next((name for one in usual for name in free if _tidy(name) == one), None)
+        if role not in found and column is not None:
             found[role] = column
-    free = [name for name in pictures if name not in found.values()]
-    if "image" not in found and free:
-        found["image"] = free[0]
+    unused = [name for name in pictures if name not in found.values()]
+    if "image" not in found and len(unused) > 1:
+        raise UsageError(f"--image-column: expected one of {', '.join(unused)}; none of them is usual for images")
+    if "image" not in found and unused:
+        found["image"] = unused[0]
     if "image" not in found:
         raise UsageError(f"--image-column: expected one of {', '.join(names)}; none of them is usual for images")
     return found
 
 
+def roles_text(columns: Mapping[str, str], tables: Sequence[Table]) -> str:
+    """What serves as what, in one line."""
+    names = list(dict.fromkeys(name for table in tables for name in table.names))
+    unkept = {name for table in tables for name in table.unkept}
+    roles = {role: columns.get(role, "none") for role in ("image", "prompt", "mask", "key", "seed")}
+    rest = [name for name in names if name not in columns.values()]
+    kept = [name for name in rest if name not in unkept]
+    dropped = [f"{name} (bytes)" for name in rest if name in unkept]
+    lists = {"KEY.json": kept, "left out": dropped}
+    texts = roles | {what: ", ".join(which) for what, which in lists.items() if which}
+    return "; ".join(
+        [", ".join(f"{role}: {texts.pop(role)}" for role in roles), *(f"{a}: {b}" for a, b in texts.items())]
+    )
+
+
 def table_records(
-    rows: Iterable[Mapping[str, Any] | str], columns: Mapping[str, str], table: Path
+    tables: Iterable[Table], columns: Mapping[str, str], captions: Captions | None = None
 ) -> Iterator[SourceRecord]:
     """One record per row.
 
     Args:
-        rows: value by column; a string instead of a row says why it could not be read.
+        tables: read one after the other.
         columns: column by role.
-        table: paths are relative to its folder.
+        captions: which of several captions is the prompt (the first).
     """
-    for number, row in enumerate(rows):
-        name = f"{table}, record {number + 1}"
-        if isinstance(row, str):
-            yield SourceRecord(name, "", error=row)
-            continue
-        try:
-            yield _record(row, columns, table.parent, number, name)
-        except ValueError as error:
-            yield SourceRecord(name, "", error=str(error))
+    number = 0
+    for table in tables:
+        for place, row in enumerate(table.rows(), 1):
+            yield _record(row, columns, table.path, number, f"{table.path}, record {place}", captions or Captions())
+            number += 1
 
 
-def _record(row: Mapping[str, Any], columns: Mapping[str, str], base: Path, number: int, name: str) -> SourceRecord:
+def _named(role: str, column: str, names: Sequence[str]) -> str:
+    alike = [name for name in names if name == column] or [name for name in names if _tidy(name) == _tidy(column)]
+    if len(alike) != 1:
+        raise UsageError.of(f"--{role}-column", column, f"a column of {', '.join(names)}", names)
+    return alike[0]
+
+
+def _tidy(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _record(
+    row: Row, columns: Mapping[str, str], table: Path, number: int, name: str, captions: Captions
+) -> SourceRecord:
+    if isinstance(row, str):
+        return SourceRecord(name, "", error=row)
     values = {role: row.get(column) for role, column in columns.items()}
-    image = _content(values["image"], base)
-    if image is None:
-        raise ValueError(f"no path and no bytes in column {columns['image']}")
-    key = _key(values.get("key"), values["image"], number)
-    prompt = values.get("prompt")
-    facts = {column: value for column, value in row.items() if column not in columns.values()}
-    if values.get("key") not in (None, "") and valid_key(key) != str(values["key"]):
-        facts[columns["key"]] = values["key"]  # it could not be kept as the key
-    if values.get("seed") not in (None, ""):
-        facts["seed"] = _seed(values["seed"])
-    plain = {column: _plain(value) for column, value in facts.items() if not _is_bytes(value)}
+    role = "image"
+    try:
+        image = picture(values["image"], table.parent)
+        if image is None:
+            raise ValueError("no path and no bytes")
+        key = _key(values.get("key"), values["image"], number)
+        role = "mask"
+        mask = picture(values.get("mask"), table.parent)
+        role = "prompt"
+        prompt = captions.choose(values.get("prompt"), key)
+        role = "seed"
+        facts = _facts(row, columns, key)
+    except ValueError as error:
+        return SourceRecord(name, "", error=f"column {columns[role]}: {error}")
     return SourceRecord(
-        name=f"{name} ({image})" if isinstance(image, Path) else name,
+        name=f"{name} ({_short(str(image))})" if isinstance(image, Path) else name,
         key=key,
         image=image,
-        mask=_content(values.get("mask"), base),
-        prompt=None if prompt is None else str(prompt).encode("utf-8", "replace"),
-        facts=json.dumps(plain).encode() if plain else None,
+        mask=mask,
+        prompt=None if prompt is None else prompt.encode("utf-8", "replace"),
+        facts=json.dumps(facts).encode() if facts else None,
     )
 
 
-def _content(value: Any, base: Path) -> Path | bytes | None:
-    """Bytes, a path, or datasets' struct of either."""
-    if isinstance(value, Mapping):
-        data, path = value.get("bytes"), value.get("path")
-        value = path if data is None else data
-    if isinstance(value, str) and value:
-        return base / value
-    return value if isinstance(value, bytes) else None
+def _facts(row: Mapping[str, Any], columns: Mapping[str, str], key: str) -> dict[str, Any]:
+    """What stands in the other columns, the seed, and the key where it could not be kept as it is."""
+    facts = {column: value for column, value in row.items() if column not in columns.values()}
+    given = {role: row.get(columns[role]) for role in ("key", "seed") if role in columns}
+    if not is_empty(given.get("key")) and valid_key(key) != str(given["key"]):
+        facts[columns["key"]] = given["key"]
+    if not is_empty(given.get("seed")):
+        facts["seed"] = whole_seed(given["seed"])
+    return {column: plain(value) for column, value in facts.items() if not holds_bytes(value)}
 
 
 def _key(given: Any, image: Any, number: int) -> str:
-    if given is not None and given != "":
+    if not is_empty(given):
         return str(given)
-    path = image.get("path") if isinstance(image, Mapping) else image
-    if not isinstance(path, str) or not path:
+    path = path_of(image)
+    if path is None:
         return f"{number:08d}"
     stem = Path(path).with_suffix("")
-    return stem.name if stem.is_absolute() else stem.as_posix()
+    return stem.name if stem.is_absolute() or path.startswith("~") else stem.as_posix()
 
 
-def _seed(value: Any) -> int:
-    try:
-        seed = int(value.removesuffix(".0")) if isinstance(value, str) else value
-        if seed == int(seed) and 0 <= seed < _SEEDS and not isinstance(seed, bool):
-            return int(seed)
-    except (ValueError, TypeError, OverflowError):
-        pass
-    raise ValueError(f"seed {value!r}, expected an integer from 0 to 2^63 - 1")
-
-
-def _is_bytes(value: Any) -> bool:
-    """Encoded pictures and the like, which JSON has no place for."""
-    return isinstance(value, bytes) or (isinstance(value, Mapping) and any(map(_is_bytes, value.values())))
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it; dates and decimals as text, what is not finite as null."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    return str(value)
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"...{text[-_LONGEST:]}"
