@@ -15,11 +15,12 @@ from PIL import Image
 from fcs.core.errors import UsageError
 from fcs.core.images import to_pil
 from fcs.core.levels import Spacing
+from fcs.core.notes import NOTHING
 from fcs.core.operators.base import Operator
 from fcs.core.records import Batch
 from fcs.engine import python_arguments as given
 from fcs.engine.python_arguments import answering
-from fcs.engine.python_inputs import Picture, as_list, batch_of, black
+from fcs.engine.python_inputs import Picture, as_list, batch_of, black, say_notes
 from fcs.engine.python_measurements import measurement
 from fcs.engine.python_sampling import sample_batch
 from fcs.metrics.image_scores import scores
@@ -51,7 +52,8 @@ class Pictures:
     Attributes:
         images: one picture an input, in order.
         metrics: per picture: seed, nfe, residual, and the scores that make sense for the task (None where one
-            does not exist); of a model with prompts ``truncated``, whether its text encoder took less than all.
+            does not exist); of a model with prompts ``truncated``, whether its text encoder took less than all,
+            and of a task with masks ``nothing_to_generate``, whether the mask is black.
         further: what else a task makes, by name, one picture an input: ``layer1``, ``layer2`` and ``mask`` of layers.
     """
 
@@ -111,11 +113,10 @@ def apply(
     Args:
         model: from ``fcs.load``.
         task: what is wanted of each picture: an object, or a configuration's short name.
-        image: PIL pictures or uint8 arrays ``(H, W)`` or ``(H, W, 3)`` of the size that the task asks for, one or
-            several; read as a record's are (upright by EXIF, transparency on white, 16 bit to 8). A black one if left
-            out, for a task that looks at none.
-        mask: of the image's size, 0 to 255 or booleans; white (true) = generate, black = keep, grey = soft. One
-            mask may serve all images.
+        image: PIL pictures, arrays ``(H, W)`` or ``(H, W, 3)``, tensors ``(C, H, W)`` or paths, of the size that the
+            task asks for, one or several; read as a record's are (docs/data.md). A black one if left out, for a task
+            that looks at none.
+        mask: of the image's size; white (true) = generate, black = keep, grey = soft. One mask may serve all images.
         prompt: one text, or one an image; None is an empty one.
         seed: of the first image, counting up, or one an image; a record's ``seed`` column reproduces it. None draws
             seeds, a ``torch.Generator`` does so reproducibly; ``metrics`` has them.
@@ -148,6 +149,7 @@ def apply(
     prompts, numbers = given.texts("prompt", prompt), given.seeds(seed, len(images))
     batch = batch_of(images, None if mask is None else as_list(mask), prompts, numbers, extra, shape)
     size = len(images) if batch_size is None else min(given.whole("batch_size", batch_size), len(images))
+    say_notes(batch, task.needs_mask)
     task.prepare(model)
     result = sample_batch(pipeline, batch, size, progress)
     for slot, error in result.errors.items():
@@ -159,6 +161,8 @@ def apply(
     metrics: list[dict[str, float | None]] = [{"seed": s, "nfe": n, "residual": r, **a, **b} for s, n, r, a, b in rows]
     if model.prompted:
         metrics = [{**row, "truncated": slot in result.truncated} for slot, row in enumerate(metrics)]
+    if task.needs_mask:
+        metrics = [{**row, NOTHING: not mask.any()} for row, mask in zip(metrics, batch.masks, strict=True)]
     further = {name: list(map(to_pil, made)) for name, made in result.further.items()}
     return Pictures(list(map(to_pil, result.images)), metrics, further)
 

@@ -23,6 +23,11 @@ NOTES = {
 }
 
 
+def notes_for(notes: tuple[str, ...], needs_mask: bool) -> tuple[str, ...]:
+    """The notes that concern a task: where it can do without a mask, a black one is as good as any."""
+    return tuple(code for code in notes if needs_mask or code != NOTHING)
+
+
 def note_lines(counts: Mapping[str, int]) -> list[str]:
     """One line for each kind of note, with the number of its records."""
     known = [*NOTES, *sorted(set(counts) - set(NOTES))]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from fcs.core.errors import TooManyFailures
+from fcs.core.notes import note_lines
 from fcs.core.records import Batch, Result
 from fcs.engine.contact_sheet import sheet
 from fcs.engine.encode_results import ResultEncoder
@@ -77,6 +79,7 @@ class AsyncWriter:
     _done: int = 0
     _failed: int = 0
     _truncated: int = 0
+    _notes: Counter[str] = field(default_factory=Counter)
     _pending: list[Future[None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -109,6 +112,8 @@ class AsyncWriter:
             self.progress.close()
             if self._truncated:
                 log.warning(TRUNCATED, f"{self._truncated} of {self._done} records")
+            for line in note_lines(self._notes):
+                log.warning("%s", line)
 
     def _collect(self) -> None:
         still = [future for future in self._pending if not future.done()]
@@ -134,6 +139,7 @@ class AsyncWriter:
         with self._lock:
             self._done, self._failed = self._done + len(rows), self._failed + failed
             self._truncated += sum(row.truncated or False for row in rows)
+            self._notes.update(note for row in rows for note in row.notes)
             self.progress.update(len(rows), failed, [row.means for row in rows if row.error is None])
             done, own, total = self._done, self._failed, self.failed_before + self._failed
         last = next((row.error for row in reversed(rows) if row.error), "")

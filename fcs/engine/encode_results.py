@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from fcs.core.images import to_pil
+from fcs.core.notes import notes_for
 from fcs.core.records import Batch, Record, Result
 from fcs.metrics import image_scores as metrics
 from fcs.metrics.judge import Features, Judge, JudgedPictures, Scores
@@ -107,6 +108,8 @@ class ResultEncoder:
             course=result.residual_traces[slot] if result.residual_traces else (),
             redone=slot in result.redone,
             truncated=slot in result.truncated,
+            nothing_to_generate=_is_black(record.mask) if self.task.needs_mask else None,
+            notes=notes_for(record.notes, self.task.needs_mask),
             scores=scores,
             members=tuple(members),
         )
@@ -115,6 +118,10 @@ class ResultEncoder:
 def _failed(batch: Batch, slot: int, record: Record, error: str | None) -> Row:
     """Its seed stands in the row too: a column of whole numbers with gaps is one of rounded floats to pandas."""
     return Row(record.index, record.key, error, seed=batch.seeds[slot])
+
+
+def _is_black(mask: Tensor | None) -> bool:
+    return mask is not None and not mask.any()
 
 
 def encode(picture: Tensor, form: str) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +12,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from fcs.core.notes import note_lines, notes_for
 from fcs.core.records import Batch, Record, collate
 from fcs.engine.python_pictures import Picture as Picture
 from fcs.engine.python_pictures import image_tensor, mask_tensor
+
+log = logging.getLogger("fcs")
 
 
 def batch_of(
@@ -54,6 +59,13 @@ def batch_of(
         hole, said = (None, ()) if mask is None else mask_tensor(mask, shape, f"mask{place}")
         records.append(Record(i, str(i), pixels, hole, text, dict(more), _seed(number), notes=notes + said))
     return collate("", 0, records, shape, 0)
+
+
+def say_notes(batch: Batch, needs_mask: bool) -> None:
+    """One warning for each kind of thing that was read, but perhaps not as it was meant."""
+    counts = Counter(note for record in batch.records if record for note in notes_for(record.notes, needs_mask))
+    for line in note_lines(counts):
+        log.warning("%s", line)
 
 
 def black(shape: tuple[int, int, int]) -> np.ndarray:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from fcs.core.masks import mask_from, read_mask
+from fcs.core.notes import NOTHING
 from fcs.core.pictures import FORMATS, PictureError, open_picture, read_picture
 from fcs.core.pixel_values import to_bytes
 
@@ -53,7 +54,8 @@ def mask_tensor(mask: Picture, shape: tuple[int, int, int], name: str) -> tuple[
             read = mask_from(colours, layers[..., -1] if layers.shape[2] in (2, 4) else None)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    return _sized(read[0], (1, *shape[1:]), name), read[1]
+    made = _sized(read[0], (1, *shape[1:]), name)
+    return made, read[1] if made.any() else (*read[1], NOTHING)
 
 
 def _opened(picture: Any) -> Image.Image | np.ndarray:

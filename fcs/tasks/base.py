@@ -71,6 +71,10 @@ class Task(ABC):
         """What the network of an inpainting model sees of the batch, where the masks say what is given."""
         return model.concat_cond(to_float(batch.images), batch.masks.float() / 255) if self.needs_mask else None
 
+    def handed_on(self, batch: Batch) -> frozenset[int]:
+        """Slots whose result is the given picture as it is, so that nothing is to be sampled."""
+        return frozenset()
+
     def calls(self, sampler: Sampler, steps: int) -> int:
         """Denoiser calls for one record."""
         return sampler.calls(steps)

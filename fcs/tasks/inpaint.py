@@ -49,6 +49,11 @@ class Inpaint(Task):
         self.hole = hole
         self.erode = erode
 
+    def handed_on(self, batch: Batch) -> frozenset[int]:
+        """Where the mask is black and the given pixels are put back."""
+        white = batch.masks.flatten(1).any(1).tolist()
+        return frozenset(slot for slot, some in enumerate(white) if self.paste and not some)
+
     def constraint(self, batch: Batch, model: Model) -> Known:
         """The known cells' latents: a cell is known only as far as all of its pixels are."""
         images = to_float(batch.images)

@@ -28,6 +28,7 @@ _TAIL = [
     ("course", pa.list_(pa.float32())),
     ("redone", pa.bool_()),
     ("truncated", pa.bool_()),
+    ("nothing_to_generate", pa.bool_()),
     ("memory", pa.int64()),
     ("host", pa.string()),
     ("attempt", pa.int32()),
@@ -51,6 +52,8 @@ class Row:
         memory: bytes; None where it was not measured.
         redone: whether it was sampled again in float32; None where it failed.
         truncated: whether its prompt is longer than the model's text encoder takes; None where it failed.
+        nothing_to_generate: whether its mask is black; None where it failed or the task needs no mask.
+        notes: codes of ``fcs.core.notes``; they are counted, and not in the file.
         course: the residual at each level, noisiest first; empty where it was not recorded, null in the file then.
     """
 
@@ -68,6 +71,8 @@ class Row:
     course: tuple[float, ...] = ()
     redone: bool | None = None
     truncated: bool | None = None
+    nothing_to_generate: bool | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def means(self) -> dict[str, float | None]:
@@ -108,6 +113,7 @@ def table(
         "course": [[_finite(value) for value in row.course] or None for row in rows],
         "redone": [row.redone for row in rows],
         "truncated": [row.truncated for row in rows],
+        "nothing_to_generate": [row.nothing_to_generate for row in rows],
         "memory": [row.memory for row in rows],
         "host": [host] * len(rows),
         "attempt": [attempt] * len(rows),

@@ -61,14 +61,14 @@ def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
     """
     if record.error is not None:
         raise LeftOutError(record.error)
-    suffix, data, (width, height) = _picture(_bytes(record.image), recipe.size)
+    suffix, data, (width, height), notes = _picture(_bytes(record.image), recipe.size)
     made = {suffix: data}
-    notes: tuple[str, ...] = ()
     if recipe.mask is not None:
         drawn = draw(recipe.mask, width, height, recipe.fraction, _seed(recipe, key))
         made["mask.png"] = _png(drawn)
     elif record.mask is not None:
-        made["mask.png"], notes = _mask(_bytes(record.mask), recipe.size)
+        made["mask.png"], said = _mask(_bytes(record.mask), recipe.size)
+        notes += said
     if record.prompt is not None:
         made["txt"] = _bytes(record.prompt)
     if record.facts is not None:
@@ -76,19 +76,19 @@ def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
     return Members(made, tuple(dict.fromkeys((*notes, *_check(made, key, Format(3, height, width))))))
 
 
-def _picture(data: bytes, size: tuple[int, int] | None) -> tuple[str, bytes, tuple[int, int]]:
-    """Suffix, bytes and upright size of a picture: its own bytes wherever a reader of shards knows the format."""
+def _picture(data: bytes, size: tuple[int, int] | None) -> tuple[str, bytes, tuple[int, int], tuple[str, ...]]:
+    """Suffix, bytes, upright size and notes of a picture: its own bytes wherever a reader of shards knows the format."""
     try:
         image = open_picture(data, FORMATS)
         suffix, whole = KEPT.get(image.format or ""), upright(image).size
         if size in (None, whole) and suffix is not None:
-            return suffix, data, whole
-        flat, _ = read_picture(image, "RGB")
+            return suffix, data, whole, ()  # what is to be noted is found when the record is checked
+        flat, notes = read_picture(image, "RGB")
     except PictureError as error:
         raise LeftOutError(error.detail[:200]) from error
     if size is not None and flat.size != size:
         flat = ImageOps.fit(flat, size, method=Image.Resampling.LANCZOS)
-    return "png", _png(flat), flat.size
+    return "png", _png(flat), flat.size, notes
 
 
 def _mask(data: bytes, size: tuple[int, int] | None) -> tuple[bytes, tuple[str, ...]]:
