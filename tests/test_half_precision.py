@@ -103,7 +103,7 @@ def test_a_mended_result_has_every_field_of_the_right_slot(model: Model) -> None
     assert torch.equal(mixed.further["more"][:, 0, 0, 0], torch.tensor([1, 2], dtype=torch.uint8))
     assert mixed.errors == {0: "e1", 1: "e2"}
     checked = {"images", "residuals", "calls", "scores", "residual_traces", "further", "errors"}
-    assert {field.name for field in fields(Result)} == checked | {"finite", "seconds", "memory", "redone"}
+    assert {field.name for field in fields(Result)} == checked | {"finite", "seconds", "memory", "redone", "truncated"}
 
 
 def test_joined_parts_say_which_were_sampled_again(model: Model) -> None:

@@ -77,7 +77,7 @@ def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
 
 
 def _picture(data: bytes, size: tuple[int, int] | None) -> tuple[str, bytes, tuple[int, int], tuple[str, ...]]:
-    """Suffix, bytes, upright size and notes of a picture: its own bytes wherever a reader of shards knows the format."""
+    """Suffix, bytes, upright size and notes of a picture: its own bytes where a reader of shards knows the format."""
     try:
         image = open_picture(data, FORMATS)
         suffix, whole = KEPT.get(image.format or ""), upright(image).size
