@@ -87,6 +87,7 @@ def test_summary(tmp_path: Path) -> None:
     assert summarize(LocalStore(tmp_path)) == {
         "complete": False,
         "records": {"ok": 3, "failed": 1},
+        "in_parts": {"ok": 2, "failed": 1},  # of shard a, which is not committed
         "metrics": {
             "psnr": {"mean": 1.0, "n": 3, "low": 0.0, "high": 2.0},
             "residual": {"mean": pytest.approx(0.1), "n": 3, "low": 0.0, "high": pytest.approx(0.2)},
