@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import fcs
+from fcs.bench.figures import read_attributes
 from fcs.bench.posterior import Readings, calibration, readings_of, report, total_variation, variety
+from fcs.bench.truth import read_truth
 from fcs.metrics.attributes import Attribute, World
+from fcs.shards.input.decode import Format
+from fcs.shards.input.sources import resolve
 
 P = (np.array([0.5, 0.3, 0.2]), np.array([0.25, 0.75]), np.array([0.4, 0.6]))
 WORLD = World(
@@ -131,3 +137,16 @@ def test_distances_and_variety_by_hand() -> None:
     assert total_variation(np.array([0.5, 0.5, 0]), np.array([0.5, 0.25, 0.25])) == 0.25
     assert variety(np.array([[0, 0], [0, 1], [1, 1]])) == pytest.approx(2 / 3)
     assert np.isnan(variety(np.array([[0, 1]])))
+
+
+def test_the_embedded_faces_are_read_as_their_records_say() -> None:
+    samples = Path(fcs.__file__).parent / "samples"
+    truth = read_truth(resolve(f"{samples}/faces/*.tar"), Format(3, 64, 64, needs_mask=True))
+    readings = read_attributes(truth.pictures[None], truth)
+    assert readings is not None
+    assert readings.truth.shape == (24, 10)
+    assert (readings.read_truth == readings.truth).mean() > 0.99
+    assert {"determined", "open", "part"} == set(readings.states.flatten().tolist())
+    assert np.nanmin(readings.consistency) == 1
+    emoji = read_truth(resolve(f"{samples}/emoji/seen.tar"), Format(3, 64, 64, needs_mask=True))
+    assert read_attributes(emoji.pictures[None], emoji) is None

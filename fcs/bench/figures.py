@@ -8,8 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fcs.bench.posterior import Readings, readings_of
 from fcs.bench.truth import Truth
 from fcs.core.images import to_float
+from fcs.metrics.attributes import read_folder
 from fcs.metrics.energy import diversity, energy_scores
 from fcs.metrics.features import WEIGHTS, DigitsClassifier, RandomFeatures
 from fcs.metrics.image_scores import scores
@@ -18,6 +20,8 @@ from fcs.models.clip import ImageTower
 
 CLIP = WEIGHTS / "emoji-64" / "clip"
 DIGITS = (1, 16, 16)  # (C, H, W) of the pictures that the embedded classifier knows
+FACES = (3, 64, 64)
+FACES_CLASSIFIER = WEIGHTS / "faces-64" / "classifier"
 
 
 def judge(samples: Tensor, truth: Truth) -> dict[str, Tensor]:
@@ -55,6 +59,20 @@ def retrieval(samples: Tensor, truth: Truth) -> Tensor:
     candidates = features(to_float(truth.pictures))
     nearest = torch.stack([torch.cdist(features(to_float(one)), candidates).argmin(1) for one in samples])
     return (nearest == torch.arange(len(candidates))).double().mean(0)
+
+
+def read_attributes(samples: Tensor, truth: Truth) -> Readings | None:
+    """What the embedded classifier of faces reads of uint8 samples ``(S, N, C, H, W)``.
+
+    None for other pictures, and where the records do not say which attributes are shown.
+    """
+    if truth.pictures.shape[1:] != FACES or not all({"attributes", "states"} <= fact.keys() for fact in truth.facts):
+        return None
+    classifier, world = read_folder(FACES_CLASSIFIER)
+    if not all(set(world.names) == fact["states"].keys() for fact in truth.facts):
+        return None
+    found = torch.stack([classifier.predict(to_float(one)) for one in samples]).numpy()
+    return readings_of(world, found, classifier.predict(to_float(truth.pictures)).numpy(), truth.facts)
 
 
 def psnr(samples: Tensor, truth: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from fcs.bench.figures import judge
+from fcs.bench import posterior
+from fcs.bench.figures import judge, read_attributes
 from fcs.bench.origin import origin, write_json
 from fcs.bench.paired import PAIRED, STYLED, intervals
 from fcs.bench.truth import Truth, read_columns, read_results, read_scores, read_truth
@@ -138,6 +139,9 @@ class Trial:
         figures: dict[str, torch.Tensor] = {}
         if len(truth.pictures):
             figures = judge(samples, truth) if self.truth else self.styled(truth)
+        readings = read_attributes(samples, truth) if self.truth and len(truth.pictures) else None
+        if readings is not None:
+            figures["consistency"] = torch.from_numpy(readings.consistency)
         single = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}
         report: dict[str, Any] = {
             **origin(),
@@ -146,6 +150,7 @@ class Trial:
             "failed": failed,
             **read_columns(self.out / f"seed-{self.seeds[0]}"),
             **intervals(figures, truth.groups),
+            **({} if readings is None else {"posterior": posterior.report(readings)}),
             "single": {"record": truth.names, "group": truth.groups.tolist(), **single},
         }
         write_json(self.out / FILE, report)
