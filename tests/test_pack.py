@@ -35,7 +35,9 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main([str(folder), str(out), "--records-per-shard", "3"]) == 0
-    assert "3 shards, 7 records, 0 left out" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "masks: 1 of 7, prompts: 1 of 7, KEY.json: 1 of 7\n" in said
+    assert "3 shards, 7 records, 0 left out" in said
     assert readable(out) == 7
     assert sorted(path.name for path in out.iterdir()) == ["000000.tar", "000001.tar", "000002.tar", "sizes.json"]
     found = contents(out)

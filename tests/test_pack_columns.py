@@ -93,7 +93,7 @@ def test_what_is_no_caption_is_named(value: object) -> None:
 def test_which_caption() -> None:
     five = [f"caption {number}" for number in range(1, 6)]
     assert Captions(3).choose(five, "a") == "caption 3"
-    with pytest.raises(ValueError, match="5 captions, number 6 is asked for"):
+    with pytest.raises(ValueError, match="captions: 5, number 6 is asked for"):
         Captions(6).choose(five, "a")
     by_key = [Captions(None, 0).choose(five, str(key)) for key in range(40)]
     assert set(by_key) == set(five)

@@ -112,7 +112,7 @@ def test_mask_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main([str(top), str(tmp_path / "out"), "--mask-suffix", "_mask.png"]) == 0
     assert contents(tmp_path / "out")["x"].keys() == {"png", "mask.png"}
     capsys.readouterr()
-    for option, value in {"--mask-suffix": ".png", "--mask-folder": "none"}.items():
+    for option, value in {"--mask-suffix": ".png", "--mask-folder": "none", "--caption": "2"}.items():
         assert main([str(top), str(tmp_path / "no"), option, value]) == 2
         assert f"{option}={value}: expected" in capsys.readouterr().err
 

@@ -106,6 +106,9 @@ def _pack(given: list[str], stop: Stop) -> int:
     made = sum(packed.sizes.values())
     for line in note_lines(packed.notes):
         print("fcs-pack:", line, file=sys.stderr)
+    others = {"masks": "mask.png", "prompts": "txt", "KEY.json": "json"}
+    if made:
+        print(", ".join(f"{what}: {packed.members.get(suffix, 0)} of {made}" for what, suffix in others.items()))
     print(f"{options.out}: {len(packed.sizes)} shards, {made} records, {packed.left_out} left out")
     return SOME_FAILED if packed.left_out else 0
 
@@ -128,12 +131,14 @@ def _mask_names(suffix: str | None, folder: str | None) -> MaskNames:
 
 
 def _captions(text: str, seed: int) -> Captions:
-    return Captions(None if text == "random" else _whole("--caption", text, 1), seed)
+    if text == "random":
+        return Captions(None, seed)
+    return Captions(_whole("--caption", text, 1, ", or random"), seed)
 
 
-def _whole(flag: str, text: str, least: int) -> int:
+def _whole(flag: str, text: str, least: int, other: str = "") -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise UsageError.of(flag, text, f"a whole number, {least} or above")
+        raise UsageError.of(flag, text, f"a whole number, {least} or above{other}")
     return int(text)
 
 

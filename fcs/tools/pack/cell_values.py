@@ -52,7 +52,7 @@ class Captions:
             digest = hashlib.sha256(f"{self.seed}\0caption\0{key}".encode("utf-8", "replace")).digest()
             return found[int.from_bytes(digest[:8], "big") % len(found)]
         if self.number > len(found):
-            raise ValueError(f"{len(found)} captions, number {self.number} is asked for")
+            raise ValueError(f"captions: {len(found)}, number {self.number} is asked for")
         return found[self.number - 1]
 
 
@@ -64,9 +64,10 @@ def _captions(value: Any, levels: int) -> Iterator[str]:
         yield from [value] if listed is None else [text for text in listed if text.strip()]
     elif isinstance(value, bytes):
         try:
-            yield value.decode()
+            text = value.decode()
         except UnicodeDecodeError as error:
             raise ValueError("bytes that are no UTF-8") from error
+        yield from _captions(text, levels)
     elif isinstance(value, list | tuple) and levels:
         for inner in value:
             yield from _captions(inner, levels - 1)

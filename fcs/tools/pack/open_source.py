@@ -60,16 +60,16 @@ def open_source(
         folder = next((path for path in paths if path.is_dir()), None)
         if folder is not None:
             raise UsageError.of(KEY, folder, "one folder, or tables; it is one of several sources")
-        return _tables([open_table(path) for path in paths], how, note)
+        return _open_tables(paths, how, note)
     folder = paths[0]
     if (folder / STATE).is_file() or (folder / SPLITS).is_file():
         return _tables([open_arrow(path) for path in _dataset(folder, how.split)], how, note)
     tables = [] if next(files_below(folder, PICTURES), None) else list(files_below(folder, SUFFIXES))
     if tables:
-        return _tables([open_table(path) for path in _of_split(folder, tables, how.split)], how, note)
+        return _open_tables(_of_split(folder, tables, how.split), how, note)
     _refuse({"--split": how.split}, "a dataset on disk, or a folder of tables, as SOURCE")
     _refuse({f"--{role}-column": name for role, name in how.columns.items()}, "a table or a dataset as SOURCE")
-    _refuse({"--caption": how.captions}, "a table or a dataset as SOURCE")
+    _refuse({"--caption": how.captions and (how.captions.number or "random")}, "a table or a dataset as SOURCE")
     return folder_records(folder, how.masks, note)
 
 
@@ -91,14 +91,19 @@ def _refuse(given: Mapping[str, object], expected: str) -> None:
             raise UsageError.of(option, value, expected)
 
 
+def _open_tables(paths: list[Path], how: Reading, note: Callable[[str], None]) -> Iterator[SourceRecord]:
+    tables = [open_table(path) for path in paths]
+    if len(tables) > 1:
+        note(f"{len(tables)} tables, {paths[0]} to {paths[-1]}")
+    return _tables(tables, how, note)
+
+
 def _tables(tables: list[Table], how: Reading, note: Callable[[str], None]) -> Iterator[SourceRecord]:
     if how.masks.said:
         raise UsageError("--mask-suffix, --mask-folder: expected a folder of pictures as SOURCE, not a table")
     names = list(dict.fromkeys(name for table in tables for name in table.names))
     pictures = list(dict.fromkeys(name for table in tables for name in table.pictures))
     columns = column_roles(how.columns, names, pictures)
-    if len(tables) > 1:
-        note(f"{len(tables)} tables, the first is {tables[0].path}")
     note(roles_text(columns, tables))
     return table_records(tables, columns, how.captions)
 

@@ -13,10 +13,11 @@ from typing import NamedTuple
 from PIL import Image, ImageOps
 
 from fcs.core.masks import read_mask
-from fcs.core.pictures import FORMATS, PictureError, open_picture, read_picture, upright
+from fcs.core.pictures import PictureError, read_picture, upright
 from fcs.shards.input.decode import MAX_IMAGE_BYTES, Format, decode
 from fcs.shards.input.record_index import Entry
 from fcs.shards.store.atomic_files import storage_error
+from fcs.tools.pack.large_pictures import open_to_scale
 from fcs.tools.pack.masks import draw
 from fcs.tools.pack.source_record import SourceRecord
 
@@ -79,7 +80,7 @@ def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
 def _picture(data: bytes, size: tuple[int, int] | None) -> tuple[str, bytes, tuple[int, int], tuple[str, ...]]:
     """Suffix, bytes, upright size and notes of a picture: its own bytes where a reader of shards knows the format."""
     try:
-        image = open_picture(data, FORMATS)
+        image = open_to_scale(data, size)
         suffix, whole = KEPT.get(image.format or ""), upright(image).size
         if size in (None, whole) and suffix is not None:
             return suffix, data, whole, ()  # what is to be noted is found when the record is checked
@@ -94,7 +95,7 @@ def _picture(data: bytes, size: tuple[int, int] | None) -> tuple[str, bytes, tup
 def _mask(data: bytes, size: tuple[int, int] | None) -> tuple[bytes, tuple[str, ...]]:
     """A mask as PNG, and notes: its own bytes where it is one of plain greys, else what it was read as."""
     try:
-        image = open_picture(data, FORMATS)
+        image = open_to_scale(data, size, nearest=True)
         greys, notes = read_mask(image)
     except PictureError as error:
         raise LeftOutError(f"mask {error.detail[:200]}") from error

@@ -22,11 +22,19 @@ SIZES = "sizes.json"
 
 @dataclass(frozen=True)
 class Packed:
-    """What was made: records per shard by file name, how many records were left out, and how many have which note."""
+    """What was made.
+
+    Attributes:
+        sizes: records per shard by file name.
+        left_out: how many records were left out.
+        notes: how many of the others have which note (``fcs.core.notes``).
+        members: how many of them have a member of which suffix.
+    """
 
     sizes: dict[str, int]
     left_out: int
     notes: dict[str, int]
+    members: dict[str, int]
 
 
 def pack(
@@ -68,7 +76,7 @@ def pack(
     except BaseException:
         _remove(out, [*sizes, _name(len(sizes)), SIZES], new_folder)
         raise
-    return Packed(sizes, maker.left_out, dict(maker.notes))
+    return Packed(sizes, maker.left_out, dict(maker.notes), dict(maker.members))
 
 
 class _Maker:
@@ -78,6 +86,7 @@ class _Maker:
         self.recipe, self.say, self.check = recipe, say, check
         self.left_out = 0
         self.notes: Counter[str] = Counter()
+        self.members: Counter[str] = Counter()
 
     def all(self, records: Iterable[SourceRecord]) -> Iterator[tuple[str, dict[str, bytes]]]:
         keys = UniqueKeys()
@@ -91,6 +100,7 @@ class _Maker:
                 self.say(record.name, str(reason))
             else:
                 self.notes.update(made.notes)
+                self.members.update(made.content.keys())
                 yield key, made.content
 
 
