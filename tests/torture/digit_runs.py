@@ -13,7 +13,7 @@ import fcs
 
 DIGITS = Path(fcs.__file__).parent / "samples" / "digits" / "half.tar"
 BATCH = 4
-SETTINGS = ["steps=1", f"data.batch_size={BATCH}", "previews.max=0", "trainer.grace=1"]
+SETTINGS = ["steps=1", "sampler.step_sizes=[5.0]", f"data.batch_size={BATCH}", "previews.max=0", "trainer.grace=1"]
 
 
 def settings(inputs: Path, out: Path) -> list[str]:
