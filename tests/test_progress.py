@@ -32,7 +32,7 @@ def test_running_means_are_of_what_has_a_value() -> None:
 
 def test_failures_of_an_earlier_run_count() -> None:
     progress = Progress(128, 128, io.StringIO(), failed=128)
-    assert progress.line().startswith("records 128/128  failed 128  ")
+    assert progress.line().startswith("records 128/128  failed 128")
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
