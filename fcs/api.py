@@ -6,12 +6,13 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image
 
+from fcs.core.autocast import AUTOCAST
 from fcs.core.errors import UsageError
 from fcs.core.images import to_pil
 from fcs.core.levels import Spacing
@@ -19,6 +20,7 @@ from fcs.core.notes import NOTHING
 from fcs.core.operators.base import Operator
 from fcs.core.records import Batch
 from fcs.engine import python_arguments as given
+from fcs.engine.config.settings import Precision
 from fcs.engine.python_arguments import answering
 from fcs.engine.python_inputs import Picture, as_list, batch_of, black, say_notes
 from fcs.engine.python_measurements import measurement
@@ -67,7 +69,7 @@ def load(
     name: str | os.PathLike[str],
     revision: str | None = None,
     device: str | torch.device | None = None,
-    precision: Literal["32", "16", "bf16"] = "32",
+    precision: Precision = "32",
     variant: str | None = None,
 ) -> Model:
     """Load a model by name.
@@ -85,7 +87,7 @@ def load(
     """
     if not isinstance(name, str | os.PathLike):
         raise UsageError.of("name", type(name).__name__, "the name or the path of a model")
-    autocast = given.AUTOCAST[given.one_of("precision", str(precision), Literal["32", "16", "bf16"])]
+    autocast = AUTOCAST[given.one_of("precision", str(precision), Precision)]
     place = given.device_of(device)
     return load_found(find(os.fspath(name), revision, variant), autocast).to(place)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fcs.bench.posterior import Readings, readings_of
+from fcs.bench.posterior import Readings, describes, readings_of
 from fcs.bench.truth import Truth
 from fcs.core.images import to_float
 from fcs.metrics.attributes import read_folder
@@ -66,10 +66,10 @@ def read_attributes(samples: Tensor, truth: Truth) -> Readings | None:
 
     None for other pictures, and where the records do not say which attributes are shown.
     """
-    if truth.pictures.shape[1:] != FACES or not all({"attributes", "states"} <= fact.keys() for fact in truth.facts):
+    if truth.pictures.shape[1:] != FACES:
         return None
     classifier, world = read_folder(FACES_CLASSIFIER)
-    if not all(set(world.names) == fact["states"].keys() for fact in truth.facts):
+    if not describes(world, truth.facts):
         return None
     found = torch.stack([classifier.predict(to_float(one)) for one in samples]).numpy()
     return readings_of(world, found, classifier.predict(to_float(truth.pictures)).numpy(), truth.facts)

@@ -11,14 +11,8 @@ from fcs.core.intervals import bootstrap_interval, bootstrap_ratio
 
 Interval = dict[str, float]
 STYLED = ("style", "clip")  # where there is no truth: distance to the style, nearness to the prompt
-PAIRED = (
-    "energy_own",
-    "energy_random",
-    "retrieval",
-    "consistency",
-    *STYLED,
-    "psnr",
-)  # figures that are kept for each record
+# Figures that are kept for each record.
+PAIRED = ("energy_own", "energy_random", "retrieval", "consistency", *STYLED, "psnr")
 CLOSED, SURELY = 0.95, 0.8  # share of the gap to close, and the least lower bound of its interval
 
 

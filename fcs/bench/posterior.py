@@ -13,12 +13,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from fcs.core.intervals import DRAWS, bootstrap_interval
 from fcs.metrics.attributes import World
 
-DETERMINED, OPEN, PART = "determined", "open", "part"
-DRAWS = 2000  # of a perfect sampler, and of the bootstrap
+DETERMINED, OPEN = "determined", "open"
 Floats = NDArray[np.float64]
 
 
@@ -88,7 +89,7 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
     """
     rng = np.random.default_rng(seed)
     names = readings.world.names
-    kept = {name: _kept(readings, i, rng) for i, name in enumerate(names)}
+    kept = {name: _kept(readings, i) for i, name in enumerate(names)}
     varied = {name: _varied(readings, i, rng) for i, name in enumerate(names)}
     found = {
         "consistency": {name: one for name, one in kept.items() if one is not None},
@@ -104,14 +105,15 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
     return found
 
 
-def _kept(readings: Readings, attribute: int, rng: np.random.Generator) -> dict[str, Any] | None:
+def _kept(readings: Readings, attribute: int) -> dict[str, Any] | None:
     right = readings.right[:, attribute]
     there = ~np.isnan(right)
     if not there.any():
         return None
     floor = (readings.read_truth == readings.truth)[there, attribute].mean()
-    low, high = _bootstrap(right[there][:, None], rng, lambda mean: mean[:, 0])
-    return {"share": float(right[there].mean()), "low": low, "high": high, "floor": float(floor), "n": int(there.sum())}
+    count = int(there.sum())
+    share, low, high = bootstrap_interval(torch.from_numpy(right[there]), torch.arange(count))
+    return {"share": share, "low": low, "high": high, "floor": float(floor), "n": count}
 
 
 def _varied(readings: Readings, attribute: int, rng: np.random.Generator) -> dict[str, Any] | None:
@@ -122,7 +124,7 @@ def _varied(readings: Readings, attribute: int, rng: np.random.Generator) -> dic
     seeds, count = labels.shape
     shares = _one_hot(labels, expected.shape[1]).mean(0)
     wanted = expected.mean(0)
-    low, high = _bootstrap(shares - expected, rng, lambda mean: 0.5 * np.abs(mean).sum(1))
+    low, high = _tv_interval(shares - expected, rng)
     counts = _perfect_counts(expected, seeds, rng)
     chance = np.array([_chi_square(one, wanted) for one in counts])
     chi = _chi_square(shares.sum(0) * seeds, wanted)
@@ -183,11 +185,21 @@ def readings_of(
         read_truth: as ``Readings.read_truth``.
         facts: each record's own JSON; ``split: unseen`` says that its pairs of classes do not occur.
     """
-    if not facts or not all("attributes" in fact and "states" in fact for fact in facts):
+    if not describes(world, facts):
         return None
     truth = np.array([world.labels(fact["attributes"]) for fact in facts])
     states = np.array([[fact["states"][name] for name in world.names] for fact in facts])
     return Readings(world, found, read_truth, truth, states, all(fact.get("split") != "unseen" for fact in facts))
+
+
+def describes(world: World, facts: Sequence[dict[str, Any]]) -> bool:
+    """Whether records say of all attributes which class is true and what their masks leave of it."""
+    names = set(world.names)
+    pairs = [(fact.get("attributes"), fact.get("states")) for fact in facts]
+    return bool(pairs) and all(
+        isinstance(classes, dict) and isinstance(states, dict) and names <= classes.keys() and names == states.keys()
+        for classes, states in pairs
+    )
 
 
 def _mean(values: Floats) -> Floats:
@@ -213,15 +225,12 @@ def _chi_square(counts: Floats, wanted: Floats) -> float:
 def _perfect_counts(expected: Floats, seeds: int, rng: np.random.Generator) -> Floats:
     """Pooled counts of perfect samplers, ``(DRAWS, C)``: each record draws ``seeds`` times from its own ``(n, C)``."""
     kinds, number = np.unique(expected, axis=0, return_counts=True)
-    return (
-        np.stack([rng.multinomial(n * seeds, p, DRAWS) for p, n in zip(kinds, number, strict=True)])
-        .sum(0)
-        .astype(float)
-    )
+    drawn = [rng.multinomial(n * seeds, p, DRAWS) for p, n in zip(kinds, number, strict=True)]
+    return np.stack(drawn).sum(0).astype(float)
 
 
-def _bootstrap(values: Floats, rng: np.random.Generator, statistic: Any) -> tuple[float, float]:
-    """95 % interval of a statistic of the mean ``(draws, K)`` of ``(n, K)``, records drawn with replacement."""
-    weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), DRAWS) / len(values)
-    low, high = np.quantile(statistic(weights @ values), [0.025, 0.975])
+def _tv_interval(excess: Floats, rng: np.random.Generator) -> tuple[float, float]:
+    """95 % interval of the total variation of pooled shares, from found minus expected ones ``(n, C)`` of records."""
+    weights = rng.multinomial(len(excess), np.full(len(excess), 1 / len(excess)), DRAWS) / len(excess)
+    low, high = np.quantile(0.5 * np.abs(weights @ excess).sum(1), [0.025, 0.975])
     return float(low), float(high)

@@ -137,9 +137,11 @@ class Trial:
         """Judge the finished runs and write ``evaluate.json``; returns what it holds."""
         samples, truth, failed = self.results()
         figures: dict[str, torch.Tensor] = {}
-        if len(truth.pictures):
-            figures = judge(samples, truth) if self.truth else self.styled(truth)
-        readings = read_attributes(samples, truth) if self.truth and len(truth.pictures) else None
+        readings = None
+        if len(truth.pictures) and self.truth:
+            figures, readings = judge(samples, truth), read_attributes(samples, truth)
+        elif len(truth.pictures):
+            figures = self.styled(truth)
         if readings is not None:
             figures["consistency"] = torch.from_numpy(readings.consistency)
         single = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 ROUNDED = (torch.bfloat16, torch.float16)
+AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}  # by the precision of a configuration or a call
 _OFF: ContextVar[bool] = ContextVar("autocast_off", default=False)
 
 

@@ -48,14 +48,23 @@ def open_picture(data: bytes, formats: Sequence[str] = SHARD_FORMATS) -> Image.I
         PictureError: none of the formats, damaged, or more than ``MAX_PIXELS``.
     """
     with naming():
-        try:
-            image = Image.open(io.BytesIO(data), formats=formats)
-        except UnidentifiedImageError as error:
-            raise PictureError("bad_image", f"no {', '.join(formats)}") from error
+        image = identify(data, formats)
         if image.width * image.height > MAX_PIXELS:
             raise PictureError("too_large", f"{image.width}x{image.height}, allowed are {MAX_PIXELS} pixels")
         image.load()
         return image
+
+
+def identify(data: bytes, formats: Sequence[str]) -> Image.Image:
+    """The picture in a file, its header alone read; Pillow's own limits hold.
+
+    Raises:
+        PictureError: none of the formats.
+    """
+    try:
+        return Image.open(io.BytesIO(data), formats=formats)
+    except UnidentifiedImageError as error:
+        raise PictureError("bad_image", f"no {', '.join(formats)}") from error
 
 
 def read_picture(image: Image.Image, mode: Mode) -> tuple[Image.Image, tuple[str, ...]]:

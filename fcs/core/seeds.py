@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any
 
+EXPECTED = "expected an integer from 0 to 2^63 - 1"
 LARGEST = 2**63 - 1
 
 
@@ -15,8 +18,8 @@ def whole_seed(value: Any) -> int:
     """
     text = value.strip().removesuffix(".0") if isinstance(value, str) else ""
     seed = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else value
-    if isinstance(seed, float) and seed.is_integer():
+    if isinstance(seed, float | Decimal) and math.isfinite(seed) and seed == int(seed):
         seed = int(seed)
     if type(seed) is not int or not 0 <= seed <= LARGEST:
-        raise ValueError(f"{value!r}, expected an integer from 0 to 2^63 - 1")
+        raise ValueError(f"{value!r}, {EXPECTED}")
     return seed

@@ -8,6 +8,7 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from fcs.core.autocast import AUTOCAST
 from fcs.core.errors import StorageError, UsageError
 from fcs.core.records import collate
 from fcs.engine.config.run import Run
@@ -23,7 +24,6 @@ from fcs.shards.store.base import Store
 from fcs.tasks.pipeline import Pipeline
 
 log = logging.getLogger("fcs")
-AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
 
 
 def load_pipeline(run: Preflight) -> Pipeline:

@@ -19,7 +19,6 @@ from fcs.models.base import Model
 P = ParamSpec("P")
 R = TypeVar("R")
 Kind = TypeVar("Kind")
-AUTOCAST = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
 SEEDS = "a whole number from 0 to 2^63 - 1, None or a torch.Generator"
 
 

@@ -24,7 +24,7 @@ def batch_of(
     images: Sequence[Picture],
     masks: Sequence[Picture] | None,
     prompt: str | Sequence[str],
-    seed: int | Sequence[int],
+    seeds: Sequence[int],
     extra: Sequence[Mapping[str, Any]] | None,
     shape: tuple[int, int, int],
 ) -> Batch:
@@ -34,19 +34,18 @@ def batch_of(
         images: one or more, ``shape`` ``(C, H, W)`` each.
         masks: one a picture, or one for all.
         prompt: one text, or one a picture.
-        seed: of the first picture, counting up, or one a picture.
+        seeds: one a picture.
         extra: what a record's JSON would hold, one a picture.
         shape: ``(C, H, W)`` that the images must have.
 
     Raises:
-        ValueError: no pictures, some that cannot be read or have another size, masks that are none, seeds outside 0
-            to 2^63 - 1, or lists that do not match.
+        ValueError: no pictures, some that cannot be read or have another size, masks that are none, or lists that
+            do not match.
     """
     count = len(images)
     if not count:
         raise ValueError("no images: expected one or more")
     prompts = [prompt] * count if isinstance(prompt, str) else list(prompt)
-    seeds = [seed + i for i in range(count)] if isinstance(seed, int | np.integer) else list(seed)
     given = [None] * count if masks is None else list(masks) * (count if len(masks) == 1 else 1)
     further = [{}] * count if extra is None else list(extra)
     if not len(prompts) == len(seeds) == len(given) == len(further) == count:
@@ -57,7 +56,7 @@ def batch_of(
         place = f" {i}" if count > 1 else ""
         pixels, notes = image_tensor(image, shape, f"image{place}")
         hole, said = (None, ()) if mask is None else mask_tensor(mask, shape, f"mask{place}")
-        records.append(Record(i, str(i), pixels, hole, text, dict(more), _seed(number), notes=notes + said))
+        records.append(Record(i, str(i), pixels, hole, text, dict(more), number, notes=notes + said))
     return collate("", 0, records, shape, 0)
 
 
@@ -72,12 +71,6 @@ def black(shape: tuple[int, int, int]) -> np.ndarray:
     """A black picture of ``(C, H, W)`` as an array: ``(H, W)`` or ``(H, W, C)`` uint8."""
     channels, height, width = shape
     return np.zeros((height, width) if channels == 1 else (height, width, channels), np.uint8)
-
-
-def _seed(seed: int) -> int:
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed={seed!r}: expected a whole number, 0 to 2^63 - 1")
-    return int(seed)
 
 
 def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:

@@ -145,21 +145,15 @@ class AttributeClassifier(nn.Module):
             maps.append(block(halving(F.relu(maps[-1]) if maps else x)))
         return maps
 
-    def embed(self, x: Tensor) -> Tensor:
-        """What the heads read, ``(N, 1024)``."""
-        return self._flat(self.features(x)[-1])
-
     def forward(self, x: Tensor) -> list[Tensor]:
         """Logits ``(N, classes)`` of each attribute."""
         return self.read(self.features(x)[-1])
 
     def read(self, last: Tensor) -> list[Tensor]:
         """The same from the last of ``features``."""
-        logits: Tensor = self.heads(F.dropout(self._flat(last), 0.2, self.training))
+        flat = F.relu(self.leave(F.relu(last))).flatten(1)
+        logits: Tensor = self.heads(F.dropout(flat, 0.2, self.training))
         return [*torch.tensor_split(logits, np.cumsum(self.classes)[:-1].tolist(), 1)]
-
-    def _flat(self, last: Tensor) -> Tensor:
-        return F.relu(self.leave(F.relu(last))).flatten(1)
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from fcs.core.records import Batch, Result
+from fcs.tasks.half_precision import merged
 
 
 def as_given(batch: Batch) -> Result:
@@ -18,16 +19,17 @@ def with_given(result: Result, batch: Batch, slots: Collection[int]) -> Result:
     """The result with the given picture in these slots, so that it does not depend on what else the batch holds."""
     if not slots:
         return result
-    images = result.images.clone()
-    images[list(slots)] = batch.images[list(slots)].cpu()
-    traces = tuple(() if slot in slots else trace for slot, trace in enumerate(result.residual_traces))
-    return replace(
+    plain = as_given(batch)
+    given = replace(
         result,
-        images=images,
-        residuals=tuple(0.0 if slot in slots else value for slot, value in enumerate(result.residuals)),
-        calls=tuple(0 if slot in slots else value for slot, value in enumerate(result.calls)),
-        finite=tuple(slot in slots or value for slot, value in enumerate(result.finite)),
-        residual_traces=traces,
+        images=plain.images,
+        residuals=plain.residuals,
+        calls=plain.calls,
+        finite=plain.finite,
+        residual_traces=((),) * len(result.residual_traces),
+    )
+    return replace(
+        merged(result, given, sorted(slots)),
         redone=tuple(slot for slot in result.redone if slot not in slots),
         truncated=tuple(slot for slot in result.truncated if slot not in slots),
     )

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from fcs.core.autocast import AUTOCAST
 from fcs.core.tf32 import tf32
-from fcs.engine.pipeline_loading import AUTOCAST
 from fcs.models import find
 from speed import bare
 from speed.pipeline import WALKS, Setting, picture_shape, steady, write_inputs

@@ -27,12 +27,10 @@ def with_noise(model: NoiseModel, clean: Tensor, seeds: Sequence[int]) -> Tensor
     if isinstance(model, nn.Module):
         model.to("cpu")
     rng, found = getattr(model, "rng", None), []
+    own = [rng] if rng is not None and rng.device.type == "cpu" else []
     with torch.random.fork_rng(devices=[]):
         for measurement, seed in zip(clean.cpu(), seeds, strict=True):
-            for generator in (
-                torch.default_generator,
-                *([rng] if rng is not None and rng.device.type == "cpu" else []),
-            ):
+            for generator in (torch.default_generator, *own):
                 generator.manual_seed((seed ^ seed >> 32) & 0xFFFFFFFF)  # all it reads of a seed
             found.append(model(measurement[None]))
     return torch.cat(found).to(clean.device)

@@ -10,6 +10,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from fcs.engine.config.logger import Logger
 
+Precision = Literal["32", "16", "bf16"]
 Score = Literal["lpips", "clip", "style"]
 Feature = Literal["clip", "dinov2", "inception", "digits", "random"]
 
@@ -86,7 +87,7 @@ class Trainer:
 
     devices: PositiveInt | Literal["auto"] = "auto"
     strategy: Literal["independent", "ddp"] = "independent"
-    precision: Literal["32", "16", "bf16"] = "32"
+    precision: Precision = "32"
     compile: bool | None = None
     cuda_graphs: bool = False
     tf32: bool | None = None

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_SEEDS = 2**63
+from fcs.core.seeds import EXPECTED, whole_seed
+
 _ENCODED = ("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD", "SUkqA", "TU0AK")  # PNG, JPEG, WebP, GIF, TIFF in base64
 _SHORTEST = 64  # characters of a picture in base64
 _TOLD = ("caption", "text", "raw")  # what holds the caption in a dict
@@ -146,19 +147,16 @@ def _from_base64(text: str) -> bytes | None:
         return None
 
 
-def whole_seed(value: Any) -> int:
+def seed_of(value: Any) -> int:
     """A cell as a record's seed.
 
     Raises:
         ValueError: it is none.
     """
     try:
-        seed = int(value.removesuffix(".0")) if isinstance(value, str) else value
-        if seed == int(seed) and 0 <= seed < _SEEDS and not isinstance(seed, bool):
-            return int(seed)
-    except (ValueError, TypeError, OverflowError):
-        pass
-    raise ValueError(f"seed {str(value)[:40]!r}, expected an integer from 0 to 2^63 - 1")
+        return whole_seed(int(value.removesuffix(".0")) if isinstance(value, str) else value)
+    except ValueError as error:
+        raise ValueError(f"seed {str(value)[:40]!r}, {EXPECTED}") from error
 
 
 def is_empty(value: Any) -> bool:

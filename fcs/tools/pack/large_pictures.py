@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from fcs.core.pictures import FORMATS, MAX_PIXELS, PictureError, naming, open_picture, upright
+from fcs.core.pictures import FORMATS, MAX_PIXELS, PictureError, identify, naming, upright
 
 LARGEST = 4 * MAX_PIXELS  # what is decoded; a gigabyte with alpha
 _MEANT = ("icc_profile", "transparency")  # what still holds of the pixels of an upright, smaller copy
@@ -28,17 +27,15 @@ def open_to_scale(data: bytes, size: tuple[int, int] | None, nearest: bool = Fal
         PictureError: as ``open_picture``; with a size only beyond ``LARGEST``.
     """
     with naming(), _any_size():
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError as error:
-            raise PictureError("bad_image", f"no {', '.join(FORMATS)}") from error
+        image = identify(data, FORMATS)
         pixels, most = image.width * image.height, MAX_PIXELS if size is None else LARGEST
         if pixels > most:
             advice = "; --size reduces it" if pixels <= LARGEST else ""
             raise PictureError("too_large", f"{image.width}x{image.height}, allowed are {most} pixels{advice}")
         if size is not None and pixels > MAX_PIXELS:
             return _reduced(image, max(size), nearest)
-    return open_picture(data, FORMATS)
+        image.load()
+        return image
 
 
 def _reduced(image: Image.Image, side: int, nearest: bool) -> Image.Image:

@@ -115,11 +115,16 @@ def _of_split(folder: Path, tables: list[Path], split: str | None) -> list[Path]
         raise UsageError.of(KEY, folder, f"tables of one kind, not {' and '.join(kinds)}; a glob says which")
     splits = {path: _split_of(path, folder) for path in tables}
     names = sorted({name for name in splits.values() if name is not None})
+    _check_split(split, names, "none")
+    return [path for path in tables if split in (None, splits[path])]
+
+
+def _check_split(split: str | None, names: Sequence[str], nothing: str) -> None:
+    """Raise unless the split is one of those there; ``nothing`` is what is expected where there are none."""
     if split is None and len(names) > 1:
         raise UsageError(f"--split: expected one of {', '.join(names)}")
     if split is not None and split not in names:
-        raise UsageError.of("--split", split, f"one of {', '.join(names)}" if names else "none", names)
-    return [path for path in tables if split in (None, splits[path])]
+        raise UsageError.of("--split", split, f"one of {', '.join(names)}" if names else nothing, names)
 
 
 def _split_of(path: Path, top: Path) -> str | None:
@@ -133,13 +138,10 @@ def _dataset(folder: Path, split: str | None) -> list[Path]:
     """The Arrow files of a dataset that ``save_to_disk`` wrote."""
     names = (read_json(folder / SPLITS) or {}).get("splits")
     if isinstance(names, list):
-        if split is None and len(names) > 1:
-            raise UsageError(f"--split: expected one of {', '.join(names)}")
-        if split is not None and split not in names:
-            raise UsageError.of("--split", split, f"one of {', '.join(names)}", names)
+        _check_split(split, names, "none: the dataset has no splits")
         folder = folder / (split or names[0])
-    elif split is not None:
-        raise UsageError.of("--split", split, "none: the dataset has no splits")
+    else:
+        _check_split(split, [], "none: the dataset has no splits")
     state = read_json(folder / STATE) or {}
     if state.get("_indices_data_files"):
         raise UsageError.of(KEY, folder, "a dataset without a selection; flatten_indices() before save_to_disk()")

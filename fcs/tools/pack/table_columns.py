@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fcs.core.errors import UsageError
-from fcs.tools.pack.cell_values import Captions, holds_bytes, is_empty, path_of, picture, plain, whole_seed
+from fcs.tools.pack.cell_values import Captions, holds_bytes, is_empty, path_of, picture, plain, seed_of
 from fcs.tools.pack.source_record import SourceRecord, valid_key
 from fcs.tools.pack.table_files import Row, Table
 
@@ -133,7 +133,7 @@ def _facts(row: Mapping[str, Any], columns: Mapping[str, str], key: str) -> dict
     if not is_empty(given.get("key")) and valid_key(key) != str(given["key"]):
         facts[columns["key"]] = given["key"]
     if not is_empty(given.get("seed")):
-        facts["seed"] = whole_seed(given["seed"])
+        facts["seed"] = seed_of(given["seed"])
     return {column: plain(value) for column, value in facts.items() if not holds_bytes(value)}
 
 
