@@ -12,7 +12,7 @@ from typing import Any
 
 from fcs.core.package_files import KEYS
 from fcs.engine.config.messages import missing_key, unknown_key
-from fcs.engine.config.read_config import parse_override, read
+from fcs.engine.config.read_config import parse_override, read, refusing_depth
 
 # Keys that every configuration has are indented by two, the arguments of classes deeper.
 _LISTED = re.compile(r"  (\S+)  \((.*); (required|default .*)\)")
@@ -50,11 +50,12 @@ def first_look(names: Sequence[str], overrides: Sequence[str]) -> set[str]:
     """
     keys = listed_keys()
     given: set[str] = set()
-    for tree in [*map(read, names), *map(parse_override, overrides)]:
-        for name, value in _leaves(tree, keys):
-            if name not in keys:
-                raise unknown_key(name, value, [*keys, *_sections(keys)])
-            given.add(name)
+    with refusing_depth():
+        for tree in [*map(read, names), *map(parse_override, overrides)]:
+            for name, value in _leaves(tree, keys):
+                if name not in keys:
+                    raise unknown_key(name, value, [*keys, *_sections(keys)])
+                given.add(name)
     for name, key in keys.items():
         if key.required and name not in given and not (name == "out" and names):
             raise missing_key(name, key.expected)

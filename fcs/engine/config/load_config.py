@@ -20,7 +20,7 @@ from fcs.engine.config.build_run import build
 from fcs.engine.config.class_names import KINDS, class_path
 from fcs.engine.config.keys import SECTIONS, Key, keys_of, run_keys, value_at
 from fcs.engine.config.messages import plain
-from fcs.engine.config.read_config import parse_override, read
+from fcs.engine.config.read_config import parse_override, read, refusing_depth
 from fcs.engine.config.run import Run
 
 # A shorter name for a key that lies one level deeper: the Newton direction's delta.
@@ -39,7 +39,7 @@ def load(names: list[str], overrides: list[str], packages: Sequence[str] = ()) -
     Raises:
         UsageError: one line that names the key, the value, what was expected and the nearest valid name.
     """
-    try:
+    with refusing_depth():
         typed = [canonical(parse_override(override)) for override in sorted(overrides, key=_rank)]
         tree: dict[str, Any] = {"out": f"runs/{Path(names[-1]).stem}"} if names else {}
         for part in [*(canonical(read(name)) for name in names), *typed]:
@@ -48,8 +48,6 @@ def load(names: list[str], overrides: list[str], packages: Sequence[str] = ()) -
         allowed_imports.check(tree, {*packages, *allowed_imports.named(typed)})
         known = keys_of(tree)
         return build(_spelled_out(tree, known), known)
-    except RecursionError as error:
-        raise UsageError("configuration: expected keys that are nested less deeply") from error
 
 
 def as_yaml(settings: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcs.core.errors import UsageError, first_line
 from fcs.core.package_files import CONFIGS, shipped_configs
+
+
+@contextmanager
+def refusing_depth() -> Iterator[None]:
+    """What goes through a configuration level by level: one that is too deep for it becomes a UsageError."""
+    try:
+        yield
+    except RecursionError as error:
+        raise UsageError("configuration: expected keys that are nested less deeply") from error
 
 
 def read(name: str) -> dict[str, Any]:
