@@ -4,11 +4,12 @@
     python jobs/train_faces.py --stage classifier --minutes 15 --out runs/faces/model
     python jobs/train_faces.py --stage vae --minutes 60 --ranks 2 --out runs/faces/model   # interrupted: run it again
     python jobs/train_faces.py --stage vae --device cuda --minutes 8 --out runs/faces/model
+    python jobs/train_faces.py --stage unpack --weights fcs/weights/faces-64 --out runs/faces/model   # or: what ships
     python jobs/train_faces.py --stage flow --start runs/faces/model --minutes 60 --out runs/faces/model   # from eps
 
 A stage brings its learning rate to 0 within its minutes or steps, keeps a checkpoint and goes on from it, and writes
 its model. It ends with 75 after SIGTERM. One whose model is there already is not run again. `export` and `export-flow`
-come last.
+come last; `unpack` is their inverse.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from faces.kinds import KINDS
 from faces.pictures import Pool
 from faces.text import train_text
 from faces.unet import train_unet
+from faces.unpack import unpack
 from faces.vae import train_vae
 from training.fit import State
 from training.interruption import exit_when_asked
@@ -41,10 +43,10 @@ EXPORTS = {"export": KINDS["unet"], "export-flow": KINDS["flow"]}
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", choices=(*STAGES, *EXPORTS), required=True)
+    parser.add_argument("--stage", choices=(*STAGES, *EXPORTS, "unpack"), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, models and grids")
     parser.add_argument("--data", type=Path, default=Path("runs/faces/data"), help="of build_faces.py (%(default)s)")
-    parser.add_argument("--weights", type=Path, help="of an export (fcs/weights/faces-64 or faces-64-flow)")
+    parser.add_argument("--weights", type=Path, help="that an export writes and unpack reads")
     parser.add_argument("--sampled", type=int, default=240, help="faces that an export draws to judge (%(default)s)")
     parser.add_argument("--start", type=Path, help="weights to go on from, such as fcs/weights/faces-64")
     parser.add_argument("--minutes", type=float, help="of training")
@@ -62,6 +64,9 @@ def main() -> None:
     transformers.logging.set_verbosity_error()  # else: image processors ask for torchvision
     args = parse()
     exit_when_asked()
+    if args.stage == "unpack":
+        unpack(args.weights or Path("fcs/weights/faces-64"), args.out)
+        return
     if kind := EXPORTS.get(args.stage):
         weights = args.weights or Path("fcs/weights") / kind.model
         export(kind, Pool.read(args.data, "seen"), args.out, weights, args.seed, args.sampled, args.note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -9,10 +10,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
+from emoji.export import training_of
 from faces.attributes import NAMES
 from faces.captions import full_caption
+from faces.classifier import load_classifier
 from faces.draws import Face, Split, draw_face, generator
+from faces.export import pipeline
+from faces.kinds import KINDS
 from faces.render import render
+from faces.unpack import unpack
 from faces.vae import LEAST, reconstruct
 from torch import Tensor
 
@@ -65,6 +71,18 @@ def test_the_library_and_diffusers_load_the_folder_and_predict_alike() -> None:
         theirs = pipeline.unet(latents, t, encoder_hidden_states=pipeline.text_encoder(ids)[0]).sample
         ours = model.denoiser.network(latents, t, model.embed(captions))  # type: ignore[attr-defined]
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_training_can_go_on_from_what_ships(tmp_path: Path) -> None:
+    unpack(FOLDER, tmp_path)
+    again = pipeline(KINDS["unet"], tmp_path)
+    shipped = StableDiffusionPipeline.from_pretrained(FOLDER, safety_checker=None)
+    for part in ("vae", "text_encoder", "unet"):
+        for name, weight in getattr(shipped, part).state_dict().items():
+            assert torch.equal(getattr(again, part).state_dict()[name], weight), f"{part}: {name}"
+    assert load_classifier(tmp_path) is not None
+    about = json.loads((FOLDER / "card.json").read_text())["training"]
+    assert {stage: training_of(tmp_path / f"{stage}.json") for stage in about} == about
 
 
 def test_the_weights_are_small_and_halves() -> None:
