@@ -10,7 +10,8 @@ import pytest
 
 import fcs
 from fcs.bench.figures import read_attributes
-from fcs.bench.posterior import Readings, calibration, readings_of, report, total_variation, variety
+from fcs.bench.paired import differences
+from fcs.bench.posterior import Readings, excess, readings_of, report, total_variation, tv_difference, variety
 from fcs.bench.truth import read_truth
 from fcs.metrics.attributes import Attribute, World
 from fcs.shards.input.decode import Format
@@ -77,7 +78,8 @@ def test_one_class_always_is_neither_calibrated_nor_varied() -> None:
     assert one["variety"] == 0
     assert one["expected"] == pytest.approx(0.48)
     assert one["p"] < 0.001
-    assert one["low"] == one["high"] == pytest.approx(0.4)
+    assert one["low"] == pytest.approx(0.4)
+    assert one["high"] == pytest.approx(0.4)
     assert one["chi_square"] == pytest.approx(N * S * (0.4 + 0.4**2 / 0.6))
 
 
@@ -128,9 +130,33 @@ def test_pairs_that_do_not_occur_are_not_open_in_records_that_have_them() -> Non
 
 def test_the_pooled_difference_is_the_mean_of_those_of_the_records() -> None:
     base = readings(perfect=False)
-    rows = calibration(base)
-    assert np.isnan(rows[:, :3]).all()
-    assert 0.5 * np.abs(rows[:, 5:].mean(0)).sum() == pytest.approx(report(base)["calibration"]["c"]["tv"])
+    parts = excess(base)
+    assert set(parts) == {"b", "c"}
+    assert 0.5 * np.abs(parts["c"].mean(0)).sum() == pytest.approx(report(base)["calibration"]["c"]["tv"])
+    mean = report(base)["calibration"]["mean"]
+    assert mean["low"] <= mean["tv"] <= mean["high"]
+
+
+def test_two_methods_are_compared_on_the_same_records() -> None:
+    good, bad = readings(), readings(perfect=False)
+    apart = tv_difference(excess(bad), excess(good))
+    means = [report(one)["calibration"]["mean"]["tv"] for one in (bad, good)]
+    assert apart["mean"] == pytest.approx(means[0] - means[1])
+    assert 0 < apart["low"] <= apart["mean"] <= apart["high"]
+    same = tv_difference(excess(good), excess(good))
+    assert same == {"mean": 0, "low": 0, "high": 0}
+
+
+def test_a_difference_is_over_the_records_that_both_have() -> None:
+    def single(one: Readings, first: int) -> dict[str, object]:
+        parts = {name: part[first:].tolist() for name, part in excess(one).items()}
+        return {"record": [str(i) for i in range(first, N)], "group": list(range(first, N)), "excess": parts}
+
+    good, bad = readings(), readings(perfect=False)
+    found = differences(single(bad, 0), single(good, 100))
+    assert found["records"] == N - 100
+    halves = [{name: part[100:] for name, part in excess(one).items()} for one in (bad, good)]
+    assert found["tv"] == tv_difference(*halves)
 
 
 def test_distances_and_variety_by_hand() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from fcs.bench.posterior import Readings, describes, readings_of
 from fcs.bench.truth import Truth
 from fcs.core.images import to_float
-from fcs.metrics.attributes import read_folder
+from fcs.metrics.attributes import DESCRIPTION, World, read_folder
 from fcs.metrics.energy import diversity, energy_scores
 from fcs.metrics.features import WEIGHTS, DigitsClassifier, RandomFeatures
 from fcs.metrics.image_scores import scores
@@ -30,7 +31,7 @@ def judge(samples: Tensor, truth: Truth) -> dict[str, Tensor]:
     The energy score and the diversity are of two samples or more, and missing where there is one.
     """
     figures: dict[str, Tensor] = {}
-    for name, features in extractors(truth.pictures) if len(samples) > 1 else []:
+    for name, features in extractors(truth.pictures, truth.facts) if len(samples) > 1 else []:
         phi = torch.stack([features(to_float(one)) for one in samples])
         figures[f"energy_{name}"] = energy_scores(phi, features(to_float(truth.pictures)))
         figures[f"diversity_{name}"] = diversity(phi)
@@ -55,7 +56,7 @@ def retrieval(samples: Tensor, truth: Truth) -> Tensor:
         classifier = DigitsClassifier.load()
         right = torch.stack([classifier(to_float(one)).argmax(1) == classes for one in samples])
         return right.double().mean(0)
-    features = extractors(truth.pictures)[0][1]
+    features = extractors(truth.pictures, truth.facts)[0][1]
     candidates = features(to_float(truth.pictures))
     nearest = torch.stack([torch.cdist(features(to_float(one)), candidates).argmin(1) for one in samples])
     return (nearest == torch.arange(len(candidates))).double().mean(0)
@@ -66,11 +67,9 @@ def read_attributes(samples: Tensor, truth: Truth) -> Readings | None:
 
     None for other pictures, and where the records do not say which attributes are shown.
     """
-    if truth.pictures.shape[1:] != FACES:
+    if not faces(truth.pictures, truth.facts):
         return None
     classifier, world = read_folder(FACES_CLASSIFIER)
-    if not describes(world, truth.facts):
-        return None
     found = torch.stack([classifier.predict(to_float(one)) for one in samples]).numpy()
     return readings_of(world, found, classifier.predict(to_float(truth.pictures)).numpy(), truth.facts)
 
@@ -82,12 +81,24 @@ def psnr(samples: Tensor, truth: Tensor) -> Tensor:
     return found.where(found.isfinite(), math.nan)
 
 
-def extractors(truth: Tensor) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
-    """``own``: of the embedded classifier or CLIP, where they fit; ``random``: of a random network, for all."""
+def faces(pictures: Tensor, facts: Sequence[dict[str, Any]]) -> bool:
+    """Whether pictures are of the world that the embedded classifier of faces reads, by their size and their JSON."""
+    return pictures.shape[1:] == FACES and describes(World.read(FACES_CLASSIFIER / DESCRIPTION), facts)
+
+
+def extractors(truth: Tensor, facts: Sequence[dict[str, Any]] = ()) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
+    """``own``: of an embedded classifier or CLIP, where they fit; ``random``: of a random network, for all.
+
+    Args:
+        truth: pictures ``(N, C, H, W)``.
+        facts: each one's JSON, by which faces are known.
+    """
     channels = truth.shape[1]
     found: list[tuple[str, Callable[[Tensor], Tensor]]] = [("random", RandomFeatures(channels).features)]
     if truth.shape[1:] == DIGITS:
         found.insert(0, ("own", DigitsClassifier.load().features))
+    elif faces(truth, facts):
+        found.insert(0, ("own", read_folder(FACES_CLASSIFIER)[0].embed))
     elif channels == 3 and (CLIP / "config.json").exists():
         found.insert(0, ("own", ImageTower(CLIP).embed))
     return found

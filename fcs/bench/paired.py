@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from fcs.bench.posterior import tv_difference
 from fcs.core.intervals import bootstrap_interval, bootstrap_ratio
 
 Interval = dict[str, float]
@@ -34,6 +36,8 @@ def intervals(figures: dict[str, Tensor], groups: Tensor) -> dict[str, Interval 
 def differences(here: dict[str, Any], there: dict[str, Any], level: float = 0.95) -> dict[str, Any]:
     """Mean and interval of one evaluation minus another, over the records that both have; without what is NaN.
 
+    ``tv`` is of the total variation of attributes that masks hide, where evaluations have it.
+
     Args:
         here: ``single`` of an evaluation: figures by name, with the records' names and groups.
         there: the same of the other.
@@ -47,7 +51,20 @@ def differences(here: dict[str, Any], there: dict[str, Any], level: float = 0.95
             known = ~values.isnan()
             if known.any():
                 found[figure] = interval(values[known], groups[known], level)
+    excesses = [
+        {name: np.array(part)[places] for name, part in one.get("excess", {}).items()}
+        for one, places in zip((here, there), common_places([here, there]), strict=True)
+    ]
+    if excesses[0].keys() & excesses[1].keys():
+        found["tv"] = tv_difference(*excesses)
     return found
+
+
+def common_places(evaluations: list[dict[str, Any]]) -> list[list[int]]:
+    """Where each evaluation has the records that all of them have, in the order of the first."""
+    places = [{name: place for place, name in enumerate(one["record"])} for one in evaluations]
+    common = [name for name in evaluations[0]["record"] if all(name in place for place in places)]
+    return [[place[name] for name in common] for place in places]
 
 
 def aligned(evaluations: list[dict[str, Any]], figure: str) -> tuple[list[Tensor], Tensor]:
@@ -57,13 +74,9 @@ def aligned(evaluations: list[dict[str, Any]], figure: str) -> tuple[list[Tensor
         evaluations: what ``evaluate.json`` holds under ``single``.
         figure: one of its figures.
     """
-    places = [{name: place for place, name in enumerate(one["record"])} for one in evaluations]
-    common = [name for name in evaluations[0]["record"] if all(name in place for place in places)]
-    values = [
-        torch.tensor([one[figure][place[name]] for name in common], dtype=torch.float64)
-        for one, place in zip(evaluations, places, strict=True)
-    ]
-    return values, torch.tensor([evaluations[0]["group"][places[0][name]] for name in common])
+    places = common_places(evaluations)
+    values = [torch.tensor(one[figure], dtype=torch.float64)[own] for one, own in zip(evaluations, places, strict=True)]
+    return values, torch.tensor(evaluations[0]["group"])[places[0]]
 
 
 def gap_closed(worst: Tensor, best: Tensor, found: Tensor, groups: Tensor) -> dict[str, Any]:

@@ -7,7 +7,7 @@ completions. Its errors on the true pictures are in what is expected of a perfec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -89,8 +89,9 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
     """
     rng = np.random.default_rng(seed)
     names = readings.world.names
+    drawn = _resampled(len(readings.truth), rng)
     kept = {name: _kept(readings, i) for i, name in enumerate(names)}
-    varied = {name: _varied(readings, i, rng) for i, name in enumerate(names)}
+    varied = {name: _varied(readings, i, drawn, rng) for i, name in enumerate(names)}
     found = {
         "consistency": {name: one for name, one in kept.items() if one is not None},
         "calibration": {name: one for name, one in varied.items() if one is not None},
@@ -102,6 +103,9 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
         if found[part]:
             means = {name: float(np.mean([one[name] for one in found[part].values()])) for name in columns}
             found[part]["mean"] = means
+    if found["calibration"]:
+        draws = np.mean([_tv_of(part, drawn) for part in excess(readings).values()], 0)
+        found["calibration"]["mean"] |= dict(zip(("low", "high"), _tails(draws), strict=True))
     return found
 
 
@@ -116,7 +120,7 @@ def _kept(readings: Readings, attribute: int) -> dict[str, Any] | None:
     return {"share": share, "low": low, "high": high, "floor": float(floor), "n": count}
 
 
-def _varied(readings: Readings, attribute: int, rng: np.random.Generator) -> dict[str, Any] | None:
+def _varied(readings: Readings, attribute: int, drawn: Floats, rng: np.random.Generator) -> dict[str, Any] | None:
     rows = readings.open[:, attribute]
     if not rows.any():
         return None
@@ -124,7 +128,7 @@ def _varied(readings: Readings, attribute: int, rng: np.random.Generator) -> dic
     seeds, count = labels.shape
     shares = _one_hot(labels, expected.shape[1]).mean(0)
     wanted = expected.mean(0)
-    low, high = _tv_interval(shares - expected, rng)
+    low, high = _tails(_tv_of(_excess(readings, attribute), drawn))
     counts = _perfect_counts(expected, seeds, rng)
     chance = np.array([_chi_square(one, wanted) for one in counts])
     chi = _chi_square(shares.sum(0) * seeds, wanted)
@@ -144,19 +148,39 @@ def _varied(readings: Readings, attribute: int, rng: np.random.Generator) -> dic
     }
 
 
-def calibration(readings: Readings) -> Floats:
-    """For each record and attribute the found minus the expected shares of classes, all attributes beside each other.
+def excess(readings: Readings) -> dict[str, Floats]:
+    """Of each attribute that is open in some record, the found minus the expected shares of its classes, ``(N, C)``.
 
-    ``(N, sum C)``, NaN where a record's attribute is not open: what a paired bootstrap over records needs.
+    NaN where it is not open in a record. This is what a bootstrap over records needs.
     """
-    parts = []
-    for i, attribute in enumerate(readings.world.attributes):
-        part = np.full((len(readings.truth), len(attribute.classes)), np.nan)
-        rows = readings.open[:, i]
-        if rows.any():
-            part[rows] = _one_hot(readings.found[:, rows, i], part.shape[1]).mean(0) - readings.expected(i)
-        parts.append(part)
-    return np.concatenate(parts, 1)
+    judged = readings.open.any(0).nonzero()[0].tolist()
+    return {readings.world.names[i]: _excess(readings, i) for i in judged}
+
+
+def tv_difference(here: Mapping[str, Floats], there: Mapping[str, Floats], seed: int = 0) -> dict[str, float]:
+    """One method's total variation minus another's, in the mean over attributes, with its 95 % interval.
+
+    Args:
+        here: ``excess`` of the one.
+        there: of the other, on the same records in the same order.
+        seed: of the bootstrap over records.
+    """
+    pairs = [(here[name], there[name]) for name in here if name in there]
+
+    def apart(weights: Floats) -> Floats:
+        found: Floats = np.mean([_tv_of(a, weights) - _tv_of(b, weights) for a, b in pairs], 0)
+        return found
+
+    count = len(pairs[0][0])
+    low, high = _tails(apart(_resampled(count, np.random.default_rng(seed))))
+    return {"mean": float(apart(np.ones((1, count)))[0]), "low": low, "high": high}
+
+
+def _excess(readings: Readings, attribute: int) -> Floats:
+    part = np.full((len(readings.truth), len(readings.world.attributes[attribute].classes)), np.nan)
+    rows = readings.open[:, attribute]
+    part[rows] = _one_hot(readings.found[:, rows, attribute], part.shape[1]).mean(0) - readings.expected(attribute)
+    return part
 
 
 def total_variation(a: Floats, b: Floats) -> float:
@@ -229,8 +253,23 @@ def _perfect_counts(expected: Floats, seeds: int, rng: np.random.Generator) -> F
     return np.stack(drawn).sum(0).astype(float)
 
 
-def _tv_interval(excess: Floats, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % interval of the total variation of pooled shares, from found minus expected ones ``(n, C)`` of records."""
-    weights = rng.multinomial(len(excess), np.full(len(excess), 1 / len(excess)), DRAWS) / len(excess)
-    low, high = np.quantile(0.5 * np.abs(weights @ excess).sum(1), [0.025, 0.975])
+def _resampled(count: int, rng: np.random.Generator) -> Floats:
+    """How often each record is drawn in each bootstrap sample, ``(DRAWS, N)``."""
+    return rng.multinomial(count, np.full(count, 1 / count), DRAWS).astype(float)
+
+
+def _tv_of(part: Floats, weights: Floats) -> Floats:
+    """Total variation of pooled shares, ``(D,)``, from an ``excess`` ``(N, C)`` and weights of the records ``(D, N)``.
+
+    A sample without a record that is open has none.
+    """
+    there = ~np.isnan(part[:, 0])
+    own = weights[:, there]
+    pooled = own @ part[there] / np.maximum(own.sum(1, keepdims=True), 1)
+    found: Floats = 0.5 * np.abs(pooled).sum(1)
+    return found
+
+
+def _tails(draws: Floats) -> tuple[float, float]:
+    low, high = np.quantile(draws, [0.025, 0.975])
     return float(low), float(high)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +38,7 @@ def distances(pictures: Tensor, truth: Truth, shards: str | None) -> tuple[dict[
     reference = reference_features(shards, pictures.shape[1:], names)
     if min(len(pictures), len(reference)) < LEAST:
         return missing, "too few pictures for KID and FID"
-    made = features_of(pictures)
+    made = features_of(pictures, truth.facts)
     value, error = kid(made, reference)
     distance, dimensions = fid(FeatureMoments.of(made), FeatureMoments.of(reference))
     return {"kid": value, "kid_error": error, "fid": distance}, f"FID in {dimensions} dimensions"
@@ -47,12 +49,12 @@ def reference_features(shards: str, shape: torch.Size, without: frozenset[str]) 
     """Features ``(N, F)`` of the pictures in reference shards, brought to the shape ``(C, H, W)`` of the records'."""
     found = read_truth(resolve(shards), Format(shape[0], shape[1], shape[2], "crop"))
     kept = torch.tensor([fact.get("name") not in without for fact in found.facts])
-    return features_of(found.pictures[kept])
+    return features_of(found.pictures[kept], found.facts)
 
 
 @torch.no_grad()
-def features_of(pictures: Tensor) -> NDArray[np.float64]:
+def features_of(pictures: Tensor, facts: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
     """Features ``(N, F)`` of uint8 pictures ``(N, C, H, W)``, in float64: the first that ``extractors`` has."""
-    _, features = extractors(pictures)[0]
+    _, features = extractors(pictures, facts)[0]
     parts = torch.split(pictures, BATCH)
     return torch.cat([features(to_float(part)) for part in parts]).double().numpy()

@@ -19,11 +19,14 @@ COLUMNS = (
     *("method", "calls", "backwards", "seconds", "memory", "energy", "energy_low", "energy_high", "retrieval"),
     *("residual", "diversity", "kid", "fid", "psnr", "ssim", "lpips", "note"),
 )
+ENDS = ("", "_low", "_high", "_difference", "_difference_low", "_difference_high")
 FURTHER = (
     *("budget", "levels", "setting", "records", "failed", "kid_error", "psnr_mean_of_seeds", "ssim_mean_of_seeds"),
     *("psnr_generated", "energy_random", "energy_random_low", "energy_random_high"),
     *("difference", "difference_low", "difference_high"),
     *("style", "clip"),
+    *(f"{name}{end}" for name in ("consistency", "tv") for end in ENDS),
+    *("consistency_floor", "tv_perfect", "variety", "variety_expected"),
 )
 MEANS = {
     "retrieval": "retrieval",
@@ -92,10 +95,22 @@ def scored(comparison: Comparison, trial: Trial, report: dict[str, Any]) -> tupl
     found |= interval(report, f"energy_{features}", "energy") | interval(report, "energy_random", "energy_random")
     means = {**MEANS, "diversity": f"diversity_{features}"}
     found |= {name: (report.get(key) or {}).get("mean") for name, key in means.items()}
+    found |= of_posterior(report)
     samples, truth, _ = trial.results()
     apart, told = distances(samples[0], truth, comparison.reference)
     found["lpips"], why = lpips(samples[0], truth.pictures)
     return found | apart, [*notes, *(text for text in (told, why) if text)]
+
+
+def of_posterior(report: dict[str, Any]) -> Row:
+    """Consistency and calibration in the mean over attributes, of records whose posterior is known; else nothing."""
+    known = report.get("posterior", {})
+    found = interval(report, "consistency", "consistency")
+    found |= {"consistency_floor": known.get("consistency", {}).get("mean", {}).get("floor")}
+    spread = known.get("calibration", {}).get("mean", {})
+    found |= {"tv": spread.get("tv"), "tv_low": spread.get("low"), "tv_high": spread.get("high")}
+    names = {"tv_perfect": "perfect", "variety": "variety", "variety_expected": "expected"}
+    return found | {name: spread.get(key) for name, key in names.items()}
 
 
 def peak(trial: Trial) -> int:
@@ -108,12 +123,15 @@ def peak(trial: Trial) -> int:
 
 
 def compared(rows: list[Row], reports: dict[tuple[str, int | None], dict[str, Any]], to: str) -> list[Row]:
-    """The rows with the paired difference of the energy score to that of method ``to`` at the same budget."""
+    """The rows with their paired differences to method ``to`` at the same budget: energy, consistency, calibration."""
     found = []
     for one in rows:
         here, there = reports.get((one["method"], one["budget"])), reports.get((to, one["budget"]))
         if here is not None and there is not None and one["method"] != to:
-            one = one | interval(differences(here["single"], there["single"]), f"energy_{own(here)}", "difference")
+            apart = differences(here["single"], there["single"])
+            one = one | interval(apart, f"energy_{own(here)}", "difference")
+            for name in ("consistency", "tv"):
+                one = one | interval(apart, name, f"{name}_difference")
         found.append(one)
     return found
 

@@ -22,6 +22,8 @@ from fcs.shards.input.sources import resolve
 SHOWN = 10  # records on a contact sheet
 LEFT_OUT = ("energy_low", "energy_high", "memory", "note")  # shown otherwise, or last
 OF_STYLE = ("style", "clip")  # shown where a row has them
+OF_POSTERIOR = ("consistency", "tv", "variety")  # the same
+WITH_INTERVAL = ("energy", "consistency", "tv")
 PLOTTED = ("energy", "style", "residual")  # the first that a row has
 
 
@@ -41,13 +43,15 @@ def shown(value: Any) -> str:
 def table(rows: list[Row], against: str, beside: list[dict[str, str | float]]) -> str:
     """The rows in Markdown, the paper's own in a table of their own."""
     names = [name for name in COLUMNS if name not in LEFT_OUT]
-    names += [name for name in OF_STYLE if any(row[name] is not None for row in rows)]
-    head = [*names, "memory, MiB", f"difference to {against}", "note"]
+    names += [name for name in (*OF_STYLE, *OF_POSTERIOR) if any(row[name] is not None for row in rows)]
+    apart = ["difference", *(f"{name}_difference" for name in ("consistency", "tv") if name in names)]
+    said = [" ".join(reversed(name.split("_"))) for name in apart]
+    head = [*names, "memory, MiB", *(f"{name} to {against}" for name in said), "note"]
     cells = []
     for row in rows:
         memory = None if row["memory"] is None else row["memory"] / 2**20
-        plain = [ranged(row, name) if name == "energy" else row[name] for name in names]
-        cells.append([*plain, memory, ranged(row, "difference"), row["note"]])
+        plain = [ranged(row, name) if name in WITH_INTERVAL else row[name] for name in names]
+        cells.append([*plain, memory, *(ranged(row, name) for name in apart), row["note"]])
     published = markdown(list(beside[0]), [list(one.values()) for one in beside]) if beside else ""
     return markdown(head, cells) + (f"\n{published}" if beside else "")
 

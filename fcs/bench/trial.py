@@ -144,7 +144,9 @@ class Trial:
             figures = self.styled(truth)
         if readings is not None:
             figures["consistency"] = torch.from_numpy(readings.consistency)
-        single = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}
+        single: dict[str, Any] = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}
+        if readings is not None:
+            single["excess"] = {name: part.round(5).tolist() for name, part in posterior.excess(readings).items()}
         report: dict[str, Any] = {
             **origin(),
             **self.what,

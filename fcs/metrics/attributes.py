@@ -151,9 +151,16 @@ class AttributeClassifier(nn.Module):
 
     def read(self, last: Tensor) -> list[Tensor]:
         """The same from the last of ``features``."""
-        flat = F.relu(self.leave(F.relu(last))).flatten(1)
-        logits: Tensor = self.heads(F.dropout(flat, 0.2, self.training))
+        logits: Tensor = self.heads(F.dropout(self._flat(last), 0.2, self.training))
         return [*torch.tensor_split(logits, np.cumsum(self.classes)[:-1].tolist(), 1)]
+
+    def _flat(self, last: Tensor) -> Tensor:
+        return F.relu(self.leave(F.relu(last))).flatten(1)
+
+    @torch.no_grad()
+    def embed(self, x: Tensor) -> Tensor:
+        """What the heads see, ``(N, 1024)``, of pictures ``(N, 3, 64, 64)`` in [-1, 1]."""
+        return torch.cat([self._flat(self.features(part)[-1]) for part in torch.split(x, BATCH)])
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
