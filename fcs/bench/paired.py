@@ -51,12 +51,12 @@ def differences(here: dict[str, Any], there: dict[str, Any], level: float = 0.95
             known = ~values.isnan()
             if known.any():
                 found[figure] = interval(values[known], groups[known], level)
-    excesses = [
+    first, second = (
         {name: np.array(part)[places] for name, part in one.get("excess", {}).items()}
         for one, places in zip((here, there), common_places([here, there]), strict=True)
-    ]
-    if excesses[0].keys() & excesses[1].keys():
-        found["tv"] = tv_difference(*excesses)
+    )
+    if first.keys() & second.keys():
+        found["tv"] = tv_difference(first, second)
     return found
 
 

@@ -153,7 +153,7 @@ def excess(readings: Readings) -> dict[str, Floats]:
 
     NaN where it is not open in a record. This is what a bootstrap over records needs.
     """
-    judged = readings.open.any(0).nonzero()[0].tolist()
+    judged = np.flatnonzero(readings.open.any(axis=0)).tolist()
     return {readings.world.names[i]: _excess(readings, i) for i in judged}
 
 
