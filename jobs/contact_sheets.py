@@ -2,9 +2,11 @@
 
     python jobs/contact_sheets.py --out docs/pictures --configs emoji_half,emoji_box
     python jobs/contact_sheets.py --out runs/look --configs digits_inpaint steps=10
+    python jobs/contact_sheets.py --out docs/pictures --configs faces_inpaint --beside "sampler=replacement steps=40"
 
 Draws records from the config's shards, samples them as fcs-predict would (same seeds, same settings; in one batch, so
-rounding may differ) and writes OUT/CONFIG.png. What follows the options are overrides of every config.
+rounding may differ) and writes OUT/CONFIG.png. What follows the options are overrides of every config; --beside shows
+what further ones make of the same records, above what the config makes.
 """
 
 from __future__ import annotations
@@ -91,6 +93,7 @@ def parser() -> Parser:
     parser.add_argument("--configs", required=True, help="names of shipped configs or paths, comma separated")
     parser.add_argument("--records", type=int, default=8, help="on each sheet (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="by which records are drawn (%(default)s)")
+    parser.add_argument("--beside", action="append", default=[], metavar="'KEY=V ...'", help="a row of its own")
     parser.add_argument("--side", type=int, default=128, help="pixels of a picture on the sheet (%(default)s)")
     return parser
 
@@ -104,9 +107,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.configs.split(","):
         unused = [f"out={args.out}/unused-{name}"]  # nothing is written there
-        rows = columns(name, [*overrides, *unused], args.records, args.seed)
+        given, *rows = columns(name, [*overrides, *unused], args.records, args.seed)
+        others = [columns(name, [*overrides, *unused, *more.split()], args.records, args.seed) for more in args.beside]
         path = args.out / f"{Path(name).stem}.png"
-        sheet(rows, args.side).save(path, optimize=True)
+        sheet([given, *(other[1] for other in others), *rows], args.side).save(path, optimize=True)
         print(path, file=sys.stderr)
 
 
