@@ -137,6 +137,12 @@ def test_the_pooled_difference_is_the_mean_of_those_of_the_records() -> None:
     assert mean["low"] <= mean["tv"] <= mean["high"]
 
 
+def test_the_interval_of_a_perfect_sampler_begins_at_nothing() -> None:
+    mean = report(readings())["calibration"]["mean"]
+    assert mean["low"] == 0
+    assert mean["high"] < 4 * mean["perfect"]
+
+
 def test_two_methods_are_compared_on_the_same_records() -> None:
     good, bad = readings(), readings(perfect=False)
     apart = tv_difference(excess(bad), excess(good))

@@ -48,6 +48,33 @@ def draw_lines(
     plt.close(figure)
 
 
+def draw_points(
+    panels: dict[str, dict[str, tuple[dict[str, float], dict[str, float]]]], labels: tuple[str, str], path: Path
+) -> None:
+    """A panel a setting, a point a label with 95 % intervals along both axes; a legend beside the last panel."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels) + 2, 4), sharey=True, squeeze=False)
+    names = list(dict.fromkeys(name for points in panels.values() for name in points))
+    colours = dict(zip(names, mpl.color_sequences["tab20"], strict=False))
+    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
+        for name, pair in points.items():
+            (x, across), (y, along) = ((one["mean"], _ends(one)) for one in pair)
+            marker = "o^sDv"[names.index(name) % 5]
+            axis.errorbar(x, y, along, across, marker=marker, capsize=2, color=colours[name], label=name)
+        axis.set_title(title)
+        axis.set_xlabel(labels[0])
+    axes[0][0].set_ylabel(labels[1])
+    seen = {label: line for axis in axes[0] for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.tight_layout()
+    axes[0][-1].legend(list(seen.values()), list(seen), **BESIDE)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
+def _ends(value: dict[str, float]) -> list[list[float]]:
+    """Lengths of an error bar; a bootstrap interval of a biased figure may lie beside its mean."""
+    return [[max(0.0, value["mean"] - value["low"])], [max(0.0, value["high"] - value["mean"])]]
+
+
 def picture_rows(runs: dict[str, Path], path: Path, count: int = 10, seed: int = 0) -> None:
     """A row a run with its name, its first seed's pictures of ``count`` records drawn by ``seed``."""
     found = {name: read_pictures(next(iter(sorted(folder.glob("seed-*"))))) for name, folder in runs.items()}

@@ -105,7 +105,9 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
             found[part]["mean"] = means
     if found["calibration"]:
         draws = np.mean([_tv_of(part, drawn) for part in excess(readings).values()], 0)
-        found["calibration"]["mean"] |= dict(zip(("low", "high"), _tails(draws), strict=True))
+        mean = found["calibration"]["mean"]
+        low, high = _basic(mean["tv"], draws)
+        mean |= {"low": max(0.0, low), "high": max(0.0, high)}
     return found
 
 
@@ -128,14 +130,15 @@ def _varied(readings: Readings, attribute: int, drawn: Floats, rng: np.random.Ge
     seeds, count = labels.shape
     shares = _one_hot(labels, expected.shape[1]).mean(0)
     wanted = expected.mean(0)
-    low, high = _tails(_tv_of(_excess(readings, attribute), drawn))
+    tv = total_variation(shares.mean(0), wanted)
+    low, high = _basic(tv, _tv_of(_excess(readings, attribute), drawn))
     counts = _perfect_counts(expected, seeds, rng)
     chance = np.array([_chi_square(one, wanted) for one in counts])
     chi = _chi_square(shares.sum(0) * seeds, wanted)
     return {
-        "tv": total_variation(shares.mean(0), wanted),
-        "low": low,
-        "high": high,
+        "tv": tv,
+        "low": max(0.0, low),
+        "high": max(0.0, high),
         "perfect": float(np.mean([total_variation(one / (seeds * count), wanted) for one in counts])),
         "chi_square": chi,
         "degrees": int((wanted > 0).sum()) - 1,
@@ -172,8 +175,9 @@ def tv_difference(here: Mapping[str, Floats], there: Mapping[str, Floats], seed:
         return found
 
     count = len(pairs[0][0])
-    low, high = _tails(apart(_resampled(count, np.random.default_rng(seed))))
-    return {"mean": float(apart(np.ones((1, count)))[0]), "low": low, "high": high}
+    mean = float(apart(np.ones((1, count)))[0])
+    low, high = _basic(mean, apart(_resampled(count, np.random.default_rng(seed))))
+    return {"mean": mean, "low": low, "high": high}
 
 
 def _excess(readings: Readings, attribute: int) -> Floats:
@@ -270,6 +274,11 @@ def _tv_of(part: Floats, weights: Floats) -> Floats:
     return found
 
 
-def _tails(draws: Floats) -> tuple[float, float]:
+def _basic(value: float, draws: Floats) -> tuple[float, float]:
+    """95 % interval of the basic bootstrap (Davison and Hinkley 1997, 5.2), from a value and its bootstrap samples.
+
+    A total variation is biased upwards by chance, that of a bootstrap sample twice; this interval is of the unbiased
+    one and so may lie below the value.
+    """
     low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
+    return float(2 * value - high), float(2 * value - low)

@@ -1,0 +1,126 @@
+"""Comparisons on faces as one file of figures, tables and a plot: consistency against calibration.
+
+    python jobs/posterior.py --set "eps, half" DIR DIR2 --set "flow, half" DIR3 --against projected-40 \
+        --out docs/figures/posterior.json --plot docs/pictures/posterior.png
+
+Each DIR is what `fcs-bench compare` wrote; those of one --set are on the same records, and their rows are compared with
+each other. A row is called METHOD-CALLS; a DIR whose runs had the records' captions adds "captions". Prints the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from command import command
+
+from fcs.bench.comparison import named
+from fcs.bench.origin import origin, write_json
+from fcs.bench.paired import differences
+from fcs.bench.plots import draw_points
+from fcs.bench.tables import markdown
+from fcs.bench.trial import FILE
+from fcs.core.errors import UsageError
+from fcs.tools.cli.ends import Parser
+
+COLUMNS = ("calls", "consistency", "its difference", "total variation", "its difference", "variety", "energy score")
+Entry = dict[str, Any]
+
+
+def parser() -> Parser:
+    """Command line."""
+    parser = Parser("python jobs/posterior.py", __doc__)
+    parser.add_argument("--set", action="append", nargs="+", required=True, metavar=("NAME", "DIR"), dest="sets")
+    parser.add_argument("--against", default="projected-40", help="row of the paired differences (%(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="JSON")
+    parser.add_argument("--plot", type=Path, help="PNG")
+    return parser
+
+
+def entries(folders: list[str]) -> dict[str, Entry]:
+    """Rows by name, each with its evaluation.
+
+    Raises:
+        UsageError: a folder without a comparison.
+    """
+    found: dict[str, Entry] = {}
+    for folder in map(Path, folders):
+        path = folder / "compare.json"
+        if not path.exists():
+            raise UsageError.of("--set", folder, "a folder with compare.json, that fcs-bench compare wrote")
+        for row in json.loads(path.read_text())["rows"]:
+            name = f"{row['method']}-{named(row['budget'])}"
+            if (folder / name / FILE).exists():
+                evaluation = json.loads((folder / name / FILE).read_text())
+                found[name + (", captions" if evaluation["captions"] else "")] = {"row": row, **evaluation}
+    return found
+
+
+def figures(entry: Entry, reference: Entry) -> Entry:
+    """What is kept of a row: cost, consistency and calibration by attribute, the energy score, paired differences."""
+    row, known = entry["row"], entry["posterior"]
+    apart = {} if entry is reference else differences(entry["single"], reference["single"])
+    return {
+        **{name: row[name] for name in ("calls", "backwards", "levels", "seconds", "setting", "note")},
+        **{name: entry[name] for name in ("command", "date", "hardware", "records", "seeds")},
+        **{name: entry[name] for name in ("consistency", "energy_own", "energy_random", "diversity_own")},
+        "consistency_by_attribute": known["consistency"],
+        "calibration": known["calibration"],
+        "difference": apart,
+    }
+
+
+def cells(name: str, one: Entry) -> list[Any]:
+    """A line of a table."""
+    spread, apart = one["calibration"]["mean"], one["difference"]
+    calls = f"{one['calls']} + {one['backwards']}b" if one["backwards"] else f"{one['calls']}"
+    shown = [
+        one["consistency"],
+        apart.get("consistency"),
+        total_variation(one),
+        apart.get("tv"),
+        spread["variety"],
+        one["energy_own"],
+    ]
+    return [name, calls, *shown]
+
+
+def total_variation(one: Entry) -> dict[str, float]:
+    """In the mean over attributes, with its interval."""
+    spread = one["calibration"]["mean"]
+    return {"mean": spread["tv"], "low": spread["low"], "high": spread["high"]}
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Read, write, print.
+
+    Raises:
+        UsageError: a folder or a row that is not there, an override.
+    """
+    if overrides:
+        raise UsageError(f"{overrides[0]}: expected an option of --help; this runs no config")
+    found: dict[str, dict[str, Entry]] = {}
+    for name, *folders in args.sets:
+        rows = entries(folders)
+        if args.against not in rows:
+            raise UsageError.of("--against", args.against, f"a row of {name}: {', '.join(rows)}", rows)
+        found[name] = {label: figures(one, rows[args.against]) for label, one in rows.items()}
+        spread = found[name][args.against]["calibration"]["mean"]
+        print(
+            f"\n{name}; a perfect sampler: total variation {spread['perfect']:.3g}, variety {spread['expected']:.3g}\n"
+        )
+        print(markdown(["method", *COLUMNS], [cells(label, one) for label, one in found[name].items()]))
+    write_json(args.out, {**origin(), "against": args.against, "sets": found})
+    if args.plot is not None:
+        labels = ("consistency (larger is better)", "total variation of what is hidden (smaller is better)")
+        panels = {
+            name: {label: (one["consistency"], total_variation(one)) for label, one in rows.items()}
+            for name, rows in found.items()
+        }
+        draw_points(panels, labels, args.plot)
+
+
+if __name__ == "__main__":
+    command(parser(), run)

@@ -1,0 +1,64 @@
+"""The recipe that brings comparisons on faces together: rows of several folders, held against one of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from posterior import run
+
+from fcs.core.errors import UsageError
+
+MEAN = {"mean": {"tv": 0.2, "low": 0.1, "high": 0.3, "perfect": 0.05, "variety": 0.6, "expected": 0.7}}
+
+
+def compared(folder: Path, method: str, consistency: list[float], captions: bool = False) -> str:
+    """What a comparison of one method leaves, as far as it is read."""
+    figure = {"mean": sum(consistency) / len(consistency), "low": min(consistency), "high": max(consistency)}
+    names = [str(i) for i in range(len(consistency))]
+    single = {"record": names, "group": list(range(len(names))), "consistency": consistency}
+    single |= {"excess": {"eyes": [[0.5, -0.5], [0.0, 0.0], [None, None]]}}
+    evaluation: dict[str, Any] = {
+        **{"command": "c", "date": "d", "hardware": "h", "records": 3, "seeds": [0, 1], "captions": captions},
+        **{"consistency": figure, "energy_own": figure, "energy_random": figure, "diversity_own": figure},
+        **{"posterior": {"consistency": {}, "calibration": MEAN}, "single": single},
+    }
+    row = {"method": method, "budget": 40, "calls": 20, "backwards": 10, "levels": 10}
+    (folder / f"{method}-40").mkdir(parents=True)
+    text = json.dumps(evaluation).replace("null", "NaN")
+    (folder / f"{method}-40" / "evaluate.json").write_text(text)
+    row |= {"seconds": 1.0, "setting": {}, "note": ""}
+    (folder / "compare.json").write_text(json.dumps({"rows": [row]}))
+    return str(folder)
+
+
+def asked(out: Path, *sets: list[str], against: str = "a-40") -> argparse.Namespace:
+    return argparse.Namespace(sets=sets, against=against, out=out / "p.json", plot=out / "p.png")
+
+
+def test_rows_of_several_folders_are_held_against_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = compared(tmp_path / "one", "a", [1.0, 1.0, 0.5])
+    two = compared(tmp_path / "two", "a", [0.5, 0.5, 0.0], captions=True)
+    run(asked(tmp_path, ["half", one, two]), [])
+    kept = json.loads((tmp_path / "p.json").read_text())["sets"]["half"]
+    assert list(kept) == ["a-40", "a-40, captions"]
+    assert kept["a-40"]["difference"] == {}
+    assert kept["a-40, captions"]["difference"]["consistency"] == {"mean": -0.5, "low": -0.5, "high": -0.5}
+    assert kept["a-40, captions"]["difference"]["tv"]["mean"] == 0
+    assert (tmp_path / "p.png").stat().st_size > 0
+    said = capsys.readouterr().out
+    assert "half; a perfect sampler: total variation 0.05, variety 0.7" in said
+    assert "| a-40 | 20 + 10b | 0.833 (0.5 to 1) |" in said
+
+
+def test_what_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    one = compared(tmp_path / "one", "a", [1.0, 1.0, 1.0])
+    with pytest.raises(UsageError, match=r"--set=.*nothing: expected a folder with compare\.json"):
+        run(asked(tmp_path, ["half", str(tmp_path / "nothing")]), [])
+    with pytest.raises(UsageError, match="--against=b-40: expected a row of half: a-40"):
+        run(asked(tmp_path, ["half", one], against="b-40"), [])
+    with pytest.raises(UsageError, match="steps=3: expected an option"):
+        run(asked(tmp_path, ["half", one]), ["steps=3"])
