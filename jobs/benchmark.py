@@ -14,6 +14,7 @@ Parts:
   flat        memory of a process from the 100th to the 10,000th record
   startup     seconds of imports, weights, first call; of --help
   steps       where a batch's time goes
+  threads     a call by one thread and by all cores, spinning and quiet, beside programs that keep cores busy
   gpu         seconds an image by batch, and the share of the bf16 matmul rate; only where there is a GPU
 
 What is compared is measured in turn, and medians are of the ratios of each round. ``sd15`` is a model of Stable
@@ -32,7 +33,7 @@ from typing import Any
 
 import torch
 from command import command
-from speed import large, long, memory, rates, steps
+from speed import large, long, memory, rates, steps, threads
 from speed.pipeline import WALKS, Setting
 
 from fcs.bench.options import whole
@@ -40,7 +41,7 @@ from fcs.bench.origin import hardware, origin, write_json
 from fcs.core.errors import UsageError
 from fcs.tools.cli.ends import Parser
 
-PARTS = ("efficiency", "published", "factors", "memory", "flat", "startup", "steps", "gpu")
+PARTS = ("efficiency", "published", "factors", "memory", "flat", "startup", "steps", "threads", "gpu")
 
 
 def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
@@ -60,6 +61,8 @@ def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
         return long.start_up(setting.model, setting.batch, args.compile != "false", repeats)
     if part == "steps":
         return steps.steps(setting, calls[0], batches, rates.inputs(setting, batches), rates.device())
+    if part == "threads":
+        return threads.threads(setting.model, setting.batch, batches, repeats)
     return large.sweep(setting, whole(args.gpu_calls, "--gpu-calls"), whole(args.sweep, "--sweep"))
 
 
@@ -68,6 +71,7 @@ def show(found: dict[str, Any]) -> str:
     shown = [rates.table(found), long.table(found)]
     shown += [memory.table(found["memory"])] if "memory" in found else []
     shown += [steps.table(found["steps"])] if "steps" in found else []
+    shown += [threads.table(found["threads"])] if "threads" in found else []
     shown += [large.table(found["gpu"])] if "gpu" in found else []
     return "\n".join(text for text in shown if text)
 
@@ -100,7 +104,8 @@ def parser() -> Parser:
     made.add_argument("--compile", choices=("auto", "true", "false"), default="auto", help="auto: on a GPU only")
     made.add_argument("--cuda-graphs", action="store_true", help="replay what is compiled as a CUDA graph")
     made.add_argument("--calls", default="220,40", help=f"of {sorted(WALKS)}; the first for published, steps (220,40)")
-    made.add_argument("--batches", type=int, default=2, help="after the first, in each measurement (%(default)s)")
+    beyond = "after the first, in each measurement; calls of the threads part (%(default)s)"
+    made.add_argument("--batches", type=int, default=2, help=beyond)
     made.add_argument("--repeats", type=int, default=3, help="rounds (%(default)s)")
     made.add_argument("--records", type=int, default=10_000, help="of the flat part (%(default)s)")
     made.add_argument("--gpu-calls", default="220,60", help="of the gpu part (%(default)s)")

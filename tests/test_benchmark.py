@@ -11,7 +11,7 @@ import benchmark
 import pytest
 import torch
 from command import command
-from speed import bare, large, long, rates, steps
+from speed import bare, large, long, rates, steps, threads
 from speed.pipeline import WALKS, Setting, picture_shape, steady
 from speed.timing import Spent, in_turn, median, ratio
 
@@ -166,3 +166,12 @@ def test_mistakes_are_one_line(
     assert named in said
     assert said.count("\n") == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_threads_beside_busy_programs(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "BUSY", (1,))
+    monkeypatch.setattr(threads, "cores", lambda: 1)
+    (row,) = threads.threads(str(tiny_sd), 2, 1, 1)
+    assert (row["busy"], row["threads"], row["waiting"]) == (1, 1, None)
+    assert min(row["wall"], row["cpu"], row["others"]) > 0
+    assert "1 busy beside" in threads.table([row])

@@ -10,7 +10,6 @@ import pytest
 from fcs.core.errors import UsageError
 from fcs.engine.process_info import ProcessInfo, check
 from fcs.engine.rank_launcher import RankLauncher
-from fcs.engine.trainer import threads
 
 ARRAY = {"SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_ID": "7"}
 STEP = {"SLURM_STEP_NUM_TASKS": "5", "SLURM_STEP_TASKS_PER_NODE": "2(x2),1", "SLURM_NODEID": "1"}
@@ -147,14 +146,3 @@ def test_an_interactive_shell_of_several_tasks(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "isatty", lambda number: number == 0)
     assert "without --pty" in refused(monkeypatch, STEP, "auto", 0)
     check(here(monkeypatch, {"SLURM_JOB_NUM_NODES": "1"}), 2, 2)
-
-
-def test_threads_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(os, "environ", {})
-    assert threads(ProcessInfo(peers=2), 8) == 4
-    assert threads(ProcessInfo(peers=2), 1) == 1  # never more than alone
-    assert threads(ProcessInfo(peers=16), 8) == 1
-    monkeypatch.setattr(os, "environ", {"SLURM_CPUS_PER_TASK": "6"})
-    assert threads(ProcessInfo(peers=2, launcher="slurm"), 8) == 6
-    assert threads(ProcessInfo(peers=2, launcher="fcs"), 8) == 4

@@ -6,8 +6,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-import torch
-
 from fcs.engine.data_module import ShardDataModule
 from fcs.engine.final_report import final_report
 from fcs.engine.graceful_stop import GracefulStop
@@ -17,7 +15,7 @@ from fcs.engine.preflight import Preflight
 from fcs.engine.process_info import ProcessInfo
 from fcs.engine.shard_writer import ShardWriter
 from fcs.engine.signals import Stop
-from fcs.engine.trainer import ranks_to_start, threads, trainer
+from fcs.engine.trainer import limit_threads, ranks_to_start, trainer
 from fcs.shards.ledger.commit_tracker import finish_run
 from fcs.shards.ledger.repin import pin_anew
 
@@ -43,8 +41,7 @@ def predict(run: Preflight, stop: Stop, arguments: Sequence[str]) -> int:
     else:
         if count > 1:
             _check_once(run, stop)
-        if info.peers > 1 and not torch.cuda.is_available():
-            torch.set_num_threads(threads(info, torch.get_num_threads()))
+        limit_threads(info)
         _sample(run, info, count, stop, arguments)
     return final_report(run.out, quiet=not info.speaks)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import cycle, islice
 
 import torch
@@ -13,7 +14,8 @@ from fcs.core.tf32 import allow_tf32
 from fcs.engine.oom_retry import OomRetry
 from fcs.engine.pipeline_loading import record_format
 from fcs.engine.preflight import Preflight
-from fcs.engine.trainer import batch_size, compiles, device, takes_tf32
+from fcs.engine.process_info import ProcessInfo
+from fcs.engine.trainer import batch_size, compiles, device, limit_threads, takes_tf32
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.tasks.pipeline import Pipeline
@@ -34,7 +36,8 @@ def timed_batch(run: Preflight, pipeline: Pipeline, ranks: int, total: int | Non
     Raises:
         UsageError: no record of the first shard can be read.
     """
-    config, where = run.config, device(0)
+    config, where, info = run.config, device(0), ProcessInfo.here()
+    limit_threads(replace(info, peers=max(info.peers, ranks)))
     form = record_format(config, pipeline.model)
     shape = (form.channels, form.height, form.width)
     allow_tf32(takes_tf32(config))

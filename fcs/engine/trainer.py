@@ -13,6 +13,7 @@ from lightning.pytorch.strategies import ParallelStrategy
 from fcs.core.errors import UsageError
 from fcs.engine.batch_size_finder import largest
 from fcs.engine.config.run import Run
+from fcs.engine.cpu_threads import threads
 from fcs.engine.process_info import ProcessInfo, check
 from fcs.engine.strategies import IndependentStrategy, LaunchedDDPStrategy
 from fcs.tasks.pipeline import Pipeline
@@ -126,8 +127,8 @@ def compiles(config: Run) -> bool:
     return torch.cuda.is_available() if config.trainer.compile is None else config.trainer.compile
 
 
-def threads(info: ProcessInfo, most: int) -> int:
-    """Threads of a process that shares its node with others of the run; no more than it would take alone."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = os.environ.get("SLURM_CPUS_PER_TASK", "") if info.launcher == "slurm" else ""
-    return max(1, min(most, int(given) if given.isdecimal() else cores // info.peers))
+def limit_threads(info: ProcessInfo) -> None:
+    """Have torch compute with this process's share of the cores on its CPU; with fewer where it was told so before."""
+    share = threads(info)
+    if share is not None:
+        torch.set_num_threads(min(torch.get_num_threads(), share))

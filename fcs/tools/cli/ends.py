@@ -19,6 +19,7 @@ from fcs.core.errors import (
     nearest,
 )
 from fcs.core.exit_codes import DEFECT, INTERRUPTED, STORAGE, TOO_MANY_FAILURES, USAGE
+from fcs.engine.cpu_threads import wait_quietly
 
 DEAD_DEVICE = "AcceleratorError"  # torch's, for what a GPU reports when it can do nothing more
 
@@ -96,6 +97,7 @@ class Parser(argparse.ArgumentParser):
 
 def ending(name: str, work: Callable[[], int]) -> int:
     """Do the work of a command; returns its exit code. Every way to end early is one line on stderr."""
+    wait_quietly()
     try:
         return work()
     except UsageError as error:
