@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from fcs.metrics.image_scores import scores
 from fcs.models import Model, find
 from fcs.models import load as load_found
 from fcs.models.base import TRUNCATED
+from fcs.models.from_memory import from_memory
 from fcs.samplers.base import Sampler
 from fcs.samplers.ddim import DDIM
 from fcs.samplers.inexact_newton import InexactNewton
@@ -39,6 +40,9 @@ from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import Error, Restore
 from fcs.tasks.style import Style
 from fcs.tasks.superres import Superres
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 Prompt: TypeAlias = str | Sequence[str | None] | None
 Seed: TypeAlias = int | Sequence[int | None] | torch.Generator | None
@@ -66,30 +70,51 @@ class Pictures:
 
 @answering
 def load(
-    name: str | os.PathLike[str],
+    name: str | os.PathLike[str] | DiffusionPipeline,
     revision: str | None = None,
     device: str | torch.device | None = None,
     precision: Precision = "32",
     variant: str | None = None,
+    size: tuple[int, int] | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Load a model by name.
+    """Load a model by name, or take a pipeline that is loaded.
 
     Args:
-        name: an embedded model, a diffusers folder, a .safetensors checkpoint or a hub name.
+        name: an embedded model, a diffusers folder, a .safetensors checkpoint or a hub name; or a diffusers
+            text-to-image pipeline, which stays as it is: its types, its device, its offloading, its LoRA.
         revision: commit, branch or tag of a hub name.
         device: torch's name of it; if left out, a GPU where there is one.
         precision: arithmetic of the network: float32, fp16 or bf16; everything around it stays in float32, which
             ``model.half()`` would not leave.
         variant: of the weights' files, such as ``fp16`` for ``model.fp16.safetensors``.
+        size: ``(height, width)`` of pictures, for a pipeline that can make others than its own.
+        arguments: of a pipeline's call, such as ``{"max_sequence_length": 256}``.
 
     Raises:
-        UsageError: a name that is nothing, files in no known layout, a device that is not there.
+        UsageError: a name that is nothing, files in no known layout, a device that is not there, a pipeline that does
+            not fit or does not have an argument.
     """
     if not isinstance(name, str | os.PathLike):
-        raise UsageError.of("name", type(name).__name__, "the name or the path of a model")
+        return _from_memory(name, size, arguments, {"revision": revision, "variant": variant}, device, precision)
     autocast = AUTOCAST[given.one_of("precision", str(precision), Precision)]
     place = given.device_of(device)
     return load_found(find(os.fspath(name), revision, variant), autocast).to(place)
+
+
+def _from_memory(
+    pipe: Any,
+    size: tuple[int, int] | None,
+    arguments: Mapping[str, Any] | None,
+    of_files: Mapping[str, Any],
+    device: str | torch.device | None,
+    precision: Precision,
+) -> Model:
+    for key, value in {**of_files, "precision": None if precision == "32" else precision}.items():
+        if value is not None:
+            raise UsageError.of(key, value, "nothing beside a pipeline in memory, which is taken as it is")
+    model = from_memory(pipe, size, arguments)
+    return model if device is None else model.to(given.device_of(device))
 
 
 @answering

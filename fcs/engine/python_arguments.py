@@ -15,6 +15,7 @@ import torch
 from fcs.core.errors import UsageError, first_line, nearest
 from fcs.core.foreign_names import ARGUMENTS
 from fcs.models.base import Model
+from fcs.models.diffusers_pipeline import DiffusersPipeline
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,13 +40,15 @@ def answering(call: Callable[P, R]) -> Callable[P, R]:
 
 
 def checked_model(model: Any) -> Model:
-    """A model whose weights are in float32, or more.
+    """A model whose weights are in float32, or more, or a pipeline in any type.
 
     Raises:
         UsageError: something else; weights in 16 bits.
     """
     if not isinstance(model, Model):
         raise UsageError.of("model", _shown(model), "what fcs.load returns")
+    if isinstance(model, DiffusersPipeline):  # it casts what its network sees
+        return model
     for weights in model.parameters():
         if weights.dtype in (torch.float16, torch.bfloat16):
             bits = "16" if weights.dtype == torch.float16 else "bf16"

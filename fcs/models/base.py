@@ -61,10 +61,12 @@ class Model(nn.Module, ABC):
         picture_shape: ``(C, H, W)`` of the pictures it makes.
         factor: pixels along each side of one cell of x_t.
         prompted: whether it takes text.
+        differentiable: whether gradients pass through the denoiser.
         layout: the files that the family is loaded from, in words for messages.
     """
 
     prompted: bool = False
+    differentiable: bool = True
     layout: str = ""
 
     def __init__(

@@ -13,13 +13,12 @@ from typing import Any
 from fcs.core.denoiser import Predicts
 from fcs.core.errors import UsageError
 from fcs.models.base import Schedule
+from fcs.models.schedules import schedule_of
 
 HASHED = (".safetensors", ".json", ".txt")
 # A part's weights, whole or one of several files; both places of the variant are in use.
 _WEIGHTS = re.compile(r"(?:diffusion_pytorch_)?model(?:\.(\w+))?(?:-\d+-of-\d+(?:\.(\w+))?)?\.safetensors")
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
-BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-PREDICTS: dict[str, Predicts] = {"epsilon": "eps", "v_prediction": "v"}
 
 
 @dataclass(frozen=True)
@@ -131,18 +130,7 @@ class Found:
         Raises:
             UsageError: a scheduler of another prediction.
         """
-        from diffusers import DDPMScheduler
-
-        config = self.json("scheduler/scheduler_config.json") if config is None else config
-        if config["_class_name"].startswith("FlowMatch"):
-            return "flow", Schedule(None, config.get("shift", 1.0))
-        consistency = config["_class_name"] == "LCMScheduler"
-        prediction = config.get("prediction_type", "epsilon")
-        if prediction not in PREDICTS:
-            expected = f"a scheduler whose prediction_type is {' or '.join(PREDICTS)}, not {prediction}"
-            raise UsageError.of("model.name", self.name, expected)
-        betas = {key: config[key] for key in BETAS if config.get(key) is not None}
-        return PREDICTS[prediction], Schedule(DDPMScheduler(**betas).alphas_cumprod, consistency=consistency)
+        return schedule_of(self.json("scheduler/scheduler_config.json") if config is None else config, self.name)
 
 
 def weights_variant(name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import copy
+from inspect import isabstract
 from typing import Self, TypeVar
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from fcs.core.constraints import Constraint
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction
+from fcs.core.discovery import classes
 from fcs.core.levels import Level, pairs
 
 Noise = Callable[[Sequence[int]], Tensor]
@@ -67,6 +69,16 @@ class Sampler(ABC):
         made = copy(self)
         made.direction = direction
         return made
+
+
+def forward_only() -> list[str]:
+    """Short names of the samplers that, with their defaults, need no backward pass through the denoiser."""
+    kinds = [kind for kind in classes("fcs.samplers", Sampler).values() if _needs_none(kind)]
+    return sorted(str(vars(kind).get("known_as", kind.__name__)).lower() for kind in kinds)
+
+
+def _needs_none(kind: type[Sampler]) -> bool:
+    return not isabstract(kind) and not kind().backwards(1)
 
 
 class StepSampler(Sampler):

@@ -15,7 +15,7 @@ from fcs.core.levels import Spacing
 from fcs.core.per_sample import RecordNoise
 from fcs.core.records import Batch, Result
 from fcs.models.base import Model
-from fcs.samplers.base import Sampler
+from fcs.samplers.base import Sampler, forward_only
 from fcs.tasks.base import Task
 from fcs.tasks.half_precision import lengths, merged, rounds
 from fcs.tasks.handed_on import as_given, with_given
@@ -37,7 +37,8 @@ class Pipeline:
         guidance_stop: share of the levels that are guided, the noisiest first.
 
     Raises:
-        UsageError: a share outside 0 to 1, a sampler that cannot work with the task's constraint or without prompts.
+        UsageError: a share outside 0 to 1, a sampler that cannot work with the task's constraint, without prompts
+            or with a network that is only asked forwards.
     """
 
     model: Model
@@ -55,6 +56,10 @@ class Pipeline:
         name = type(self.sampler).__name__.lower()
         if self.sampler.prompted and not self.model.prompted:
             raise UsageError.of("sampler", name, "a sampler for a model without prompts")
+        if not self.model.differentiable and self.sampler.backwards(self.steps):
+            kind, names = type(self.model).__name__, ", ".join(forward_only())
+            expected = f"one without backward passes, since {kind} only asks its network forwards: {names}"
+            raise UsageError.of("sampler", name, expected)
         if not issubclass(self.task.makes, self.sampler.needs):
             kind, task = self.sampler.needs.__name__, type(self.task).__name__.lower()
             raise UsageError.of("sampler", name, f"a sampler for task={task}; this one needs a constraint {kind}")

@@ -1,0 +1,128 @@
+"""Calls of a diffusers pipeline that answer one question each: its levels, its end, its network's output."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fcs.core.errors import UsageError
+from fcs.core.levels import Level
+from fcs.models.guidance_argument import GuidanceArgument
+from fcs.models.inverted_scheduler import Answer, Question, inverted
+from fcs.models.prompt_cache import PromptCache
+
+PROMPT = "a picture"  # where a question does not depend on it
+# What a picture of the model's size needs, where the pipeline has the argument.
+PICTURE = {"use_resolution_binning": False, "num_frames": 1}
+
+
+class PipelineCalls:
+    """A copy of a pipeline that answers instead of sampling. Modules are shared, the original is left as it is.
+
+    The pipeline's own ``__call__`` runs for each question, with everything in it: guidance, embedded conditions,
+    offloading, LoRA. Only its latents, its scheduler and its decoder are ours; prompts are encoded once.
+
+    Args:
+        pipe: the pipeline.
+        arguments: of its call, beside those that are set here.
+        size: ``(height, width)`` of pictures; the pipeline's own if None.
+    """
+
+    def __init__(self, pipe: Any, arguments: Mapping[str, Any], size: tuple[int, int] | None = None) -> None:
+        self.pipe = copy(pipe)
+        self.parameters = inspect.signature(type(pipe).__call__).parameters
+        self.scheduler = inverted(pipe.scheduler)
+        self.arguments = {name: value for name, value in PICTURE.items() if name in self.parameters} | dict(arguments)
+        self.guidance = GuidanceArgument.of(self.pipe, self.parameters)
+        self.guidance.check(arguments)
+        if size is not None:
+            self.arguments |= {"height": size[0], "width": size[1]}
+        self._prepared: dict[str, Any] = {}
+        self._latents: Tensor | None = None
+        self._trusted = False
+        self._prepare = pipe.prepare_latents
+        self.prompts: PromptCache | None = None
+        decoder = copy(pipe.vae)
+        decoder.decode = self._decode
+        replaced = {"scheduler": self.scheduler, "vae": decoder, "prepare_latents": self._prepare_latents}
+        if hasattr(pipe, "encode_prompt"):
+            self.prompts = PromptCache(self.pipe.encode_prompt)
+            replaced["encode_prompt"] = self.prompts
+        for name, part in replaced.items():
+            object.__setattr__(self.pipe, name, part)  # not the pipeline's own, which would change its configuration
+        self.pipe.set_progress_bar_config(disable=True)
+
+    def start(self) -> Tensor:
+        """Latents ``(1, ...)`` as the pipeline would begin with: for shape, type and device."""
+        (latents,) = self._ask(Question.START, None, 1)
+        return latents
+
+    def levels(self, steps: int) -> list[Level]:
+        """The levels of a flow that the pipeline would visit with its scheduler, and the clean picture."""
+        timesteps, sigmas = self._ask(Question.LEVELS, None, steps)
+        pairs = zip(timesteps.tolist(), sigmas.tolist(), strict=False)
+        return [Level(float(t), 1 - sigma, sigma) for t, sigma in pairs] + [Level(0.0, 1.0, 0.0)]
+
+    def tail(self, latents: Tensor) -> Tensor:
+        """What the pipeline hands to its decoder at the end, for latents ``(1, ...)`` after the last level."""
+        (handed,) = self._ask(Question.TAIL, latents, 1)
+        return handed
+
+    def output(self, latents: Tensor, level: Level, arguments: Mapping[str, Any]) -> Tensor:
+        """The network's output ``(N, ...)``, guided, for ``latents`` ``(N, ...)`` at a level.
+
+        Args:
+            latents: as the pipeline's loop holds them.
+            level: where they are.
+            arguments: of the pipeline's call: prompts and guidance.
+        """
+        self.scheduler.level = level
+        out, sample = self._ask(Question.OUTPUT, latents, 1, arguments)
+        if not self._trusted:  # looked at once, since it waits for the device
+            if sample.shape != latents.shape or not torch.equal(sample, latents.to(sample)):
+                name = type(self.pipe).__name__
+                raise UsageError.of("model", name, "a pipeline that takes latents to its loop as they are prepared")
+            self._trusted = True
+        return out
+
+    def clear(self) -> None:
+        """Forget what lies on a device."""
+        self._prepared.clear()
+        if self.prompts is not None:
+            self.prompts.clear()
+
+    @torch.no_grad()
+    def _ask(
+        self, question: Question, latents: Tensor | None, steps: int, arguments: Mapping[str, Any] | None = None
+    ) -> tuple[Any, ...]:
+        self.scheduler.question, self._latents = question, latents
+        unguided = {"prompt": [PROMPT], **self.guidance.arguments(1.0)}
+        given = self.arguments | (unguided if arguments is None else dict(arguments))
+        try:
+            self.pipe(num_inference_steps=steps, **given)
+        except Answer as answer:
+            return answer.found
+        finally:
+            self._latents = None
+        raise ValueError("the pipeline ended without a step of its scheduler, or without its decoder")
+
+    def _prepare_latents(self, *args: Any, **kwargs: Any) -> Any:
+        key = repr((args, kwargs))
+        if key not in self._prepared:
+            self._prepared.clear()
+            with torch.random.fork_rng(devices=[]):
+                self._prepared[key] = self._prepare(*args, **kwargs)
+        made = self._prepared[key]
+        first, rest = (made[0], made[1:]) if isinstance(made, tuple | list) else (made, None)
+        if self.scheduler.question is Question.START:
+            raise Answer(first)
+        latents = first if self._latents is None else self._latents.to(first)
+        return latents if rest is None else (latents, *rest)
+
+    def _decode(self, latents: Tensor, *args: Any, **kwargs: Any) -> None:
+        raise Answer(latents)

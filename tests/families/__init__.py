@@ -1,0 +1,1 @@
+"""Tiny random pipelines of many families in their own formats, and the tests that all of them pass."""
