@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.shards import samples
-from torch import Tensor
+from torch import Tensor, nn
 
 from fcs.core import compiled
 from fcs.core.denoiser import dense
@@ -39,8 +39,16 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shapes]:
 
     torch._dynamo.reset()
     monkeypatch.setattr(compiled, "BACKEND", backend)
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)  # torch's own
     yield made
     torch._dynamo.reset()
+
+
+class Plain(nn.Module):
+    """A network that has nothing to load."""
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        return x * 2 + t.view(-1, 1, 1, 1)
 
 
 def batch(model: Model, count: int) -> Batch:
@@ -99,6 +107,24 @@ def test_another_arithmetic_is_another_network(tiny_sd: Path, graphs: Shapes) ->
             exact = denoise(x, level)
     assert not torch.equal(rounded, exact)
     assert len(graphs) == 1
+
+
+def test_each_shape_is_compiled_up_to_a_limit_and_then_none(
+    graphs: Shapes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch alone gives up at the ninth shape, with an exception that is none of its compiler's."""
+    monkeypatch.setattr(compiled, "SHAPES", 11)
+    network = Plain()
+    graph = compiled.Compiled(network)
+    limits = torch._dynamo.config
+    assert limits.recompile_limit == 11  # type: ignore[attr-defined]
+    with caplog.at_level(logging.WARNING, "fcs"):
+        for count in range(1, 15):
+            x = torch.randn(count, 1, 4, 4)
+            assert torch.equal(graph(x, torch.zeros(count), None), network(x, torch.zeros(count), None))
+    assert len(graphs) == 11
+    said = [record.message for record in caplog.records if record.name == "fcs"]
+    assert [text.startswith("the network does not compile") for text in said] == [True]
 
 
 @pytest.mark.parametrize("asked", [False, True])

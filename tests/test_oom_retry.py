@@ -76,5 +76,11 @@ def test_a_record_that_does_not_fit_alone_fails_by_name(digits: Model) -> None:
 
 def test_other_errors_are_not_taken_for_it(digits: Model) -> None:
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    for status in (
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    ):
+        assert is_out_of_memory(RuntimeError(f"CUDA error: {status} when calling `cublasCreate(handle)`"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
         OomRetry(one_step(digits, Scarce(0, RuntimeError("shape mismatch"))))(half_masked(2))

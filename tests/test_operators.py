@@ -6,11 +6,14 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import fcs.core.operators
 from fcs.core.operators import Blur, Downsample, GaussianBlur, Grey, MotionBlur, Operator, Pixels
@@ -51,6 +54,33 @@ def test_dot_product(name: str) -> None:
     operator, x = OPERATORS[name], pictures()
     y = torch.randn_like(operator.A(x))
     assert (operator.A(x) * y).sum().item() == pytest.approx((x * operator.A_adjoint(y)).sum().item(), rel=1e-10)
+
+
+class Crossings(TorchDispatchMode):
+    """Counts the copies that leave the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = [one for one in tree_leaves(args) if isinstance(one, torch.Tensor)]
+        if isinstance(out, torch.Tensor) and out.device.type != "cpu":
+            self.count += bool(given) and all(one.device.type == "cpu" for one in given)
+        return out
+
+
+@pytest.mark.parametrize("operator", [GaussianBlur(1.5), MotionBlur(7, 30), Grey()], ids=lambda one: type(one).__name__)
+def test_constants_go_to_a_device_once(operator: Operator) -> None:
+    """A copy from the CPU at every application would stop a GPU's queue; torch's meta device stands for the GPU."""
+    x = pictures().to("meta")
+    with Crossings() as crossings:
+        for _ in range(3):
+            y = operator.A(x)
+            operator.A_dagger(y) if isinstance(operator, Grey) else None
+    assert y.device.type == "meta"
+    assert crossings.count <= 1
 
 
 @pytest.mark.parametrize("name", ["average", "grey", "pixels"])

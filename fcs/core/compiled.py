@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
+from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
 from fcs.core.errors import first_line
 from fcs.core.memory import is_out_of_memory
@@ -16,6 +16,8 @@ from fcs.core.memory import is_out_of_memory
 BACKEND = "inductor"
 # Harmless warnings of the compiler: it looks at .grad of a tensor that is no leaf, and into functions with a cache.
 HARMLESS = ("The .grad attribute of a Tensor that is not a leaf", "Dynamo detected a call to a `functools")
+SHAPES = 64  # that a network is compiled for before it runs eagerly; torch's own limit is eight
+REFUSALS = (TorchDynamoException, FailOnRecompileLimitHit)  # raised while compiling only
 log = logging.getLogger("fcs")
 
 
@@ -23,8 +25,8 @@ class Compiled:
     """A network, compiled as a whole at the first call with each shape.
 
     Shapes are static: a run has one (its last batch is padded), or two where guidance stops before the last level.
-    Parameters keep their names. Where it does not compile, for example without a C++ compiler, it logs one warning
-    and runs eagerly from then on.
+    Parameters keep their names. Where it does not compile, for example without a C++ compiler or for the 65th shape,
+    it logs one warning and runs eagerly from then on.
 
     Args:
         network: ``(x (N, *), t (N,), cond) -> output (N, *)``.
@@ -37,6 +39,8 @@ class Compiled:
         self.cuda_graphs = cuda_graphs
         for message in HARMLESS:
             warnings.filterwarnings("ignore", message=message)
+        limits: Any = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, SHAPES)
         options: dict[str, Any] | None = {"triton.cudagraphs": True} if cuda_graphs else None
         self._graph = torch.compile(network, backend=BACKEND, fullgraph=True, dynamic=False, options=options)
 
@@ -49,7 +53,7 @@ class Compiled:
                     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                 out: Tensor = self._graph(x, t, cond)
                 return out
-            except TorchDynamoException as error:  # raised while compiling only
+            except REFUSALS as error:
                 if is_out_of_memory(error):
                     raise
                 self.works = False

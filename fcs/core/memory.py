@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")  # by torch, of a GPU and of a CPU
+# By torch, of a GPU and of a CPU; then by cuBLAS, cuDNN, cuSOLVER and cuFFT, whose status is all that they say.
+MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 def held(device: torch.device, peak: bool) -> int:

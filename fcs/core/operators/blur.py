@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fcs.core.operators.base import Operator
+from fcs.core.operators.on_device import OnDevice
 
 
 class Blur(Operator):
@@ -17,9 +18,10 @@ class Blur(Operator):
 
     def __init__(self, kernel: Tensor) -> None:
         self.kernel = kernel
+        self._kernel = OnDevice(kernel)
 
     def A(self, x: Tensor) -> Tensor:
         height, width = self.kernel.shape
         padded = F.pad(x, (width // 2, width // 2, height // 2, height // 2), mode="reflect")
-        weight = self.kernel.to(x).expand(x.shape[1], 1, height, width)
+        weight = self._kernel.like(x).expand(x.shape[1], 1, height, width)
         return F.conv2d(padded, weight, groups=x.shape[1])
