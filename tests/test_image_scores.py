@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from fcs.metrics.features import RandomFeatures
 from fcs.metrics.image_scores import NAMES, scores
 from fcs.metrics.seam import seam
+from fcs.metrics.ssim import local_ssim
 
 
 def pictures(seed: int, n: int = 3, size: int = 16) -> Tensor:
@@ -93,6 +95,20 @@ def test_a_border_through_noise_is_no_seam() -> None:
 
 def test_no_border_has_no_seam() -> None:
     assert seam(pictures(0), torch.full((3, 1, 16, 16), 255, dtype=torch.uint8)).isnan().all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 40, 52), (1, 1, 11, 30)])
+def test_ssim_is_that_of_torchmetrics(shape: tuple[int, ...]) -> None:
+    """In float64, where both round alike; flat parts are where a variance may round below 0."""
+    generator = torch.Generator().manual_seed(2)
+    truth = torch.rand(shape, generator=generator, dtype=torch.float64)
+    truth[..., :15] = 0.5
+    made = (truth + 0.1 * torch.randn(shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
+    made[..., :8] = 0.5
+    _, theirs = structural_similarity_index_measure(
+        made, truth, data_range=1.0, reduction="none", return_full_image=True
+    )
+    torch.testing.assert_close(local_ssim(made, truth), theirs, rtol=0, atol=1e-9)  # 1e-16 over the constant C2
 
 
 def test_small_pictures_have_no_ssim() -> None:

@@ -74,13 +74,12 @@ def test_a_record_that_does_not_fit_alone_fails_by_name(digits: Model) -> None:
     assert len(result.images) == len(result.residuals) == 4
 
 
+@pytest.mark.parametrize("status", ["CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"])
+def test_a_library_whose_status_is_all_that_it_says(status: str) -> None:
+    assert is_out_of_memory(RuntimeError(f"CUDA error: {status} when calling `cublasCreate(handle)`"))
+
+
 def test_other_errors_are_not_taken_for_it(digits: Model) -> None:
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
-    for status in (
-        "CUBLAS_STATUS_ALLOC_FAILED",
-        "CUDNN_STATUS_ALLOC_FAILED",
-        "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
-    ):
-        assert is_out_of_memory(RuntimeError(f"CUDA error: {status} when calling `cublasCreate(handle)`"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
         OomRetry(one_step(digits, Scarce(0, RuntimeError("shape mismatch"))))(half_masked(2))

@@ -22,6 +22,7 @@ from fcs.shards.ledger.result_rows import Row
 from fcs.tasks.base import Task
 
 QUALITY = 95  # of jpg and webp
+LARGE = 65_536  # pixels from which PNG compresses fast rather than hard
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ResultEncoder:
     Attributes:
         task: has the reference that a result is scored against.
         format: ``png``, ``jpg`` or ``webp``.
+        png_level: how hard PNG compresses, 0 to 9; None for 6, and 1 for large pictures.
         copy_inputs: whether input members are written too.
         facts: of the run, written into every KEY.json: model, fingerprint.
         judge: computes the scores and features that need networks; None where none was asked for.
@@ -41,6 +43,7 @@ class ResultEncoder:
     copy_inputs: bool
     facts: dict[str, Any]
     judge: Judge | None = None
+    png_level: int | None = None
 
     def rows(self, batch: Batch, result: Result | None) -> list[Row]:
         """One row for each record of the batch, failed ones too; ``result`` is None if all failed."""
@@ -78,7 +81,8 @@ class ResultEncoder:
         return scores, features
 
     def _encode(self, batch: Batch, result: Result) -> dict[int, bytes]:
-        return {slot: encode(result.images[slot], self.format) for slot, valid in enumerate(batch.valid) if valid}
+        pictures = {slot: result.images[slot] for slot, valid in enumerate(batch.valid) if valid}
+        return {slot: encode(picture, self.format, self.png_level) for slot, picture in pictures.items()}
 
     def _row(
         self,
@@ -94,7 +98,8 @@ class ResultEncoder:
         # A lone surrogate in the record's own JSON goes out as it came in: that is its escape in JSON too.
         text = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(errors="backslashreplace")
         members = [(f"{record.key}.{self.format}", picture), (f"{record.key}.json", text)]
-        members += [(f"{record.key}.{name}.png", encode(made[slot], "png")) for name, made in result.further.items()]
+        further = {name: encode(made[slot], "png", self.png_level) for name, made in result.further.items()}
+        members += [(f"{record.key}.{name}.png", data) for name, data in further.items()]
         if self.copy_inputs:
             members += [(f"{record.key}.input.{suffix}", data) for suffix, data in sorted(record.members.items())]
         return Row(
@@ -124,12 +129,13 @@ def _is_black(mask: Tensor | None) -> bool:
     return mask is not None and not mask.any()
 
 
-def encode(picture: Tensor, form: str) -> bytes:
+def encode(picture: Tensor, form: str, png_level: int | None = None) -> bytes:
     """A file of one ``(C, H, W)`` uint8 picture."""
     image = to_pil(picture)
     buffer = io.BytesIO()
     if form == "png":
-        image.save(buffer, "png")
+        usual = 1 if image.width * image.height >= LARGE else 6
+        image.save(buffer, "png", compress_level=usual if png_level is None else png_level)
     else:
         image.save(buffer, "jpeg" if form == "jpg" else form, quality=QUALITY)
     return buffer.getvalue()

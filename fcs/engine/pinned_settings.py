@@ -31,6 +31,7 @@ def pinned_settings(
     keys |= {name: getattr(config, name) for name in TOP}
     keys |= {f"data.{name}": getattr(config.data, name) for name in OF_DATA}
     keys |= {"model.variant": config.model.variant} if config.model.variant else {}
+    keys |= {"png_level": config.png_level} if config.png_level is not None else {}
     keys |= {"model.tiling": True} if config.model.tiling else {}
     keys |= {"trainer.tf32": config.trainer.tf32} if config.trainer.tf32 is not None else {}
     keys["trainer.precision"] = config.trainer.precision

@@ -65,7 +65,7 @@ class ShardWriter(BasePredictionWriter):
         finished, shown = totals.ok + totals.failed, trainer.progress_bar_callback is None
         progress = Progress(totals.total, finished, shown=shown, failed=totals.failed)
         self._writer = AsyncWriter(
-            ResultEncoder(config.task, config.format, config.copy_inputs, facts, judge),
+            ResultEncoder(config.task, config.format, config.copy_inputs, facts, judge, config.png_level),
             partial(_finish, data, pl_module),
             progress,
             max_failed=config.data.max_failed,

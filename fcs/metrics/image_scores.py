@@ -6,12 +6,11 @@ import math
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from fcs.metrics.seam import seam
+from fcs.metrics.ssim import WINDOW, local_ssim
 
 NAMES = ("psnr", "psnr_generated", "psnr_kept", "seam", "ssim", "ssim_generated", "ssim_kept")
-WINDOW = 11  # pixels of SSIM's Gaussian window, on each side
 
 
 def scores(pictures: Tensor, references: Tensor | None, masks: Tensor | None) -> list[dict[str, float | None]]:
@@ -43,18 +42,9 @@ def _against(made: Tensor, truth: Tensor, masks: Tensor | None) -> dict[str, Ten
     error = (made - truth).square()
     found = {f"psnr{part}": -10 * torch.log10(_mean(error, where)) for part, where in parts.items()}
     if min(made.shape[-2:]) >= WINDOW:
-        local = _local_ssim(made, truth)
+        local = local_ssim(made, truth)
         found |= {f"ssim{part}": _mean(local, where) for part, where in parts.items()}
     return found
-
-
-def _local_ssim(made: Tensor, truth: Tensor) -> Tensor:
-    """SSIM around each pixel, ``(N, C, H, W)``; windows over the border see the picture mirrored there."""
-    _, local = structural_similarity_index_measure(
-        made, truth, data_range=1.0, reduction="none", return_full_image=True
-    )
-    assert isinstance(local, Tensor)
-    return local
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from fcs.engine.config.logger import Logger
 
 Precision = Literal["32", "16", "bf16"]
+PngLevel = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 Score = Literal["lpips", "clip", "style"]
 Feature = Literal["clip", "dinov2", "inception", "digits", "random"]
 
