@@ -12,13 +12,13 @@ from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction, Gradient, LinearMap, Newton
 from fcs.core.levels import Level
 from fcs.core.per_sample import column, dot, safe_divide
-from fcs.samplers.base import Noise, StepSampler, at, ddim_step, require
+from fcs.samplers.base import Noise, StepSampler, at, ddim_step, require, with_eta
 
 LEAST_ALPHA = 0.01  # at a flow's first level alpha is 0, and so is J: V = sigma^2 / alpha J would be 0 / 0
 
 
 class MMPS(StepSampler):
-    """``x_0 <- x_0 + V A^T (A V A^T + noise^2)^-1 (y - A x_0)``, then a DDIM step (Rozet et al. 2024, sec. 4).
+    """``x_0 <- x_0 + V A^T (A V A^T + noise^2)^-1 (y - A x_0)``, then ancestral sampling (Rozet et al. 2024, sec. 4).
 
     ``V = (sigma_t^2 / alpha_t) J`` is the covariance of x_0 given x_t (Tweedie). The paper takes products with J^T
     (``direction=gradient`` here) and conjugate gradients, its authors' library one step of GMRES. By default products
@@ -32,16 +32,22 @@ class MMPS(StepSampler):
         noise: standard deviation of the measurement's noise, sigma_y, above 0.
         direction: how products with J are computed; the Newton direction if left out.
         cutoff: singular values of the small system below this part of the largest are dropped, 0 up to 1.
+        eta: of the DDIM steps; 1, ancestral sampling, is that of the authors' sampler.
 
     Raises:
-        ValueError: no iterations, a noise that is not positive, a cutoff outside [0, 1).
+        ValueError: no iterations, a noise that is not positive, a cutoff outside [0, 1), an eta outside 0 to 1.
     """
 
     needs = Observed
     direction: Direction
 
     def __init__(
-        self, iterations: int = 1, noise: float = 0.05, direction: Direction | None = None, cutoff: float = 1e-4
+        self,
+        iterations: int = 1,
+        noise: float = 0.05,
+        direction: Direction | None = None,
+        cutoff: float = 1e-4,
+        eta: float = 1.0,
     ) -> None:
         if iterations < 1:
             raise ValueError(f"iterations={iterations}: expected 1 or more")
@@ -49,10 +55,13 @@ class MMPS(StepSampler):
             raise ValueError(f"noise={noise}: expected a number above 0")
         if not 0 <= cutoff < 1:
             raise ValueError(f"cutoff={cutoff}: expected 0 or more and below 1")
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta={eta}: expected 0 to 1")
         self.direction = Newton() if direction is None else direction
         self.iterations = iterations
         self.noise = noise
         self.cutoff = cutoff
+        self.eta = eta
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
         measurement = require(constraint, Observed)
@@ -68,7 +77,7 @@ class MMPS(StepSampler):
             return self.noise**2 * u - forward(spread_u)
 
         x0 = x0 + krylov(missing, spread, system, self.iterations, self.cutoff)
-        return ddim_step(x, x0, t, s, randn)
+        return ddim_step(x, x0, t, with_eta(t, s, self.eta), randn)
 
     def calls(self, steps: int) -> int:
         return steps * (1 + self.iterations * self.direction.forwards)
