@@ -16,6 +16,7 @@ from PIL import Image
 from fcs.core.errors import StorageError, TooManyFailures
 from fcs.core.records import Batch, Record, Result, collate
 from fcs.engine.async_writer import FIRST_RECORDS, IN_FLIGHT, AsyncWriter, PreviewWriter
+from fcs.engine.contact_sheet import sheet
 from fcs.engine.encode_results import ResultEncoder, encode
 from fcs.engine.progress import Progress
 from fcs.shards.ledger.result_rows import Row
@@ -155,6 +156,21 @@ def test_contact_sheets_are_limited_over_all_processes(tmp_path: Path) -> None:
         writer(batch, result_for(batch))
         writer.close()
     assert sorted(path.name for path in (tmp_path / "previews").iterdir()) == ["shard-00000.png", "shard-00001.png"]
+
+
+@pytest.mark.parametrize(("shape", "side"), [((1, 16, 16), 96), ((3, 200, 100), 200), ((3, 300, 600), 256)])
+def test_a_contact_sheet_shows_pictures_upright_and_small(shape: tuple[int, int, int], side: int) -> None:
+    white = torch.full(shape, 255, dtype=torch.uint8)
+    batch = collate("s", 0, [Record(0, "a", white, white[:1])], shape, run_seed=0)
+    made = sheet(batch, Result(white[None], (0.0,), (1,), (True,)), white[None], None)
+    assert made is not None
+    seen = np.array(Image.open(io.BytesIO(made)))
+    assert seen.shape == (side + 8, 2 * side + 12, 3)
+    inner = seen[4 : 4 + side, 4 : 4 + side]
+    scale = side / max(shape[1:])
+    assert (inner == 255).all(2).sum() == round(shape[1] * scale) * round(shape[2] * scale)
+    blank = collate("s", 0, [None], shape, run_seed=0)
+    assert sheet(blank, Result(white[None], (0.0,), (1,), (True,)), white[None], None) is None
 
 
 def test_a_mask_counts_only_for_a_task_that_needs_it() -> None:

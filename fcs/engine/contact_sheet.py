@@ -10,7 +10,7 @@ from torch import Tensor
 from fcs.core.records import Batch, Result
 
 ROWS = 8
-LEAST_SIDE = 96  # smaller pictures are enlarged so that a person can see them
+LEAST_SIDE, MOST_SIDE = 96, 256  # pixels: smaller pictures are enlarged so that a person can see them, larger reduced
 GAP = 4
 
 
@@ -24,14 +24,21 @@ def sheet(batch: Batch, result: Result, given: Tensor, reference: Tensor | None)
         return None
     columns = [given.cpu(), result.images, *result.further.values()]
     columns += [] if reference is None else [reference.cpu()]
-    side = max(max(column.shape[-2:]) for column in columns)
-    side *= -(-LEAST_SIDE // side)
+    largest = max(max(column.shape[-2:]) for column in columns)
+    side = min(largest * -(-LEAST_SIDE // largest), MOST_SIDE)
     canvas = Image.new("RGB", (len(columns) * (side + GAP) + GAP, len(slots) * (side + GAP) + GAP), "#808890")
     for row, slot in enumerate(slots):
         for number, column in enumerate(columns):
-            picture = Image.fromarray(column[slot].permute(1, 2, 0).expand(-1, -1, 3).numpy())
-            picture = picture.resize((side, side), Image.Resampling.NEAREST)
-            canvas.paste(picture, (GAP + number * (side + GAP), GAP + row * (side + GAP)))
+            place = (GAP + number * (side + GAP), GAP + row * (side + GAP))
+            canvas.paste(_shown(column[slot], side), place)
     buffer = io.BytesIO()
-    canvas.save(buffer, "png")
+    canvas.save(buffer, "png", compress_level=1)
     return buffer.getvalue()
+
+
+def _shown(picture: Tensor, side: int) -> Image.Image:
+    """A uint8 picture ``(C, H, W)`` whose longer side has as many pixels as asked for."""
+    image = Image.fromarray(picture.permute(1, 2, 0).expand(-1, -1, 3).numpy())
+    longer = max(image.size)
+    size = tuple(max(1, round(one * side / longer)) for one in image.size)
+    return image.resize(size, Image.Resampling.NEAREST if longer <= side else Image.Resampling.BOX)
