@@ -30,6 +30,7 @@ from fcs.models import Model, find
 from fcs.models import load as load_found
 from fcs.models.base import TRUNCATED
 from fcs.models.from_memory import from_memory
+from fcs.models.options import Options
 from fcs.samplers.base import Sampler
 from fcs.samplers.ddim import DDIM
 from fcs.samplers.inexact_newton import InexactNewton
@@ -75,7 +76,7 @@ def load(
     device: str | torch.device | None = None,
     precision: Precision = "32",
     variant: str | None = None,
-    size: tuple[int, int] | None = None,
+    size: Sequence[int] | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> Model:
     """Load a model by name, or take a pipeline that is loaded.
@@ -88,7 +89,7 @@ def load(
         precision: arithmetic of the network: float32, fp16 or bf16; everything around it stays in float32, which
             ``model.half()`` would not leave.
         variant: of the weights' files, such as ``fp16`` for ``model.fp16.safetensors``.
-        size: ``(height, width)`` of pictures, for a pipeline that can make others than its own.
+        size: ``(height, width)`` of pictures, where a model can make others than its own.
         arguments: of a pipeline's call, such as ``{"max_sequence_length": 256}``.
 
     Raises:
@@ -99,12 +100,13 @@ def load(
         return _from_memory(name, size, arguments, {"revision": revision, "variant": variant}, device, precision)
     autocast = AUTOCAST[given.one_of("precision", str(precision), Precision)]
     place = given.device_of(device)
-    return load_found(find(os.fspath(name), revision, variant), autocast).to(place)
+    options = Options(size, arguments or {})
+    return load_found(find(os.fspath(name), revision, variant), autocast, options).to(place)
 
 
 def _from_memory(
     pipe: Any,
-    size: tuple[int, int] | None,
+    size: Sequence[int] | None,
     arguments: Mapping[str, Any] | None,
     of_files: Mapping[str, Any],
     device: str | torch.device | None,
@@ -113,7 +115,8 @@ def _from_memory(
     for key, value in {**of_files, "precision": None if precision == "32" else precision}.items():
         if value is not None:
             raise UsageError.of(key, value, "nothing beside a pipeline in memory, which is taken as it is")
-    model = from_memory(pipe, size, arguments)
+    options = Options(size, arguments or {})
+    model = from_memory(pipe, options.size, options.arguments)
     return model if device is None else model.to(given.device_of(device))
 
 

@@ -40,6 +40,7 @@ def dry_run(run: Preflight, timed: bool = False) -> int:
     ranks = ranks_to_start(config, ProcessInfo.here())
     lines = {
         "model": f"{config.model.name}, {parameters / 1e6:.1f} M parameters, {model.picture_shape}",
+        "network": model.way,
         "shards": f"{len(run.sources)}, records: {records}",
         "calls": f"{calls} of the denoiser a record" + ("" if total is None else f", {calls * total} in all"),
         "metrics": ", ".join([*image_scores.NAMES, *config.task.scored, *config.metrics.scores]),

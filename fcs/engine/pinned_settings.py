@@ -9,6 +9,7 @@ from fcs.engine.config.class_names import stable_path
 from fcs.engine.config.run import Run
 from fcs.engine.weights_hashes import WeightsHash
 from fcs.models import Found
+from fcs.models.loading import family_of
 
 TOP = ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt", "guidance_stop")
 OF_DATA = ("resize", "prompt", "captions")
@@ -30,6 +31,10 @@ def pinned_settings(
         keys |= _arguments(section, settings[section])
     keys |= {name: getattr(config, name) for name in TOP}
     keys |= {f"data.{name}": getattr(config.data, name) for name in OF_DATA}
+    keys |= {"model.size": list(config.model.size)} if config.model.size else {}
+    keys |= {"model.arguments": config.model.arguments} if config.model.arguments else {}
+    # A pipeline of which nothing but its own call knows how its network is asked.
+    keys |= {"model.way": "pipeline"} if family_of(found, config.model.options).general else {}
     keys |= {"model.variant": config.model.variant} if config.model.variant else {}
     keys |= {"png_level": config.png_level} if config.png_level is not None else {}
     keys |= {"model.tiling": True} if config.model.tiling else {}

@@ -35,7 +35,7 @@ def load_pipeline(run: Preflight) -> Pipeline:
     config = run.config
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()  # one bar for each part of a model says less than our own
-    model = load(run.found, AUTOCAST[config.trainer.precision])
+    model = load(run.found, AUTOCAST[config.trainer.precision], config.model.options)
     model.spare(config.trainer.slicing, config.model.tiling)
     model.schedule.levels(config.steps, config.levels)
     config.task.input_shape(model)

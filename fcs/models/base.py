@@ -15,6 +15,7 @@ from fcs.core.levels import Level, Spacing, ddpm_levels, flow_levels
 
 if TYPE_CHECKING:
     from fcs.models.files import Found
+    from fcs.models.options import Options
 
 # Said of prompts that a model ``truncates``; rows and metrics have it as ``truncated``.
 TRUNCATED = "%s: the prompt is longer than the model's text encoder takes; its end was cut off (truncated)"
@@ -63,11 +64,13 @@ class Model(nn.Module, ABC):
         prompted: whether it takes text.
         differentiable: whether gradients pass through the denoiser.
         layout: the files that the family is loaded from, in words for messages.
+        general: whether a family of its own goes before it where the files are also that one's.
     """
 
     prompted: bool = False
     differentiable: bool = True
     layout: str = ""
+    general: bool = False
 
     def __init__(
         self,
@@ -89,17 +92,23 @@ class Model(nn.Module, ABC):
         return False
 
     @classmethod
-    def load(cls, found: Found, autocast: torch.dtype | None) -> Self:
-        """Load the model in float32, on the CPU.
+    def load(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
+        """Load the model on the CPU, in float32 unless the family says otherwise.
 
         Args:
             found: files that hold one (``is_in``).
             autocast: type for the network's own arithmetic, None for float32.
+            options: what is wanted of it.
 
         Raises:
             UsageError: a part is missing.
         """
         raise NotImplementedError(f"{cls.__name__} is not loaded from files")
+
+    @property
+    def way(self) -> str:
+        """How its network is run, in words."""
+        return "the network alone"
 
     @property
     def device(self) -> torch.device:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,11 @@ from fcs.core.errors import UsageError, first_line
 from fcs.core.levels import Level, Spacing
 from fcs.models import pipeline_fit
 from fcs.models.base import Model, Schedule
+from fcs.models.files import Found
+from fcs.models.options import Options
 from fcs.models.packing import Packing, learn
 from fcs.models.pipeline_calls import PipelineCalls
+from fcs.models.pipeline_folder import from_folder, pipeline_class
 
 PROBE = 8  # cells along a side of the latents that tell how many pixels a cell has
 
@@ -116,10 +119,20 @@ class DiffusersPipeline(Model):
 
     prompted = True
     differentiable = False
+    layout = "the folder of a diffusers text-to-image pipeline"
+    general = True
     vae: Any
 
+    @classmethod
+    def is_in(cls, found: Found) -> bool:
+        return not found.is_file and pipeline_class(found) is not None
+
+    @classmethod
+    def load(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
+        return cls(from_folder(found, autocast), options.size, options.arguments)
+
     def __init__(
-        self, pipe: Any, size: tuple[int, int] | None = None, arguments: Mapping[str, Any] | None = None
+        self, pipe: Any, size: Sequence[int] | None = None, arguments: Mapping[str, Any] | None = None
     ) -> None:
         pipeline_fit.check_fit(pipe)
         pipeline_fit.check_arguments(pipe, arguments or {})
@@ -143,6 +156,10 @@ class DiffusersPipeline(Model):
         self.hooked = pipeline_fit.hooked(pipe)
         if not self.hooked:
             self.parts = nn.ModuleDict(pipeline_fit.modules(pipe))
+
+    @property
+    def way(self) -> str:
+        return f"asked through the call of {type(self.calls.pipe).__name__}"
 
     @property
     def device(self) -> torch.device:
@@ -187,7 +204,8 @@ def _learnt(calls: PipelineCalls) -> Packing:
     except UsageError:
         raise
     except Exception as error:  # the pipeline's own, of any kind: it was called as no one else calls it
-        expected = f"a pipeline whose latents can be followed to its decoder ({first_line(error)})"
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        expected = f"a pipeline whose call can be followed from latents to its decoder ({reason})"
         raise UsageError.of("model", name, expected) from error
 
 

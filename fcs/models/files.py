@@ -15,7 +15,7 @@ from fcs.core.errors import UsageError
 from fcs.models.base import Schedule
 from fcs.models.schedules import schedule_of
 
-HASHED = (".safetensors", ".json", ".txt")
+HASHED = (".safetensors", ".json", ".txt", ".model", ".jinja")
 # A part's weights, whole or one of several files; both places of the variant are in use.
 _WEIGHTS = re.compile(r"(?:diffusion_pytorch_)?model(?:\.(\w+))?(?:-\d+-of-\d+(?:\.(\w+))?)?\.safetensors")
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from fcs.models.schedules import schedule_of
 from fcs.models.stable_diffusion import StableDiffusion
 
 
-def from_memory(pipe: Any, size: tuple[int, int] | None = None, arguments: Mapping[str, Any] | None = None) -> Model:
+def from_memory(pipe: Any, size: Sequence[int] | None = None, arguments: Mapping[str, Any] | None = None) -> Model:
     """The model of a diffusers pipeline; the pipeline is not changed, and its weights are shared.
 
     Args:
@@ -30,9 +30,10 @@ def from_memory(pipe: Any, size: tuple[int, int] | None = None, arguments: Mappi
 
     if not isinstance(pipe, DiffusionPipeline):
         raise UsageError.of("name", type(pipe).__name__, "the name or the path of a model, or a diffusers pipeline")
-    if size is None and not arguments and _is_plain(pipe):
+    if not arguments and _is_plain(pipe):
         predicts, schedule = schedule_of({**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__}, "")
-        return StableDiffusion(pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer, predicts, schedule)
+        parts = (pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer)
+        return StableDiffusion(*parts, predicts, schedule, size=size)
     return DiffusersPipeline(pipe, size, arguments)
 
 

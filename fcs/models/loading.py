@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,13 @@ from fcs.core.discovery import classes
 from fcs.core.errors import UsageError, first_line
 from fcs.models.base import Model
 from fcs.models.files import Found
+from fcs.models.options import PLAIN, Options
 
 PACKAGE = "fcs.models"
 EMBEDDED = Path(__file__).parent.parent / "weights"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # Only what sampling needs, and of the weights only safetensors of one variant.
-HUB_FILES = ["model_index.json", "*/*.json", "*/merges.txt", "*/vocab.json"]
+HUB_FILES = ["model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja"]
 UNLOADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
 
@@ -76,33 +78,41 @@ def weight_patterns(variant: str | None) -> list[str]:
     return [f"*/{stem}{end}" for stem in ("diffusion_pytorch_model", "model") for end in ends]
 
 
-def load(found: Found, autocast: torch.dtype | None = None) -> Model:
-    """Load a model in float32, frozen, on the CPU.
+def load(found: Found, autocast: torch.dtype | None = None, options: Options = PLAIN) -> Model:
+    """Load a model, frozen, on the CPU.
 
     Args:
+        found: its files.
         autocast: type for the network's own arithmetic, None for float32.
+        options: what is wanted of it.
 
     Raises:
-        UsageError: files that are no known model.
+        UsageError: files that are no known model, or one that cannot do what is wanted.
     """
     try:
-        family = family_of(found)
+        family = family_of(found, options)
         with _quiet():
-            return family.load(found, autocast).eval().requires_grad_(False)
+            return family.load(found, autocast, options).eval().requires_grad_(False)
     except UsageError:
         raise
     except UNLOADABLE as error:  # diffusers, transformers, safetensors: each raises its own
         raise UsageError.of("model.name", found.name, f"a model that loads ({first_line(error)})") from error
 
 
-def family_of(found: Found) -> type[Model]:
+def family_of(found: Found, options: Options = PLAIN) -> type[Model]:
     """The model class, of all in this package, whose files these are; of a class and its subclass the latter.
+
+    A family of its own goes before a general one, unless only that can do what is wanted.
 
     Raises:
         UsageError: it is none of them.
     """
     families = [kind for kind in classes(PACKAGE, Model).values() if issubclass(kind, Model)]
-    own = [kind for kind in families if kind.is_in(found)]
+    fitting = [kind for kind in families if kind.is_in(found)]
+    if options.call and fitting and not any(kind.general for kind in fitting):
+        expected = "none for this model: they go to the call of a diffusers text-to-image pipeline, from its folder"
+        raise UsageError.of("model.arguments", dict(options.arguments), expected)
+    own = [kind for kind in fitting if kind.general is options.call] or fitting
     for kind in own:
         if not any(other is not kind and issubclass(other, kind) for other in own):
             return kind
@@ -122,7 +132,9 @@ def _quiet() -> Iterator[None]:
     try:
         for library in libraries:
             library.set_verbosity(logging.CRITICAL)
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what the library will do to its own classes
+            yield
     finally:
         for library, level in zip(libraries, levels, strict=True):
             library.set_verbosity(level)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
 import torch
+from diffusers.utils import is_bs4_available, is_ftfy_available
 from torch import Tensor
 
 from fcs.core.errors import UsageError
@@ -33,11 +34,12 @@ class PipelineCalls:
         size: ``(height, width)`` of pictures; the pipeline's own if None.
     """
 
-    def __init__(self, pipe: Any, arguments: Mapping[str, Any], size: tuple[int, int] | None = None) -> None:
+    def __init__(self, pipe: Any, arguments: Mapping[str, Any], size: Sequence[int] | None = None) -> None:
         self.pipe = copy(pipe)
         self.parameters = inspect.signature(type(pipe).__call__).parameters
         self.scheduler = inverted(pipe.scheduler)
-        self.arguments = {name: value for name, value in PICTURE.items() if name in self.parameters} | dict(arguments)
+        defaults = PICTURE if is_ftfy_available() and is_bs4_available() else {**PICTURE, "clean_caption": False}
+        self.arguments = {name: value for name, value in defaults.items() if name in self.parameters} | dict(arguments)
         self.guidance = GuidanceArgument.of(self.pipe, self.parameters)
         self.guidance.check(arguments)
         if size is not None:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from fcs.core.denoiser import Denoiser, Guided, Predicts
+from fcs.core.errors import UsageError
 from fcs.models.base import Model, Schedule
 from fcs.models.files import Found
+from fcs.models.options import Options
 
 if TYPE_CHECKING:
     from diffusers import UNet2DModel
@@ -54,15 +56,18 @@ class PixelModel(Model):
         return not found.is_file and found.part("unet") == "UNet2DModel"
 
     @classmethod
-    def load(cls, found: Found, autocast: torch.dtype | None) -> Self:
+    def load(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
         from diffusers import UNet2DModel
 
         found.require("unet")
         found.require_weights("unet")
         predicts, schedule = found.schedule()
-        options = {"torch_dtype": torch.float32, "use_safetensors": True, "variant": found.variant}
-        unet = UNet2DModel.from_pretrained(found.path / "unet", **options)
-        return cls(unet, predicts, schedule, autocast)
+        reading = {"torch_dtype": torch.float32, "use_safetensors": True, "variant": found.variant}
+        unet = UNet2DModel.from_pretrained(found.path / "unet", **reading)
+        made = cls(unet, predicts, schedule, autocast)
+        if options.size is not None and tuple(options.size) != made.shape[1:]:
+            raise UsageError.of("model.size", list(options.size), f"{list(made.shape[1:])}, which a pixel model keeps")
+        return made
 
     def encode(self, pictures: Tensor) -> Tensor:
         return pictures

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fcs.core.denoiser import Denoiser, Guided, Predicts
+from fcs.core.errors import UsageError
 from fcs.models.base import Model, Schedule
 from fcs.models.files import Found
+from fcs.models.options import Options
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -48,9 +50,11 @@ class StableDiffusion(Model):
         predicts: what the network predicts.
         schedule: its levels.
         autocast: type for the UNet's arithmetic, None for its own.
+        size: ``(height, width)`` of pictures; the one that it was trained at if None.
 
     Raises:
         ValueError: a UNet whose input channels do not fit the latents.
+        UsageError: a size that is no multiple of a cell's.
     """
 
     prompted = True
@@ -70,14 +74,14 @@ class StableDiffusion(Model):
         predicts: Predicts,
         schedule: Schedule,
         autocast: torch.dtype | None = None,
+        size: Sequence[int] | None = None,
     ) -> None:
         channels = vae.config.latent_channels
         if unet.config.in_channels != self.inputs(channels):
             expected = f"{channels}, or {2 * channels + 1} of one tuned for inpainting"
             raise ValueError(f"a UNet of {unet.config.in_channels} input channels: expected {expected}")
-        size = unet.config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
         factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        height, width = _cells(unet, factor, size)
         super().__init__(
             Denoiser(LatentNetwork(unet), predicts, autocast),
             schedule,
@@ -100,9 +104,9 @@ class StableDiffusion(Model):
             return FIRST_CONVOLUTION in file.keys()  # noqa: SIM118 (not a mapping)
 
     @classmethod
-    def load(cls, found: Found, autocast: torch.dtype | None) -> Self:
+    def load(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
         if found.is_file:
-            return cls._from_checkpoint(found, autocast)
+            return cls._from_checkpoint(found, autocast, options)
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -110,26 +114,28 @@ class StableDiffusion(Model):
         found.require_weights("unet", "vae", "text_encoder")
         predicts, schedule = found.schedule()
         kind = {"use_safetensors": True, "variant": found.variant}
-        options = {"torch_dtype": torch.float32, **kind}
+        reading = {"torch_dtype": torch.float32, **kind}
         return cls(
-            UNet2DConditionModel.from_pretrained(found.path / "unet", **options),
-            AutoencoderKL.from_pretrained(found.path / "vae", **options),
+            UNet2DConditionModel.from_pretrained(found.path / "unet", **reading),
+            AutoencoderKL.from_pretrained(found.path / "vae", **reading),
             CLIPTextModel.from_pretrained(found.path / "text_encoder", dtype=torch.float32, **kind),
             CLIPTokenizer.from_pretrained(found.path / "tokenizer"),
             predicts,
             schedule,
             autocast,
+            options.size,
         )
 
     @classmethod
-    def _from_checkpoint(cls, found: Found, autocast: torch.dtype | None) -> Self:
+    def _from_checkpoint(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
         from diffusers import StableDiffusionPipeline
 
         parts = StableDiffusionPipeline.from_single_file(
             found.path, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
         )
         predicts, schedule = found.schedule({"_class_name": "", **parts.scheduler.config})
-        return cls(parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, predicts, schedule, autocast)
+        own = (parts.unet, parts.vae, parts.text_encoder, parts.tokenizer)
+        return cls(*own, predicts, schedule, autocast, options.size)
 
     def spare(self, slicing: bool, tiling: bool) -> None:
         self._sliced = slicing
@@ -180,6 +186,17 @@ class StableDiffusion(Model):
                 # One prompt at a time: an embedding must not depend on which prompts came with it.
                 self._embeddings[prompt] = self.text_encoder(tokens.input_ids.to(self.device))[0][0]
         return torch.stack([self._embeddings[prompt].to(self.device) for prompt in prompts])
+
+
+def _cells(unet: UNet2DConditionModel, factor: int, size: Sequence[int] | None) -> tuple[int, int]:
+    """Cells of the latents on each side, for pictures of ``size``."""
+    own = unet.config.sample_size
+    if size is None:
+        return (own, own) if isinstance(own, int) else (own[0], own[1])
+    cell = factor * 2 ** (len(unet.config.block_out_channels) - 1)  # the UNet halves its cells too
+    if any(side % cell for side in size):
+        raise UsageError.of("model.size", list(size), f"multiples of {cell}")
+    return size[0] // factor, size[1] // factor
 
 
 def input_channels(found: Found) -> int:

@@ -117,6 +117,8 @@ def words(kind: Any) -> str:
         return "one of " + ", ".join(map(str, arguments))
     if origin in (Union, types.UnionType):
         return " or ".join(words(argument) for argument in arguments)
+    if origin is dict:
+        return "a mapping"
     if origin in (list, tuple, Sequence):
         return f"a list, each {words(arguments[0])}"
     if origin is not None or not hasattr(kind, "__name__"):

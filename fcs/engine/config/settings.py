@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from fcs.engine.config.logger import Logger
+from fcs.models.options import Options
 
 Precision = Literal["32", "16", "bf16"]
 PngLevel = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
@@ -50,18 +51,29 @@ class ModelName:
     """Which pretrained model.
 
     Args:
-        name: an embedded model, a diffusers folder, a .safetensors checkpoint or a hub name with a /.
+        name: an embedded model, a diffusers folder (any text-to-image pipeline's), a .safetensors checkpoint or a hub
+            name with a /.
         revision: commit, branch or tag of a hub name.
         variant: of the weights' files, such as ``fp16`` for ``model.fp16.safetensors``; they are computed with in
             ``trainer.precision`` all the same.
         tiling: encode and decode pictures larger than the autoencoder was trained at in overlapping tiles, for less
             memory; it changes them a little.
+        size: ``[height, width]`` of pictures, where the model can make others than its own.
+        arguments: what goes to a diffusers pipeline's call beside what other keys say, such as
+            ``{max_sequence_length: 256}``; with them, Stable Diffusion runs through that call too.
     """
 
     name: str
     revision: str | None = None
     variant: str | None = None
     tiling: bool = False
+    size: list[PositiveInt] | None = None
+    arguments: dict[str, Any] | None = None
+
+    @property
+    def options(self) -> Options:
+        """What is wanted of the model beside its files."""
+        return Options(self.size, self.arguments or {})
 
 
 @dataclass(frozen=True)
