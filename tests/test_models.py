@@ -265,7 +265,7 @@ class Flat(Model):
         return not found.is_file and found.index.get("_class_name") == "FlatPipeline"
 
     @classmethod
-    def load(cls, found, autocast):
+    def load(cls, found, autocast, options):
         shape = tuple(found.index["shape"])
         return cls(Denoiser(Zero(), "flow", autocast), Schedule(None), shape, shape)
 

@@ -67,6 +67,7 @@ class PipelineDenoiser(Denoiser):
 
     def __init__(self, network: nn.Module, predicts: Predicts, calls: PipelineCalls, packing: Packing) -> None:
         super().__init__(network, predicts)
+        self.autocast = None if calls.products is None else calls.products.kind
         self.calls = calls
         self.packing = packing
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from copy import copy
+from functools import wraps
 from typing import Any
 
 import torch
 from diffusers.utils import is_bs4_available, is_ftfy_available
 from torch import Tensor
 
+from fcs.core.autocast import ROUNDED, is_off
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level
+from fcs.core.products import Products
 from fcs.models.guidance_argument import GuidanceArgument
 from fcs.models.inverted_scheduler import Answer, Question, inverted
+from fcs.models.pipeline_fit import networks, weights_type
 from fcs.models.prompt_cache import PromptCache
 
 PROMPT = "a picture"  # where a question does not depend on it
@@ -47,13 +52,15 @@ class PipelineCalls:
         self._prepared: dict[str, Any] = {}
         self._latents: Tensor | None = None
         self._trusted = False
+        kind = weights_type(next(iter(networks(pipe).values())))
+        self.products = Products(kind) if kind in ROUNDED else None
         self._prepare = pipe.prepare_latents
         self.prompts: PromptCache | None = None
         decoder = copy(pipe.vae)
         decoder.decode = self._decode
         replaced = {"scheduler": self.scheduler, "vae": decoder, "prepare_latents": self._prepare_latents}
         if hasattr(pipe, "encode_prompt"):
-            self.prompts = PromptCache(self.pipe.encode_prompt)
+            self.prompts = PromptCache(self._alone(self.pipe.encode_prompt))
             replaced["encode_prompt"] = self.prompts
         for name, part in replaced.items():
             object.__setattr__(self.pipe, name, part)  # not the pipeline's own, which would change its configuration
@@ -84,7 +91,11 @@ class PipelineCalls:
             arguments: of the pipeline's call: prompts and guidance.
         """
         self.scheduler.level = level
-        out, sample = self._ask(Question.OUTPUT, latents, 1, arguments)
+
+        def asked(x: Tensor) -> tuple[Any, ...]:
+            return self._ask(Question.OUTPUT, x, 1, arguments)
+
+        out, sample = self.products.around(asked, latents, is_off()) if self.products else asked(latents)
         if not self._trusted:  # looked at once, since it waits for the device
             if sample.shape != latents.shape or not torch.equal(sample, latents.to(sample)):
                 name = type(self.pipe).__name__
@@ -112,6 +123,16 @@ class PipelineCalls:
         finally:
             self._latents = None
         raise ValueError("the pipeline ended without a step of its scheduler, or without its decoder")
+
+    def _alone(self, encode: Callable[..., Any]) -> Callable[..., Any]:
+        """Text is read in the type of its encoder: nothing of it is differenced."""
+
+        @wraps(encode)
+        def alone(*args: Any, **kwargs: Any) -> Any:
+            with self.products.pause() if self.products else nullcontext():
+                return encode(*args, **kwargs)
+
+        return alone
 
     def _prepare_latents(self, *args: Any, **kwargs: Any) -> Any:
         key = repr((args, kwargs))

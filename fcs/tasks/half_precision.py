@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fcs.core.autocast import is_off, no_autocast
 from fcs.core.denoiser import Guided
+from fcs.core.directions import Newton
+from fcs.core.errors import UsageError
 from fcs.core.levels import Level, pairs
 from fcs.core.per_sample import RecordNoise, max_norm, rms
 from fcs.core.records import Result
@@ -27,6 +31,7 @@ PROBES = 4  # pictures that are sampled for the measurement
 PROMPT = "a picture"  # their prompt, where there is guidance
 FIRST = 0.25  # largest entry of the perturbation that measures
 MOVE = 0.5  # step size of the short run along which it is measured
+LEAST_COSINE = 0.8  # on digits and emoji .5 was as bad as no direction, .9 as good as float32
 SHORTEST, LONGEST = 2.0**-10, 2.0**-1
 
 
@@ -108,6 +113,44 @@ def lengths(
             x = x + MOVE * exact / max_norm(exact)
             x = ddim_step(x, guided(x, t), t, s, randn)
     return found
+
+
+@torch.no_grad()
+def check_agreement(
+    model: Model, levels: Sequence[Level], direction: Newton, guidance: float = 1.0, negative_prompt: str = ""
+) -> None:
+    """Check that ``J e`` in 16 bits points where float32's does, at three levels of noised samples.
+
+    Nothing is known of a network in any pipeline: it may round where nobody looks.
+
+    Args:
+        model: in 16 bits.
+        levels: of the run.
+        direction: with the lengths that were measured.
+        guidance: diffusers' guidance_scale.
+        negative_prompt: of guidance's other branch.
+
+    Raises:
+        UsageError: a cosine below ``LEAST_COSINE``.
+    """
+    randn = RecordNoise(range(PROBES), model.device)
+    guided = model.guided(["" if guidance == 1.0 else PROMPT] * PROBES, negative_prompt, guidance)
+    known = torch.zeros(model.shape, device=model.device)
+    known[..., : model.shape[-1] // 2] = 1
+    steps = len(levels) - 1
+    with float32():
+        made = _sampled(guided, levels[0].sigma * randn(model.shape), levels, randn)
+    for t in (levels[share * steps // 4] for share in (1, 2, 3)):
+        x = t.alpha * made + t.sigma * randn(model.shape)
+        with float32():
+            x0, J = direction.linearize(partial(guided, level=t), x, t)
+            e = known * (made.roll(1, 0) - x0)
+            exact = J(e)
+        rounded = direction.linearize(partial(guided, level=t), x, t)[1](e)
+        cosine = F.cosine_similarity(exact.flatten(1), rounded.flatten(1)).mean().item()
+        if not cosine >= LEAST_COSINE:
+            expected = f"{LEAST_COSINE:g} or more; take float32 or fp16, or sampler.direction.central=true"
+            raise UsageError.of(f"{model.denoiser.autocast}: cosine of J e to float32's", f"{cosine:.2f}", expected)
 
 
 def _sampled(f: Guided, x: Tensor, levels: Sequence[Level], randn: RecordNoise) -> Tensor:

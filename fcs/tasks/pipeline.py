@@ -17,7 +17,7 @@ from fcs.core.records import Batch, Result
 from fcs.models.base import Model
 from fcs.samplers.base import Sampler, forward_only
 from fcs.tasks.base import Task
-from fcs.tasks.half_precision import lengths, merged, rounds
+from fcs.tasks.half_precision import check_agreement, lengths, merged, rounds
 from fcs.tasks.handed_on import as_given, with_given
 from fcs.tasks.sampling_loop import SamplingLoop
 
@@ -77,9 +77,17 @@ class Pipeline:
         return direction is not None and not direction.lengths and rounds(self.model)
 
     def lengths(self) -> dict[float, float]:
-        """The perturbation lengths for ``measured``, measured on this device."""
+        """The perturbation lengths for ``measured``, measured on this device.
+
+        Raises:
+            UsageError: a network in which even these differences are rounded away.
+        """
         levels = self.model.schedule.levels(self.steps, self.levels)
-        return lengths(self.model, levels, self.guidance, self.negative_prompt)
+        found = lengths(self.model, levels, self.guidance, self.negative_prompt)
+        if self.model.general and self.automatic is not None:
+            direction = self.automatic.with_lengths(found)
+            check_agreement(self.model, levels, direction, self.guidance, self.negative_prompt)
+        return found
 
     def measured(self, found: Mapping[float, float]) -> Pipeline:
         """The same pipeline with the Newton direction's perturbations as measured."""
