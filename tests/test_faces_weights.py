@@ -1,4 +1,4 @@
-"""The embedded faces-64: it loads, its classifier reads faces, and its VAE keeps what the classifier reads."""
+"""The embedded faces-64 and its flow twin: they load, the classifier reads faces, the VAE keeps what it reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from torch import Tensor
 import fcs
 from fcs.metrics.attributes import AttributeClassifier, read_folder
 
-FOLDER = Path(fcs.__file__).parent / "weights" / "faces-64"
+WEIGHTS = Path(fcs.__file__).parent / "weights"
+FOLDER = WEIGHTS / "faces-64"
+KIND_OF = {"faces-64": KINDS["unet"], "faces-64-flow": KINDS["flow"]}
+EACH = pytest.mark.parametrize("name", KIND_OF)
 COUNT = 60
 
 
@@ -59,10 +62,12 @@ def test_the_classifier_reads_faces_also_through_the_vae(classifier: AttributeCl
         assert after >= LEAST * before - 1 / COUNT, name
 
 
-def test_the_library_and_diffusers_load_the_folder_and_predict_alike() -> None:
-    model = fcs.load("faces-64")
+@EACH
+def test_the_library_and_diffusers_load_the_folder_and_predict_alike(name: str) -> None:
+    model = fcs.load(name)
     assert model.shape == (8, 16, 16)
-    pipeline = StableDiffusionPipeline.from_pretrained(FOLDER, safety_checker=None)
+    assert model.denoiser.predicts == KIND_OF[name].predicts
+    pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS / name, safety_checker=None)
     latents = torch.randn(1, *model.shape, generator=torch.Generator().manual_seed(0))
     t = torch.tensor([500.0])
     captions = [full_caption(faces("seen")[0][0].labels)]
@@ -73,20 +78,29 @@ def test_the_library_and_diffusers_load_the_folder_and_predict_alike() -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_a_training_can_go_on_from_what_ships(tmp_path: Path) -> None:
-    unpack(FOLDER, tmp_path)
-    again = pipeline(KINDS["unet"], tmp_path)
-    shipped = StableDiffusionPipeline.from_pretrained(FOLDER, safety_checker=None)
+@EACH
+def test_a_training_can_go_on_from_what_ships(name: str, tmp_path: Path) -> None:
+    unpack(WEIGHTS / name, tmp_path)
+    kind = KIND_OF[name]
+    again = pipeline(kind, tmp_path)
+    shipped = StableDiffusionPipeline.from_pretrained(WEIGHTS / name, safety_checker=None)
     for part in ("vae", "text_encoder", "unet"):
-        for name, weight in getattr(shipped, part).state_dict().items():
-            assert torch.equal(getattr(again, part).state_dict()[name], weight), f"{part}: {name}"
+        for weight, value in getattr(shipped, part).state_dict().items():
+            assert torch.equal(getattr(again, part).state_dict()[weight], value), f"{part}: {weight}"
     assert load_classifier(tmp_path) is not None
-    about = json.loads((FOLDER / "card.json").read_text())["training"]
+    about = json.loads((WEIGHTS / name / "card.json").read_text())["training"]
     assert {stage: training_of(tmp_path / f"{stage}.json") for stage in about} == about
 
 
+def test_the_twins_share_all_but_the_network() -> None:
+    """What differs between them is then the network and its levels alone; in git their files are one."""
+    eps, flow = (WEIGHTS / name for name in KIND_OF)
+    for path in (p for p in eps.rglob("*") if p.is_file() and p.parent.name not in ("unet", "scheduler", eps.name)):
+        assert path.read_bytes() == (flow / path.relative_to(eps)).read_bytes(), path
+
+
 def test_the_weights_are_small_and_halves() -> None:
-    sizes = {path: path.stat().st_size for path in FOLDER.rglob("*.safetensors")}
+    sizes = {path: path.stat().st_size for name in KIND_OF for path in (WEIGHTS / name).rglob("*.safetensors")}
     assert max(sizes.values()) <= 10 * 10**6
-    assert sum(sizes.values()) <= 20 * 10**6  # with its flow twin, which has a UNet of its own, 40 MB
+    assert sum(sizes.values()) <= 40 * 10**6
     assert sizes[FOLDER / "classifier" / "model.safetensors"] <= 10**6

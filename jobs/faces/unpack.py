@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from faces.classifier import FILE
+from faces.kinds import KINDS
 
 SCORES = "text tower on new captions"
 
@@ -19,13 +20,14 @@ def unpack(weights: Path, folder: Path) -> None:
 
     What only a training knows (its checkpoints, the losses on its way) is not there: a report holds its last losses.
     """
+    card = json.loads((weights / "card.json").read_text())
+    (stage,) = [kind.stage for kind in KINDS.values() if kind.model == card["name"]]
     folder.mkdir(parents=True, exist_ok=True)
     AutoencoderKL.from_pretrained(weights / "vae").float().save_pretrained(folder / "vae")
     CLIPTextModel.from_pretrained(weights / "text_encoder").float().save_pretrained(folder / "text_encoder")
-    UNet2DConditionModel.from_pretrained(weights / "unet").float().save_pretrained(folder / "unet")
+    UNet2DConditionModel.from_pretrained(weights / "unet").float().save_pretrained(folder / stage)
     shutil.copytree(weights / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     shutil.copy(weights / "classifier" / "model.safetensors", folder / FILE)
-    card = json.loads((weights / "card.json").read_text())
     (folder / "text.accuracy.json").write_text(json.dumps(card["scores"][SCORES], indent=1) + "\n")
     for stage, about in card["training"].items():
         (folder / f"{stage}.json").write_text(json.dumps(report(about)) + "\n")
