@@ -23,7 +23,7 @@ from fcs.engine import python_arguments as given
 from fcs.engine.config.settings import Precision
 from fcs.engine.python_arguments import answering
 from fcs.engine.python_inputs import Picture, as_list, batch_of, black, say_notes
-from fcs.engine.python_measurements import measurement
+from fcs.engine.python_measurements import measurement, measurements
 from fcs.engine.python_sampling import sample_batch
 from fcs.metrics.image_scores import scores
 from fcs.models import Model, find
@@ -175,9 +175,14 @@ def apply(
     if task.needs_mask and mask is None:
         raise UsageError(f"mask=None: expected one for task={type(task).__name__.lower()}")
     shape = task.input_shape(model)
-    images = [black(shape)] if image is None else as_list(image)
+    wanted = task.measurement_shape(model)
+    measured = None if wanted is None else measurements(image, wanted)
+    if measured is not None:
+        images: list[Picture] = [black(shape)] * len(measured)
+    else:
+        images = [black(shape)] if image is None else as_list(image)
     prompts, numbers = given.texts("prompt", prompt), given.seeds(seed, len(images))
-    batch = batch_of(images, None if mask is None else as_list(mask), prompts, numbers, extra, shape)
+    batch = batch_of(images, None if mask is None else as_list(mask), prompts, numbers, extra, shape, measured)
     size = len(images) if batch_size is None else min(given.whole("batch_size", batch_size), len(images))
     say_notes(batch, task.needs_mask)
     task.prepare(model)
@@ -290,10 +295,10 @@ def restore(
     The other arguments and errors are those of ``apply``.
     """
     options = (guidance, negative_prompt, levels, guidance_stop)
-    task = Restore(given.chosen("operator", operator, Operator), degrade, given.one_of("error", error, Error))
+    kind, way = given.chosen("operator", operator, Operator), given.one_of("error", error, Error)
     measured = None if degrade else measurement(image)
-    if measured is not None:
-        image = [black(model.picture_shape)] * task.measure(measured, model)
+    task = Restore(kind, degrade, way, measurement="picture" if measured is None else "npy")
+    image = image if measured is None else measured
     sampler = InexactNewton(step_sizes=SMALL_STEPS) if sampler is None else sampler
     return apply(model, task, image, None, prompt, seed, steps, sampler, *options, None, progress, batch_size)
 

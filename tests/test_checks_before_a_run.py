@@ -12,6 +12,7 @@ from helpers.tars import pixels, tar
 
 from fcs.core.errors import UsageError
 from fcs.engine.first_records import failing_first_records
+from fcs.engine.preflight import configure
 from fcs.shards.input.decode import Format
 from fcs.shards.input.sources import resolve
 from fcs.shards.ledger.claims import Claims
@@ -102,3 +103,25 @@ def test_only_what_has_failed_and_nothing_else_gives_way(tmp_path: Path) -> None
         pin_anew(out, pinned(3))
     with pytest.raises(UsageError, match="steps=3: expected 2"):
         check_pin(out, pinned(3))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["steps=1001"], "steps=1001: expected 1 to 1000"),
+        (["model.name=digits-16-flow", "levels=paper"], "levels=paper: expected even for a flow model"),
+        (["guidance=2"], "guidance=2.0: expected 1 for a model without prompts"),
+        (["sampler=p2l"], "sampler=p2l: expected a sampler for a model without prompts"),
+        (["sampler=replacement", "task=superres"], "sampler=replacement: expected a sampler for task=superres"),
+    ],
+)
+def test_what_small_files_tell_is_said_before_the_model_is_loaded(
+    tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        configure("digits_inpaint", f"out={tmp_path}/o", *overrides)
+
+
+def test_small_files_let_a_model_do_what_it_can(tmp_path: Path) -> None:
+    configure("digits_inpaint", f"out={tmp_path}/o", "model.name=digits-16-flow", "steps=1001")
+    configure("emoji_inpaint", f"out={tmp_path}/o", "guidance=2", "steps=1000")

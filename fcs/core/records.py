@@ -26,6 +26,7 @@ class Record:
         error: ``code: detail`` where the record failed, else None.
         members: raw input members by suffix, kept only for ``copy_inputs``.
         notes: codes of ``fcs.core.notes``: what was read, but perhaps not as it was meant.
+        measurement: float32, of any shape, where that is given instead of a picture; ``image`` is black then.
     """
 
     index: int
@@ -38,10 +39,11 @@ class Record:
     error: str | None = None
     members: dict[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    measurement: Tensor | None = None
 
     def failed(self, code: str, detail: str) -> Record:
         """The same record as a named failure, without its pictures."""
-        return replace(self, image=None, mask=None, error=f"{code}: {detail}", members={}, notes=())
+        return replace(self, image=None, mask=None, measurement=None, error=f"{code}: {detail}", members={}, notes=())
 
 
 @dataclass(frozen=True)

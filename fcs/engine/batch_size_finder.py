@@ -20,13 +20,20 @@ MOST = {"cuda": 256, "cpu": 64}
 PROBE = 8  # records on a CPU; a process that takes too much memory there is killed, so larger sizes are not tried
 
 
-def noise_batch(shape: Shape, count: int) -> Batch:
-    """``count`` pictures of noise, ``(C, H, W)`` each, whose right half is to be generated."""
+def noise_batch(shape: Shape, count: int, measurement: tuple[int, ...] | None = None) -> Batch:
+    """``count`` pictures of noise, ``(C, H, W)`` each, whose right half is to be generated.
+
+    Args:
+        shape: of a picture.
+        count: slots.
+        measurement: shape of what is given instead of a picture; nothing is measured, all zeros.
+    """
     generator = torch.Generator().manual_seed(0)
     masks = torch.zeros(1, *shape[1:], dtype=torch.uint8)
     masks[..., shape[2] // 2 :] = 255
     pictures = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
-    records = [Record(i, str(i), picture, masks, seed=i) for i, picture in enumerate(pictures)]
+    measured = None if measurement is None else torch.zeros(measurement)
+    records = [Record(i, str(i), picture, masks, seed=i, measurement=measured) for i, picture in enumerate(pictures)]
     return collate("", 0, records, shape, 0)
 
 
@@ -37,8 +44,9 @@ def peak(pipeline: Pipeline, shape: Shape, count: int) -> int:
         OSError: a CPU of a machine without Linux's /proc.
     """
     device = pipeline.model.device
-    batch = noise_batch(shape, count).to(device)
-    pipeline(noise_batch(shape, 1).to(device))  # whatever is loaded at the first use
+    measurement = pipeline.task.measurement_shape(pipeline.model)
+    batch = noise_batch(shape, count, measurement).to(device)
+    pipeline(noise_batch(shape, 1, measurement).to(device))  # whatever is loaded at the first use
     before = held(device, peak=False)
     pipeline(batch)
     return held(device, peak=True) - before

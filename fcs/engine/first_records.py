@@ -17,6 +17,7 @@ MENDS = {
     "mask_size": "a mask must have its picture's size",
     "missing_mask": "this task needs KEY.mask.png; fcs-pack --mask box makes masks, and task=superres, task=style or "
     "task=restore need none",
+    "missing_measurement": "task.measurement=npy needs KEY.npy; fcs-pack --measurements makes such shards",
     "missing_image": "a record needs KEY.png, .jpg, .jpeg or .webp; fcs-pack makes such shards",
 }
 

@@ -9,9 +9,10 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from fcs.core.autocast import AUTOCAST
-from fcs.core.errors import StorageError, UsageError
+from fcs.core.errors import StorageError
 from fcs.core.records import collate
 from fcs.engine.config.run import Run
+from fcs.engine.early_checks import check_guidance
 from fcs.engine.preflight import Preflight
 from fcs.engine.setting_warnings import warn
 from fcs.metrics.judge import Judge
@@ -40,8 +41,7 @@ def load_pipeline(run: Preflight) -> Pipeline:
     model.schedule.levels(config.steps, config.levels)
     config.task.input_shape(model)
     config.task.prepare(model)
-    if config.guidance != 1.0 and not model.prompted:
-        raise UsageError.of("guidance", config.guidance, "1 for a model without prompts")
+    check_guidance(config, model.prompted)
     warn(config)
     for key, prompt in (("data.prompt", config.data.prompt), ("negative_prompt", config.negative_prompt)):
         if model.truncates(prompt):
@@ -88,7 +88,7 @@ def record_format(config: Run, model: Model) -> Format:
     """What a record's members must look like."""
     channels, height, width = config.task.input_shape(model)
     data, task = config.data, config.task
-    options = (task.needs_mask, config.copy_inputs, data.captions, task.reads_mask)
+    options = (task.needs_mask, config.copy_inputs, data.captions, task.reads_mask, task.measurement_shape(model))
     return Format(channels, height, width, data.resize, *options)
 
 

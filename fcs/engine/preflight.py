@@ -13,6 +13,7 @@ from typing import Any
 from fcs.core.errors import UsageError
 from fcs.engine.config import load_config
 from fcs.engine.config.run import Run
+from fcs.engine.early_checks import check_early
 from fcs.engine.pinned_settings import pinned_settings
 from fcs.engine.weights_hashes import WeightsHash, hash_of
 from fcs.metrics import weights
@@ -104,6 +105,7 @@ def preflight(config: Run, settings: Mapping[str, Any]) -> Preflight:
     """
     out = _out(config)
     found = find(config.model.name, config.model.revision, config.model.variant)
+    check_early(config, found)
     sources = resolve(config.data.shards)
     networks = weights.find(config.metrics.networks, {name: getattr(config.metrics, name) for name in WEIGHTS})
     hashes = _hashes(found, networks, (out.json(RUN) or {}).get("weights"))

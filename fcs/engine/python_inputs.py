@@ -27,6 +27,7 @@ def batch_of(
     seeds: Sequence[int],
     extra: Sequence[Mapping[str, Any]] | None,
     shape: tuple[int, int, int],
+    measurements: Sequence[Tensor] | None = None,
 ) -> Batch:
     """One batch of pictures that were given in Python, read as a record's are.
 
@@ -37,6 +38,7 @@ def batch_of(
         seeds: one a picture.
         extra: what a record's JSON would hold, one a picture.
         shape: ``(C, H, W)`` that the images must have.
+        measurements: one a picture, where they are given instead of it.
 
     Raises:
         ValueError: no pictures, some that cannot be read or have another size, masks that are none, or lists that
@@ -56,7 +58,9 @@ def batch_of(
         place = f" {i}" if count > 1 else ""
         pixels, notes = image_tensor(image, shape, f"image{place}")
         hole, said = (None, ()) if mask is None else mask_tensor(mask, shape, f"mask{place}")
-        records.append(Record(i, str(i), pixels, hole, text, dict(more), number, notes=notes + said))
+        measured = None if measurements is None else measurements[i]
+        record = Record(i, str(i), pixels, hole, text, dict(more), number, notes=notes + said, measurement=measured)
+        records.append(record)
     return collate("", 0, records, shape, 0)
 
 

@@ -9,6 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fcs.core.errors import UsageError
+
+
+def measurements(image: object, shape: tuple[int, ...]) -> list[Tensor]:
+    """Measurements ``A(x)`` of pictures in [-1, 1] as float32 of this shape, one or several.
+
+    Raises:
+        ValueError: they are none, have another shape, or hold NaN or infinity.
+    """
+    value = measurement(image)
+    if value is None:
+        raise ValueError(f"image: expected measurements, floats (N, {', '.join(map(str, shape))})")
+    value = value[None] if tuple(value.shape) == shape else value
+    if tuple(value.shape[1:]) != shape or not value.float().isfinite().all():
+        given, wanted = tuple(value.shape), f"finite numbers (N, {', '.join(map(str, shape))})"
+        raise UsageError.of("image", f"a measurement of {given}", wanted)
+    return list(value.float())
+
 
 def measurement(image: object) -> Tensor | None:
     """A measurement as a tensor; None where ``image`` is pictures.

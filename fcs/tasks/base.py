@@ -50,6 +50,10 @@ class Task(ABC):
         """``(C, H, W)`` that each record's image must have."""
         return model.picture_shape
 
+    def measurement_shape(self, model: Model) -> tuple[int, ...] | None:
+        """Shape of the measurement that each record must hold instead of a picture; None where it holds a picture."""
+        return None
+
     @abstractmethod
     def constraint(self, batch: Batch, model: Model) -> Constraint:
         """The constraint that the batch's x_0 must satisfy, in the model's space."""

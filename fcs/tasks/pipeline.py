@@ -53,16 +53,11 @@ class Pipeline:
     def __post_init__(self) -> None:
         if not 0 <= self.guidance_stop <= 1:
             raise UsageError.of("guidance_stop", self.guidance_stop, "0 to 1, the share of the levels")
-        name = type(self.sampler).__name__.lower()
-        if self.sampler.prompted and not self.model.prompted:
-            raise UsageError.of("sampler", name, "a sampler for a model without prompts")
+        check_sampler(self.sampler, self.task, self.model.prompted)
         if not self.model.differentiable and self.sampler.backwards(self.steps):
             kind, names = type(self.model).__name__, ", ".join(forward_only())
             expected = f"one without backward passes, since {kind} only asks its network forwards: {names}"
-            raise UsageError.of("sampler", name, expected)
-        if not issubclass(self.task.makes, self.sampler.needs):
-            kind, task = self.sampler.needs.__name__, type(self.task).__name__.lower()
-            raise UsageError.of("sampler", name, f"a sampler for task={task}; this one needs a constraint {kind}")
+            raise UsageError.of("sampler", type(self.sampler).__name__.lower(), expected)
 
     @property
     def automatic(self) -> Newton | None:
@@ -124,3 +119,17 @@ class Pipeline:
         loop = SamplingLoop(self.model, self.sampler, levels, randn, *guidance, watch)
         result = self.task.sample(batch, loop)
         return replace(result, truncated=tuple(sorted(loop.truncated)))
+
+
+def check_sampler(sampler: Sampler, task: Task, prompted: bool) -> None:
+    """Refuse a sampler that cannot work with the task's constraint, or with a model that is not ``prompted``.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    name = type(sampler).__name__.lower()
+    if sampler.prompted and not prompted:
+        raise UsageError.of("sampler", name, "a sampler for a model without prompts")
+    if not issubclass(task.makes, sampler.needs):
+        kind, called = sampler.needs.__name__, type(task).__name__.lower()
+        raise UsageError.of("sampler", name, f"a sampler for task={called}; this one needs a constraint {kind}")

@@ -41,9 +41,12 @@ class Restore(Task):
         perturb: standard deviation of the perturbation of x_0 at which the error is taken; 0 for none.
         paste: put the measurement back in pixels, ``x + A^+ (y - A x)`` on the decoded picture, which an autoencoder
             alone does not meet exactly; where A^+ amplifies (a blur's), it amplifies the rounding of y too.
+        measurement: what a record's measurement is: its ``picture``, or the floats in its ``KEY.npy`` (``npy``), A of
+            a picture in [-1, 1].
 
     Raises:
-        UsageError: a negative noise or perturbation, a difference that is not positive, paste of a noisy measurement.
+        UsageError: a negative noise or perturbation, a difference that is not positive, paste of a noisy measurement,
+            measurements beside ``degrade``.
     """
 
     reads_mask = False
@@ -57,6 +60,7 @@ class Restore(Task):
         noise: float = 0.0,
         perturb: float = 0.0,
         paste: bool = False,
+        measurement: Literal["picture", "npy"] = "picture",
     ) -> None:
         for name, value in (("noise", noise), ("perturb", perturb)):
             if not value >= 0:
@@ -65,6 +69,8 @@ class Restore(Task):
             raise UsageError.of("task.difference", difference, "a number above 0")
         if paste and noise:
             raise UsageError.of("task.paste", "true", "false where the measurement has noise (task.noise)")
+        if degrade and measurement == "npy":
+            raise UsageError.of("task.measurement", "npy", "picture where measurements are made (task.degrade=true)")
         self.operator = operator
         self.degrade = degrade
         self.error = error
@@ -72,7 +78,7 @@ class Restore(Task):
         self.noise = noise
         self.perturb = perturb
         self.paste = paste
-        self.measurement: Tensor | None = None
+        self.measurement = measurement
 
     def prepare(self, model: Model) -> None:
         """Try whether the operator is linear on pictures of the model's size, and whether its noise is said once.
@@ -101,39 +107,26 @@ class Restore(Task):
         return self.error == "vae_newton"
 
     def input_shape(self, model: Model) -> tuple[int, int, int]:
-        """The model's picture shape where the truth or a tensor is given, else that of its measurement.
+        """The model's picture shape where the truth or floats are given, else that of its measurement.
 
         Raises:
             UsageError: the measurement is no picture.
         """
-        if self.degrade or self.measurement is not None:
+        if self.degrade or self.measurement == "npy":
             return model.picture_shape
-        nothing = torch.zeros(1, *model.picture_shape)
-        shape = self._operator_on(nothing.device).A(nothing).shape[1:]
+        shape = self._measured_shape(model)
         if len(shape) != 3 or shape[0] not in (1, 3):
-            expected = f"task.degrade=true, or a tensor: its measurement of {tuple(shape)} is no picture"
+            expected = f"task.degrade=true or task.measurement=npy: its measurement of {shape} is no picture"
             raise UsageError.of("task.operator", type(self.operator).__name__, expected)
         channels, height, width = shape
         return channels, height, width
 
-    def measure(self, measurement: Tensor, model: Model) -> int:
-        """Take these measurements ``y = A(x)`` ``(N, ...)`` of pictures in [-1, 1] instead of the records' pictures.
+    def measurement_shape(self, model: Model) -> tuple[int, ...] | None:
+        return self._measured_shape(model) if self.measurement == "npy" else None
 
-        Returns:
-            How many there are, N; a single one may come without that axis.
-
-        Raises:
-            UsageError: they have another shape than the operator's, or hold NaN or infinity.
-        """
-        shape = tuple(self._operator_on(torch.device("cpu")).A(torch.zeros(1, *model.picture_shape)).shape[1:])
-        measurement = measurement[None] if tuple(measurement.shape) == shape else measurement
-        given = tuple(measurement.shape)
-        if given[1:] != shape or not measurement.isfinite().all():
-            raise UsageError.of(
-                "image", f"a measurement of {given}", f"finite numbers (N, {', '.join(map(str, shape))})"
-            )
-        self.measurement = measurement.float()
-        return len(measurement)
+    def _measured_shape(self, model: Model) -> tuple[int, ...]:
+        nothing = torch.zeros(1, *model.picture_shape)
+        return tuple(self._operator_on(nothing.device).A(nothing).shape[1:])
 
     def operator_for(self, batch: Batch) -> Operator:
         """The operator of a batch; the same for all unless overridden."""
@@ -177,10 +170,8 @@ class Restore(Task):
 
     def _target(self, batch: Batch, operator: Operator, noise: RecordNoise) -> Tensor:
         """y: the given measurement or picture, or the measured truth."""
-        if self.measurement is not None:
-            last = len(self.measurement) - 1  # padding has any of them
-            places = [last if record is None else min(record.index, last) for record in batch.records]
-            return self.measurement[places].to(batch.images.device)
+        if self.measurement == "npy":
+            return _measurements(batch)
         if not self.degrade:
             return to_float(batch.images)
         measured = operator.A(to_float(batch.images))
@@ -194,7 +185,7 @@ class Restore(Task):
 
     def given(self, batch: Batch) -> Tensor:
         """The measurement, without its noise; where it is no picture, what A^+ makes of it."""
-        if not self.degrade and self.measurement is None:
+        if not self.degrade and self.measurement == "picture":
             return batch.images
         operator = self.operator_for(batch)
         measured = (
@@ -205,6 +196,13 @@ class Restore(Task):
     def reference(self, batch: Batch) -> Tensor | None:
         """The truth where records hold it."""
         return batch.images if self.degrade else None
+
+
+def _measurements(batch: Batch) -> Tensor:
+    """The records' measurements ``(N, ...)``; zeros in slots that have none."""
+    found = [None if record is None else record.measurement for record in batch.records]
+    blank = torch.zeros_like(next(one for one in found if one is not None))
+    return torch.stack([blank if one is None else one for one in found]).to(batch.images.device)
 
 
 class KnownPixels(Restore):

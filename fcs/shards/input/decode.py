@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -23,11 +24,13 @@ from fcs.shards.input.decode_image import (
     size_text,
     to_tensor,
 )
-from fcs.shards.input.record_index import SLOTS, Entry
+from fcs.shards.input.decode_measurement import decode_measurement
+from fcs.shards.input.record_index import MEASURED, SLOTS, Entry
 
 MAX_IMAGE_BYTES = 256 << 20
 MAX_PROMPT_BYTES = 64 << 10
 MAX_JSON_BYTES = 1 << 20  # as objects it takes some twenty times that
+MISSING = {"image": "no png, jpg, jpeg or webp", "measurement": "no npy"}
 MAX_JSON_DEPTH = 100  # the interpreter's own limit depends on who calls
 
 
@@ -44,6 +47,8 @@ class Format:
         keep_members: keep the bytes of the input members.
         captions: whether the record's own prompt is read.
         reads_mask: whether a record's mask is looked at at all.
+        measurement: shape of the measurement in ``KEY.npy`` that a record must have; its picture counts for nothing
+            then. None where records hold pictures.
     """
 
     channels: int
@@ -54,11 +59,22 @@ class Format:
     keep_members: bool = False
     captions: bool = True
     reads_mask: bool = True
+    measurement: tuple[int, ...] | None = None
 
     @property
     def required(self) -> tuple[str, ...]:
         """Slots without which a record is not whole."""
-        return ("image", "mask") if self.needs_mask else ("image",)
+        return (self.given, "mask") if self.needs_mask else (self.given,)
+
+    @property
+    def given(self) -> str:
+        """The slot of what a record is about."""
+        return "image" if self.measurement is None else "measurement"
+
+    @property
+    def slots(self) -> Mapping[str, str]:
+        """What a member of which suffix is."""
+        return SLOTS if self.measurement is None else MEASURED
 
 
 def decode(entry: Entry, read: Callable[[int, int], bytes], form: Format) -> Record:
@@ -74,42 +90,38 @@ def decode(entry: Entry, read: Callable[[int, int], bytes], form: Format) -> Rec
         return record
     try:
         passed = () if form.reads_mask or form.keep_members else ("mask",)
-        wanted = {suffix: place for suffix, place in entry.members.items() if SLOTS[suffix] not in passed}
+        wanted = {suffix: place for suffix, place in entry.members.items() if form.slots[suffix] not in passed}
         data = {suffix: _load(suffix, place, read) for suffix, place in wanted.items()}
-        slots = {SLOTS[suffix]: value for suffix, value in data.items()}
+        slots = {form.slots[suffix]: value for suffix, value in data.items()}
         return _decode(record, slots, data if form.keep_members else {}, form)
     except BadRecordError as bad:
         return record.failed(bad.code, bad.detail)
 
 
 def _load(suffix: str, place: tuple[int, int], read: Callable[[int, int], bytes]) -> bytes:
-    limit = {"prompt": MAX_PROMPT_BYTES, "json": MAX_JSON_BYTES}.get(SLOTS[suffix], MAX_IMAGE_BYTES)
+    limit = {"prompt": MAX_PROMPT_BYTES, "json": MAX_JSON_BYTES}.get(MEASURED[suffix], MAX_IMAGE_BYTES)
     if place[1] > limit:
         raise BadRecordError("too_large", f"{suffix} has {place[1]} bytes, allowed are {limit}")
     return read(*place)
 
 
 def _decode(record: Record, slots: dict[str, bytes], members: dict[str, bytes], form: Format) -> Record:
-    if "image" not in slots:
-        raise BadRecordError("missing_image", "no png, jpg, jpeg or webp")
+    if form.given not in slots:
+        raise BadRecordError(f"missing_{form.given}", MISSING[form.given])
     if form.needs_mask and "mask" not in slots:
         raise BadRecordError("missing_mask", "no mask.png")
     extra = _json(slots["json"]) if "json" in slots else {}
     seed = _seed(extra)
     prompt = _text(slots["prompt"]) if form.captions and "prompt" in slots else None
+    common = replace(record, prompt=prompt, extra=extra, seed=seed, members=members)
+    if form.measurement is not None:
+        measurement = decode_measurement(slots["measurement"], form.measurement)
+        blank = torch.zeros(form.channels, form.height, form.width, dtype=torch.uint8)
+        return replace(common, image=blank, measurement=measurement)
     image, notes = decode_image(slots["image"], "RGB" if form.channels == 3 else "L")
     mask, more = _mask(slots["mask"], image.size, form) if "mask" in slots and form.reads_mask else (None, ())
-    return Record(
-        record.index,
-        record.key,
-        image=to_tensor(fit(image, form.width, form.height, form.resize, Image.Resampling.LANCZOS)),
-        mask=mask,
-        prompt=prompt,
-        extra=extra,
-        seed=seed,
-        members=members,
-        notes=notes + more,
-    )
+    fitted = fit(image, form.width, form.height, form.resize, Image.Resampling.LANCZOS)
+    return replace(common, image=to_tensor(fitted), mask=mask, notes=notes + more)
 
 
 def _mask(data: bytes, size: tuple[int, int], form: Format) -> tuple[Tensor, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -17,6 +17,7 @@ SLOTS = {
     "txt": "prompt",
     "json": "json",
 }
+MEASURED = {**SLOTS, "npy": "measurement"}  # where records hold measurements
 # Last parts of the names of pictures, among them those that no record may hold.
 _PICTURES = {"png", "jpg", "jpeg", "webp", "jpe", "jfif", "bmp", "gif", "tif", "tiff", "avif", "heic", "jp2", "ppm"}
 _COPY = ".input"  # ends the name before the suffixes of a run's copies of its input
@@ -62,19 +63,20 @@ class _Run:
 
     @property
     def slots(self) -> set[str]:
-        return {SLOTS[suffix] for suffix in self.members}
+        return {MEASURED[suffix] for suffix in self.members}
 
 
-def index(file: BinaryIO, required: Collection[str] = ("image",)) -> ShardIndex:
+def index(file: BinaryIO, required: Collection[str] = ("image",), slots: Mapping[str, str] = SLOTS) -> ShardIndex:
     """Index a seekable, uncompressed tar without reading its data.
 
     Args:
         file: the tar; its place is moved.
         required: slots (``image``, ``mask``) that the last record before a break must have to count as whole.
+        slots: what a member of which suffix is; others are passed over.
     """
     members, truncated = scan_members(file)
-    keys = {key for key, suffix in (split_name(member.name) for member in members) if suffix in SLOTS}
-    runs = _runs(members, keys)
+    keys = {key for key, suffix in (split_name(member.name) for member in members) if suffix in slots}
+    runs = _runs(members, keys, slots)
     records, torn = _resolve(runs)
     if truncated and torn is not None and torn.error is None and not torn.slots.issuperset(required):
         records.remove(torn)
@@ -104,18 +106,18 @@ def _key_error(key: str) -> str | None:
     return None
 
 
-def _runs(members: list[Member], keys: set[str]) -> list[_Run]:
+def _runs(members: list[Member], keys: set[str], slots: Mapping[str, str]) -> list[_Run]:
     """Members of one key that follow each other; ``keys`` are those that have members of a record."""
     runs: list[_Run] = []
     for member in members:
         key, suffix = split_name(member.name)
         error = f"bad_member: {suffix} is {member.error}" if member.error else None
-        if suffix not in SLOTS:
+        if suffix not in slots:
             lost = None if key in keys else _lost(member.name)
             if lost is None:
                 continue
             key, suffix, error = lost
-        slot = SLOTS.get(suffix)
+        slot = slots.get(suffix)
         if not runs or runs[-1].key != key or slot in runs[-1].slots:
             runs.append(_Run(key))
         if slot is not None:

@@ -62,6 +62,8 @@ def _parser() -> Parser:
     add("--split", metavar="NAME", help="which split of a dataset that has several")
     add("--mask-suffix", metavar="TEXT", help="a mask is called as its picture, this, and .png or the like (.mask)")
     add("--mask-folder", metavar="FOLDER", help="masks are in this folder of SOURCE, or path, called as their pictures")
+    add("--measurements", action="store_true", help="a record for each NAME.npy of a folder: floats that an operator "
+        "made of a picture in [-1, 1], for task=restore task.measurement=npy")  # fmt: skip
     add("--caption", metavar="N|random", help="of several captions: the first (1), ..., or any by --seed")
     for role in ROLES:
         add(
@@ -83,6 +85,9 @@ def _pack(given: list[str], stop: Stop) -> int:
         raise UsageError.of("--fraction", options.fraction, "a generated --mask")
     if options.mask_column is not None and kind is not None:
         raise UsageError.of("--mask-column", options.mask_column, f"--mask {FILES}, not {kind}")
+    for option, value in {"--mask": kind, "--size": options.size}.items():
+        if options.measurements and value is not None:
+            raise UsageError.of(option, value, "pictures, not --measurements")
     fraction = None if options.fraction is None else _fraction(options.fraction)
     size = None if options.size is None else _size(options.size)
     seed, per_shard = _whole("--seed", options.seed, 0), _whole("--records-per-shard", options.records_per_shard, 1)
@@ -95,7 +100,8 @@ def _pack(given: list[str], stop: Stop) -> int:
     recipe = Recipe(kind, fraction or FRACTIONS.get(kind or "", 0.5), seed, size)
     columns = {role: getattr(options, f"{role}_column") for role in ROLES}
     captions = None if options.caption is None else _captions(options.caption, seed)
-    how = Reading(columns, options.split, _mask_names(options.mask_suffix, options.mask_folder), captions)
+    masks = _mask_names(options.mask_suffix, options.mask_folder)
+    how = Reading(columns, options.split, masks, captions, "measurement" if options.measurements else "image")
     found = open_source([Path(source) for source in options.source], how, print)
 
     def check() -> None:

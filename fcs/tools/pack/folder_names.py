@@ -11,8 +11,8 @@ PICTURES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".heic", ".heif", ".jxl"),  # the last three: to be named
 )
 MASK = ".mask"
-_TEXTS = {".txt": "prompt", ".json": "facts"}
-_USUAL = (f"{MASK}.png", *_TEXTS)  # ends that count before others of the same meaning
+_BESIDE = {".txt": "prompt", ".json": "facts", ".npy": "measurement"}
+_USUAL = (f"{MASK}.png", *_BESIDE)  # ends that count before others of the same meaning
 _DOUBTFUL = ("_mask", "-mask", " mask")
 
 
@@ -37,9 +37,11 @@ class FolderNames:
     Args:
         names: in any order.
         masks: how masks are told from pictures.
+        wanted: the role of the files that make a record each: ``image`` or ``measurement``.
     """
 
-    def __init__(self, names: Iterable[str], masks: MaskNames) -> None:
+    def __init__(self, names: Iterable[str], masks: MaskNames, wanted: str = "image") -> None:
+        self.wanted = wanted
         ends = dict.fromkeys((masks.suffix.lower(), MASK))
         self._masks = tuple(f"{suffix}{end}" for suffix in ends for end in PICTURES)
         self._files: dict[tuple[str, str], str] = {}
@@ -58,7 +60,7 @@ class FolderNames:
             if small.endswith(end) and len(name) > len(end):
                 return name[: -len(end)], "mask"
         stem, dot, end = name.rpartition(".")
-        role = "image" if f".{end.lower()}" in PICTURES else _TEXTS.get(f".{end.lower()}", "")
+        role = "image" if f".{end.lower()}" in PICTURES else _BESIDE.get(f".{end.lower()}", "")
         return (stem, role) if dot and stem else (name, "")
 
     def find(self, stem: str, role: str) -> str | None:
@@ -66,9 +68,14 @@ class FolderNames:
         return self._files.get((stem, role))
 
     def passed_over(self) -> Counter[str]:
-        """Ends of the names that are no picture and belong to none, with their number."""
-        alone = [name for (stem, role), name in self._files.items() if role != "image" and not self.find(stem, "image")]
-        return Counter(map(self._end, (*alone, *self._others)))
+        """Ends of the names that make no record and belong to none, with their number."""
+        own = {"mask", "prompt", "facts"} if self.wanted == "image" else {"prompt", "facts"}
+        others = [
+            name
+            for (stem, role), name in self._files.items()
+            if role != self.wanted and not (role in own and self.find(stem, self.wanted))
+        ]
+        return Counter(map(self._end, (*others, *self._others)))
 
     def doubt(self, stem: str) -> str | None:
         """The end of a picture's name that makes it look like the mask of another."""

@@ -18,6 +18,7 @@ from fcs.tools.pack.table_columns import column_roles, roles_text, table_records
 from fcs.tools.pack.table_files import KEY, SUFFIXES, Table, open_arrow, open_table
 
 STATE, SPLITS = "state.json", "dataset_dict.json"
+MEASUREMENTS = (".npy",)
 _PART_OF_SPLIT = re.compile(r"(.+?)-\d+-of-\d+")
 
 
@@ -30,12 +31,14 @@ class Reading:
         split: of a dataset that has several.
         masks: how masks in a folder are told from pictures.
         captions: which of several captions is the prompt; None where nothing was said.
+        wanted: what makes a record in a folder: ``image``, or ``measurement`` for ``NAME.npy``.
     """
 
     columns: Mapping[str, str | None] = field(default_factory=dict)
     split: str | None = None
     masks: MaskNames = field(default_factory=MaskNames)
     captions: Captions | None = None
+    wanted: str = "image"
 
 
 def open_source(
@@ -64,13 +67,14 @@ def open_source(
     folder = paths[0]
     if (folder / STATE).is_file() or (folder / SPLITS).is_file():
         return _tables([open_arrow(path) for path in _dataset(folder, how.split)], how, note)
-    tables = [] if next(files_below(folder, PICTURES), None) else list(files_below(folder, SUFFIXES))
+    own = PICTURES if how.wanted == "image" else MEASUREMENTS
+    tables = [] if next(files_below(folder, own), None) else list(files_below(folder, SUFFIXES))
     if tables:
         return _open_tables(_of_split(folder, tables, how.split), how, note)
     _refuse({"--split": how.split}, "a dataset on disk, or a folder of tables, as SOURCE")
     _refuse({f"--{role}-column": name for role, name in how.columns.items()}, "a table or a dataset as SOURCE")
     _refuse({"--caption": how.captions and (how.captions.number or "random")}, "a table or a dataset as SOURCE")
-    return folder_records(folder, how.masks, note)
+    return folder_records(folder, how.masks, note, how.wanted)
 
 
 def _named(path: Path) -> list[Path]:
@@ -101,6 +105,8 @@ def _open_tables(paths: list[Path], how: Reading, note: Callable[[str], None]) -
 def _tables(tables: list[Table], how: Reading, note: Callable[[str], None]) -> Iterator[SourceRecord]:
     if how.masks.said:
         raise UsageError("--mask-suffix, --mask-folder: expected a folder of pictures as SOURCE, not a table")
+    if how.wanted != "image":
+        raise UsageError("--measurements: expected a folder of .npy files as SOURCE, not a table")
     names = list(dict.fromkeys(name for table in tables for name in table.names))
     pictures = list(dict.fromkeys(name for table in tables for name in table.pictures))
     columns = column_roles(how.columns, names, pictures)

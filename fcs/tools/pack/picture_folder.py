@@ -16,7 +16,10 @@ _OF_MASKS = ("mask", "masks")  # names of folders that may hold masks
 
 
 def folder_records(
-    top: Path, masks: MaskNames | None = None, note: Callable[[str], None] = lambda line: None
+    top: Path,
+    masks: MaskNames | None = None,
+    note: Callable[[str], None] = lambda line: None,
+    wanted: str = "image",
 ) -> Iterator[SourceRecord]:
     """One record per picture below ``top``, sorted by path folder by folder.
 
@@ -27,13 +30,14 @@ def folder_records(
         top: the folder.
         masks: how masks are told from pictures.
         note: told what was passed over: each link, and at the end how many files of which kind.
+        wanted: ``measurement`` for a record per ``NAME.npy`` instead, with its prompt and facts.
 
     Raises:
         UsageError: a name may be a mask's, and the user has not said what it is.
         StorageError: a folder cannot be read.
     """
     names = masks or MaskNames()
-    return _Walk(top, names, _mask_folder(top, names), note).records()
+    return _Walk(top, names, _mask_folder(top, names), note, wanted).records()
 
 
 def files_below(top: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
@@ -57,8 +61,10 @@ def _mask_folder(top: Path, masks: MaskNames) -> Path | None:
 class _Walk:
     """Goes through a folder once."""
 
-    def __init__(self, top: Path, masks: MaskNames, of_masks: Path | None, note: Callable[[str], None]) -> None:
-        self.top, self.masks, self.of_masks, self.note = top, masks, of_masks, note
+    def __init__(
+        self, top: Path, masks: MaskNames, of_masks: Path | None, note: Callable[[str], None], wanted: str
+    ) -> None:
+        self.top, self.masks, self.of_masks, self.note, self.wanted = top, masks, of_masks, note, wanted
         self.passed: Counter[str] = Counter()
         self._listed: dict[Path, FolderNames] = {}
 
@@ -71,7 +77,7 @@ class _Walk:
     def _folder(self, folder: Path) -> Iterator[SourceRecord]:
         entries = _entries(folder)
         files = [entry.name for entry in entries if entry.is_file() or _leads_nowhere(entry)]
-        names = FolderNames(files, self.masks)
+        names = FolderNames(files, self.masks, self.wanted)
         self.passed += names.passed_over()
         for entry in entries:
             path = folder / entry.name
@@ -82,12 +88,18 @@ class _Walk:
                     yield from self._folder(path)
             elif entry.is_dir():
                 self.note(f"{path}: a link to a folder, not followed")
-            elif role == "image" and entry.name in files:
-                yield self._record(path, stem, names)
+            elif role == self.wanted and entry.name in files:
+                yield self._record(path, stem, names) if role == "image" else self._measured(path, stem, names)
             elif _leads_nowhere(entry) and not role:
                 self.note(f"{path}: a link that leads nowhere")
             elif entry.name not in files:
                 self.passed["that are no regular files"] += 1
+
+    def _measured(self, path: Path, stem: str, names: FolderNames) -> SourceRecord:
+        found = {role: names.find(stem, role) for role in ("prompt", "facts")}
+        beside = {role: None if name is None else path.with_name(name) for role, name in found.items()}
+        key = path.relative_to(self.top).with_name(stem).as_posix()
+        return SourceRecord(str(path), key, prompt=beside["prompt"], facts=beside["facts"], measurement=path)
 
     def _record(self, path: Path, stem: str, names: FolderNames) -> SourceRecord:
         end = None if self.masks.said else names.doubt(stem)

@@ -15,6 +15,8 @@ from PIL import Image, ImageOps
 from fcs.core.masks import read_mask
 from fcs.core.pictures import PictureError, read_picture, upright
 from fcs.shards.input.decode import MAX_IMAGE_BYTES, Format, decode
+from fcs.shards.input.decode_image import BadRecordError
+from fcs.shards.input.decode_measurement import measurement_shape
 from fcs.shards.input.record_index import Entry
 from fcs.shards.store.atomic_files import storage_error
 from fcs.tools.pack.large_pictures import open_to_scale
@@ -62,6 +64,10 @@ def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
     """
     if record.error is not None:
         raise LeftOutError(record.error)
+    if record.measurement is not None:
+        data = _bytes(record.measurement)
+        made = {"npy": data, **_texts(record)}
+        return Members(made, _check(made, key, Format(1, 1, 1, measurement=_shape(data))))
     suffix, data, (width, height), notes = _picture(_bytes(record.image), recipe.size)
     made = {suffix: data}
     if recipe.mask is not None:
@@ -70,11 +76,22 @@ def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
     elif record.mask is not None:
         made["mask.png"], said = _mask(_bytes(record.mask), recipe.size)
         notes += said
-    if record.prompt is not None:
-        made["txt"] = _bytes(record.prompt)
-    if record.facts is not None:
-        made["json"] = _bytes(record.facts)
+    made |= _texts(record)
     return Members(made, tuple(dict.fromkeys((*notes, *_check(made, key, Format(3, height, width))))))
+
+
+def _texts(record: SourceRecord) -> dict[str, bytes]:
+    """Prompt and facts."""
+    given = {"txt": record.prompt, "json": record.facts}
+    return {suffix: _bytes(content) for suffix, content in given.items() if content is not None}
+
+
+def _shape(data: bytes) -> tuple[int, ...]:
+    """The shape of a measurement; which one is wanted, a run's operator says."""
+    try:
+        return measurement_shape(data)
+    except BadRecordError as error:
+        raise LeftOutError(f"{error.code}: {error.detail}") from error
 
 
 def _picture(data: bytes, size: tuple[int, int] | None) -> tuple[str, bytes, tuple[int, int], tuple[str, ...]]:

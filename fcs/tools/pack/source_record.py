@@ -17,6 +17,7 @@ class SourceRecord:
         name: what it is called in messages: a path, or a place in a table.
         key: the key that the source gives it; made valid and unique later.
         image, mask, prompt, facts: a file to read, or the content itself; ``facts`` is a JSON object.
+        measurement: of numbers (``.npy``), instead of the image.
         error: why the source could not give the record, or None.
     """
 
@@ -26,6 +27,7 @@ class SourceRecord:
     mask: Path | bytes | None = None
     prompt: Path | bytes | None = None
     facts: Path | bytes | None = None
+    measurement: Path | bytes | None = None
     error: str | None = None
 
 

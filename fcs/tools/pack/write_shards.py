@@ -70,7 +70,7 @@ def pack(
         for name, count in _shards(out, maker.all(records), per_shard):
             sizes[name] = count
         if not sizes and not maker.left_out:
-            raise UsageError("SOURCE: expected pictures; there are none in it")
+            raise UsageError("SOURCE: expected pictures, or .npy files with --measurements; there are none in it")
         if sizes:
             write_replace(out / SIZES, to_json(sizes))
     except BaseException:

@@ -115,11 +115,13 @@ class OriginalInputs:
 
     def _form(self, shape: tuple[int, int, int]) -> Format:
         task = self.task
-        channels, height, width = shape if task is None else task.input_shape(cast(Model, _ShapeOnlyModel(shape)))
+        model = cast(Model, _ShapeOnlyModel(shape))
+        channels, height, width = shape if task is None else task.input_shape(model)
+        measurement = None if task is None else task.measurement_shape(model)
         resize: Resize = self.settings.get("data.resize") or "none"
         captions = bool(self.settings.get("data.captions", True))
         needs, reads = task is not None and task.needs_mask, task is None or task.reads_mask
-        return Format(channels, height, width, resize, needs, captions=captions, reads_mask=reads)
+        return Format(channels, height, width, resize, needs, False, captions, reads, measurement)
 
     def _reader(self, stem: str) -> ShardReader | str:
         if self._open is None or self._open[0] != stem:
