@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,13 @@ from PIL import Image
 
 import fcs
 from fcs.core.notes import NOTES, note_lines
+from fcs.engine.final_report import final_report
 from fcs.models import Model
+from fcs.shards.ledger.claims import identity
+from fcs.shards.ledger.process_stats import ProcessStats, noted
+from fcs.shards.ledger.result_rows import Row
+from fcs.shards.store.atomic_files import to_json
+from fcs.shards.store.local import LocalStore
 from fcs.tasks import Inpaint, Layers
 from fcs.tasks.pipeline import Pipeline
 from fcs.tools.cli.pack import main as pack
@@ -23,6 +30,7 @@ from fcs.tools.cli.predict import main
 
 GIVEN = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.uint8)
 BLACK, HALF = np.zeros((16, 16), np.uint8), np.pad(np.full((16, 8), 255, np.uint8), ((0, 0), (8, 0)))
+SAID = {"notes": {"truncated": 2, "nothing_to_generate": 1}}
 WARNING = "nothing_to_generate: {}: the mask is black: nothing is generated"
 
 
@@ -77,6 +85,26 @@ def test_a_run_says_how_many_records_and_its_rows_which(tmp_path: Path, caplog: 
     assert [row["nfe"] for row in rows] == [1, 0, 1, 1, None]
     assert caplog.text.count(WARNING.format("1 record")) == 1
     assert caplog.text.count("mask_of_two_values: 2 records: mask of 0 and 1") == 1
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["notes"] == {"nothing_to_generate": 1}
+
+
+def test_notes_are_of_the_whole_run_however_many_processes_wrote_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = LocalStore(tmp_path / "out")
+    for process in ("0", "1"):
+        stats = ProcessStats(out, {**identity(), "id": process})
+        stats.count([Row(0, "a", notes=("mask_scale", "faint_mask")), Row(1, "b", notes=("mask_scale",)), Row(2, "c")])
+    assert noted(out) == {"mask_scale": 4, "faint_mask": 2}
+    out.replace("summary.json", to_json({"complete": True, "records": {"ok": 5, "failed": 1}, "metrics": {}, **SAID}))
+    with caplog.at_level(logging.WARNING, "fcs"):
+        assert final_report(out, quiet=True) == 3
+        assert caplog.text == ""
+        out.replace("run.json", to_json({"shards": []}))
+        assert final_report(out) == 3
+    assert caplog.text.count("mask_scale: 4 records") == 1
+    assert caplog.text.count(WARNING.format("1 record")) == 1
+    assert caplog.text.count("2 of 6 records: the prompt is longer") == 1
 
 
 def test_packing_says_it_once_with_a_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

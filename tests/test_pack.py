@@ -131,3 +131,15 @@ def test_predict_on_what_was_packed(digits_shard: Path, tmp_path: Path, capsys: 
     settings = [f"data.shards={tmp_path}/shards/*.tar", f"out={tmp_path}/out", "steps=1", "data.workers=0"]
     assert predict(["--config", "digits_inpaint", *settings]) == 0
     assert "4 ok, 0 failed" in capsys.readouterr().out
+
+
+def test_what_a_run_may_stumble_over_is_said(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(folder), str(tmp_path / "one")]) == 0
+    said = capsys.readouterr().out
+    assert "pictures: all 20x12; data.resize=crop or data.resize=pad" in said
+    assert "6 records without a mask would fail in task=inpaint; fcs-pack --mask box" in said
+    Image.new("RGB", (12, 20)).save(folder / "high.png")
+    assert main([str(folder), str(tmp_path / "two"), "--mask", "box"]) == 0
+    said = capsys.readouterr().out
+    assert "pictures: 12x20 to 20x12; data.resize" in said
+    assert "without a mask" not in said

@@ -167,6 +167,26 @@ def test_no_picture_vanishes_by_its_name(tmp_path: Path, names: str, expected: l
     assert [counted in remark for remark in remarks] == [True] * bool(counted)
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("cat.v2.png cat.v2.mask.png cat.v3.png", ["cat_v2: image mask", "cat_v3: image"]),
+        ("a.png a.mask.png a.txt a.json", ["a: image mask prompt json"]),
+        ("./d.1/1.5.JPG d.1/1.5.Mask.PNG d.1/1.5.txt d.1/1.5.cls", ["d.1/1_5: image mask prompt"]),
+        ("cat.v2.png cat_v2.png", ["cat_v2: image", "cat_v2: duplicate_key"]),
+        ("cat.v2.tif .hidden.png dog.png", ["cat.v2: missing_image", "dog: image"]),
+        ("cat.v2.png cat.v2.seg.png", ["cat_v2: image", "cat_v2_seg: image"]),
+    ],
+)
+def test_keys_that_end_before_the_last_suffix(names: str, expected: list[str]) -> None:
+    data = tar([(name, picture()) for name in names.split()])
+    found = record_index.index(io.BytesIO(data), keys="last_suffix").entries
+    said = [
+        (entry.error or " ".join(record_index.SLOTS[name] for name in entry.members)).split(":")[0] for entry in found
+    ]
+    assert [f"{entry.key}: {what}" for entry, what in zip(found, said, strict=True)] == expected
+
+
 def test_links_and_devices_are_named_and_folders_skipped(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)

@@ -64,6 +64,7 @@ class AsyncWriter:
         failed_before: failed records of the run before this process.
         failed_elsewhere: says how many records failed in other processes since this one began.
         previews: None for none.
+        notes: whether to say at the end what was noted of the records.
         log: where numbers go as the run goes on; called by the thread that hands batches over.
     """
 
@@ -74,6 +75,7 @@ class AsyncWriter:
     failed_before: int = 0
     failed_elsewhere: Callable[[], int] = lambda: 0
     previews: PreviewWriter | None = None
+    notes: bool = True
     log: Callable[[Progress], None] | None = None
     _batches: int = 0
     _done: int = 0
@@ -110,10 +112,14 @@ class AsyncWriter:
             self._collect()
         finally:
             self.progress.close()
-            if self._truncated:
-                log.warning(TRUNCATED, f"{self._truncated} of {self._done} records")
-            for line in note_lines(self._notes):
-                log.warning("%s", line)
+            if self.notes:
+                self._say_notes()
+
+    def _say_notes(self) -> None:
+        if self._truncated:
+            log.warning(TRUNCATED, f"{self._truncated} of {self._done} records")
+        for line in note_lines(self._notes):
+            log.warning("%s", line)
 
     def _collect(self) -> None:
         still = [future for future in self._pending if not future.done()]

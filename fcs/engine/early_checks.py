@@ -28,12 +28,17 @@ def check_early(config: Run, found: Found) -> None:
         UsageError: steps or levels that its schedule does not have; guidance, or a sampler, for prompts that it does
             not take; a sampler that cannot work with the task's constraint; files that cannot be read.
     """
-    families = [] if found.is_file else [kind for kind in classes(PACKAGE, Model).values() if not kind.general]
-    prompted = all(kind.prompted for kind in families if kind.is_in(found))
+    prompted = found.is_file or all(kind.prompted for kind in _own_families(found))
     check_sampler(config.sampler, config.task, prompted)
     check_guidance(config, prompted)
     if not found.is_file and (found.path / SCHEDULER).is_file():
         _outline(found.json(SCHEDULER)).levels(config.steps, config.levels)
+
+
+def _own_families(found: Found) -> list[type[Model]]:
+    """The families that know this folder; a general one, which takes prompts, is not asked: it imports much."""
+    families = [kind for kind in classes(PACKAGE, Model).values() if issubclass(kind, Model) and not kind.general]
+    return [kind for kind in families if kind.is_in(found)]
 
 
 def check_guidance(config: Run, prompted: bool) -> None:

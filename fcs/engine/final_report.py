@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from fcs.core.exit_codes import DONE, SOME_FAILED
+from fcs.core.notes import note_lines
+from fcs.models.base import TRUNCATED
 from fcs.shards.ledger.layout import METRICS, PREVIEWS, SHARDS, SUMMARY
+from fcs.shards.ledger.process_stats import noted
 from fcs.shards.ledger.summary import failed_records, summarize
 from fcs.shards.store.base import Store
 
+log = logging.getLogger("fcs")
 LISTED = 20  # failed records that are named
 
 
@@ -33,7 +40,18 @@ def final_report(out: Store, quiet: bool = False) -> int:
         folders = {"pictures": SHARDS, "rows": METRICS, "previews": PREVIEWS}
         print("  ".join(f"{what}: {out.where(folder)}" for what, folder in folders.items()))
         _list_failures(out, failed)
+        _say_notes(out, summary)
     return SOME_FAILED if failed else DONE
+
+
+def _say_notes(out: Store, summary: Mapping[str, Any]) -> None:
+    """What was read or used, but perhaps not as it was meant: once, with the number in the whole run."""
+    counts = {**noted(out), **summary.get("notes", {})}
+    cut = counts.pop("truncated", 0)
+    if cut:
+        log.warning(TRUNCATED, f"{cut} of {sum(summary['records'].values())} records")
+    for line in note_lines(counts):
+        log.warning("%s", line)
 
 
 def _list_failures(out: Store, failed: int) -> None:

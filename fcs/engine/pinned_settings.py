@@ -35,6 +35,7 @@ def pinned_settings(
     keys |= {"model.arguments": config.model.arguments} if config.model.arguments else {}
     # A pipeline of which nothing but its own call knows how its network is asked.
     keys |= {"model.way": "pipeline"} if family_of(found, config.model.options).general else {}
+    keys |= {"data.keys": config.data.keys} if config.data.keys != "first_dot" else {}
     keys |= {"model.variant": config.model.variant} if config.model.variant else {}
     keys |= {"png_level": config.png_level} if config.png_level is not None else {}
     keys |= {"model.tiling": True} if config.model.tiling else {}

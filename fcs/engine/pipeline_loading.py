@@ -14,6 +14,7 @@ from fcs.core.records import collate
 from fcs.engine.config.run import Run
 from fcs.engine.early_checks import check_guidance
 from fcs.engine.preflight import Preflight
+from fcs.engine.process_info import ProcessInfo
 from fcs.engine.setting_warnings import warn
 from fcs.metrics.judge import Judge
 from fcs.models import Model, load
@@ -42,12 +43,17 @@ def load_pipeline(run: Preflight) -> Pipeline:
     config.task.input_shape(model)
     config.task.prepare(model)
     check_guidance(config, model.prompted)
+    if ProcessInfo.here().speaks:  # once for all that were started together
+        _warn(config, model)
+    guidance = (config.guidance, config.negative_prompt, config.guidance_stop)
+    return Pipeline(model, config.task, config.sampler, config.steps, config.levels, *guidance)
+
+
+def _warn(config: Run, model: Model) -> None:
     warn(config)
     for key, prompt in (("data.prompt", config.data.prompt), ("negative_prompt", config.negative_prompt)):
         if model.truncates(prompt):
             log.warning(TRUNCATED, key)
-    guidance = (config.guidance, config.negative_prompt, config.guidance_stop)
-    return Pipeline(model, config.task, config.sampler, config.steps, config.levels, *guidance)
 
 
 def load_judge(run: Preflight, model: Model) -> Judge | None:
@@ -89,7 +95,7 @@ def record_format(config: Run, model: Model) -> Format:
     channels, height, width = config.task.input_shape(model)
     data, task = config.data, config.task
     options = (task.needs_mask, config.copy_inputs, data.captions, task.reads_mask, task.measurement_shape(model))
-    return Format(channels, height, width, data.resize, *options)
+    return Format(channels, height, width, data.resize, *options, data.keys)
 
 
 def has_reference(pipeline: Pipeline) -> bool:

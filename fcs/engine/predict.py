@@ -60,5 +60,5 @@ def _sample(run: Preflight, info: ProcessInfo, count: int, stop: Stop, arguments
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning 2.6 with torch 2.13
         warnings.filterwarnings("ignore", message="The `srun` command")  # one process needs none
-        one = trainer(run.config, info, count, [ShardWriter(run), GracefulStop(stop=stop)], command)
+        one = trainer(run.config, info, count, [ShardWriter(run, notes=False), GracefulStop(stop=stop)], command)
         one.predict(PredictModule(run), datamodule=ShardDataModule(run), return_predictions=False)

@@ -40,15 +40,16 @@ class ShardWriter(BasePredictionWriter):
 
     Args:
         run: from ``configure``.
+        notes: whether to say at the end which of this process's records were read perhaps otherwise than meant.
 
     Raises:
         StorageError: OUT cannot be written.
         TooManyFailures: more records failed than ``data.max_failed`` allows.
     """
 
-    def __init__(self, run: Preflight) -> None:
+    def __init__(self, run: Preflight, notes: bool = True) -> None:
         super().__init__("batch")
-        self.run = run
+        self.run, self.notes = run, notes
         self._writer: AsyncWriter | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -72,6 +73,7 @@ class ShardWriter(BasePredictionWriter):
             failed_before=totals.failed,
             failed_elsewhere=data.ledger.failed_elsewhere,
             previews=self._previews(pl_module.batch_size, totals.total),
+            notes=self.notes,
             log=partial(log_progress, trainer.loggers) if trainer.loggers and data.rank == 0 else None,
         )
 

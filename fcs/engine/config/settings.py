@@ -32,6 +32,8 @@ class Data:
         captions: give each record's own prompt to the model; false gives ``prompt`` to all.
         resize: pictures of another size than the model's: ``none`` fails them, ``crop`` scales the short side and
             crops the centre, ``pad`` scales the long side and pads.
+        keys: where the key of a member's name ends: at its ``first_dot``, as WebDataset has it, or before its
+            ``last_suffix``: ``cat.v2.png`` and ``cat.v2.mask.png`` are the record ``cat_v2``.
         workers: threads that read and decode ahead; 0 reads between batches.
     """
 
@@ -43,6 +45,7 @@ class Data:
     prompt: str = ""
     captions: bool = True
     resize: Literal["none", "crop", "pad"] = "none"
+    keys: Literal["first_dot", "last_suffix"] = "first_dot"
     workers: NonNegativeInt = 2
 
 

@@ -25,7 +25,7 @@ from fcs.shards.input.decode_image import (
     to_tensor,
 )
 from fcs.shards.input.decode_measurement import decode_measurement
-from fcs.shards.input.record_index import MEASURED, SLOTS, Entry
+from fcs.shards.input.record_index import MEASURED, SLOTS, Entry, Keys
 
 MAX_IMAGE_BYTES = 256 << 20
 MAX_PROMPT_BYTES = 64 << 10
@@ -49,6 +49,7 @@ class Format:
         reads_mask: whether a record's mask is looked at at all.
         measurement: shape of the measurement in ``KEY.npy`` that a record must have; its picture counts for nothing
             then. None where records hold pictures.
+        keys: where the key of a member's name ends: at its ``first_dot``, or before its ``last_suffix``.
     """
 
     channels: int
@@ -60,6 +61,7 @@ class Format:
     captions: bool = True
     reads_mask: bool = True
     measurement: tuple[int, ...] | None = None
+    keys: Keys = "first_dot"
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class ShardReader:
         try:
             self._file, broken = _open(source, temporary, max_bytes, cancelled)
             try:
-                found = record_index.index(self._file, form.required, form.slots)
+                found = record_index.index(self._file, form.required, form.slots, form.keys)
             except BaseException:
                 self._file.close()
                 raise

@@ -6,6 +6,7 @@ import math
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,12 @@ def failed_count(out: Store) -> int:
     """Failed records that all processes of the run, earlier ones too, say they have written."""
     names = [f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json")]
     return sum(int((worker or {}).get("failed", 0)) for worker in map_threads(out.json, names))
+
+
+def noted(out: Store) -> Counter[str]:
+    """How many records have which note (``fcs.core.notes``), by what all processes of the run say they have written."""
+    names = [f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json")]
+    return sum((Counter((worker or {}).get("notes")) for worker in map_threads(out.json, names)), Counter())
 
 
 class ProcessStats:
@@ -41,6 +48,7 @@ class ProcessStats:
         self.started = time.time()
         self.done = self.failed = self.batch = 0
         self.means: dict[str, Column] = {}
+        self.notes: Counter[str] = Counter()
         self.history: list[tuple[float, int]] = []  # seconds since the start, records until then
         self._batches, self._stride = 0, 1
         self._written = 0  # batches that the file holds
@@ -74,6 +82,7 @@ class ProcessStats:
         self.failed += failed
         self.done += len(rows) - failed
         self.batch = max(self.batch, len(rows))
+        self.notes.update(note for row in rows for note in row.notes)
         for name in sorted({name for row in rows for name in row.means}):
             values = [row.means.get(name) for row in rows if row.error is None]
             more = Column.of([value for value in values if value is not None and math.isfinite(value)])
@@ -105,6 +114,7 @@ class ProcessStats:
             "rate": (self.done + self.failed) / max(now - self.started, 1e-9),
             "started": self.started,
             "updated": now,
+            "notes": dict(self.notes),
             "scores": {name: {"mean": one.mean, "n": one.n} for name, one in self.means.items() if one.n},
             "history": list(self.history),
         }

@@ -33,6 +33,7 @@ _TAIL = [
     ("host", pa.string()),
     ("attempt", pa.int32()),
 ]
+NOTED = ("truncated", "nothing_to_generate")  # columns that say what a user should know of a record
 FIXED = frozenset(name for name, _ in _HEAD + _TAIL)
 _MEMBERS = pa.list_(pa.struct([("name", pa.string()), ("data", pa.binary())]))
 

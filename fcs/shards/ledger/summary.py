@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +36,9 @@ def summarize(out: Store) -> dict[str, Any]:
     and None where none has. Low and high are its 95 % interval over records, None below two. A PSNR that is infinite
     for some records also has their number, ``infinite``.
 
+    ``notes`` counts the ok records whose prompt was cut off (``truncated``) or whose mask is black
+    (``nothing_to_generate``), where there are such.
+
     Where shards are not committed but in parts, ``in_parts: {ok, failed}`` counts these records.
 
     Raises:
@@ -45,12 +49,14 @@ def summarize(out: Store) -> dict[str, Any]:
     stems = [shard["stem"] for shard in run["shards"]]
     found = read_commits(out, stems)
     counts = {name: sum(record["counts"][name] for record in found.values()) for name in ("ok", "failed")}
-    shards = map_threads(lambda stem: _columns(out, stem), list(found))
+    read = map_threads(lambda stem: _columns(out, stem), list(found))
+    shards = [columns for columns, _ in read]
     names = sorted({name for shard in shards for name in shard})
     metrics = {name: _facts([shard[name] for shard in shards if name in shard]) for name in names}
+    notes = sum((counted for _, counted in read), Counter())
     summary = {"complete": covers_run(found, stems, run.get("limit")), "records": counts, "metrics": metrics}
     begun = _in_parts(out, [stem for stem in stems if stem not in found])
-    return {**summary, **({"in_parts": begun} if begun else {})}
+    return {**summary, **({"notes": dict(notes)} if notes else {}), **({"in_parts": begun} if begun else {})}
 
 
 def write_summary(out: Store, further: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -79,13 +85,15 @@ def _read(out: Store, stem: str, columns: list[str] | None = None) -> pa.Table:
         raise StorageError(f"{out.where(metrics_file(stem))}: missing or damaged, though it was committed") from error
 
 
-def _columns(out: Store, stem: str) -> dict[str, _Metric]:
-    """The metrics of one shard."""
+def _columns(out: Store, stem: str) -> tuple[dict[str, _Metric], Counter[str]]:
+    """The metrics of one shard, and how many of its records have which note."""
     rows = _read(out, stem)
     rows = rows.filter(pc.equal(rows["status"], "ok"))
     names = [name for name in rows.column_names if name not in result_rows.FIXED or name == "residual"]
     columns = {name: Column.of(rows[name].drop_null().to_pylist()) for name in names}
-    return {name: _Metric(column, result_rows.infinite_count(rows, name)) for name, column in columns.items()}
+    metrics = {name: _Metric(column, result_rows.infinite_count(rows, name)) for name, column in columns.items()}
+    notes = {name: int(pc.sum(rows[name]).as_py() or 0) for name in result_rows.NOTED if name in rows.column_names}
+    return metrics, +Counter(notes)
 
 
 def _facts(pieces: Sequence[_Metric]) -> dict[str, float | int | None]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fcs.core.errors import Interrupted, UsageError
 from fcs.core.exit_codes import SOME_FAILED
@@ -16,6 +18,9 @@ from fcs.tools.pack.cell_values import Captions
 from fcs.tools.pack.folder_names import PICTURES, MaskNames
 from fcs.tools.pack.masks import FRACTIONS
 from fcs.tools.pack.table_columns import ROLES
+
+if TYPE_CHECKING:
+    from fcs.tools.pack.write_shards import Packed
 
 FILES = "files"
 LARGEST = 8192  # pixels a side
@@ -115,8 +120,22 @@ def _pack(given: list[str], stop: Stop) -> int:
     others = {"masks": "mask.png", "prompts": "txt", "KEY.json": "json"}
     if made:
         print(", ".join(f"{what}: {packed.members.get(suffix, 0)} of {made}" for what, suffix in others.items()))
+    for line in _advice(packed):
+        print(line)
     print(f"{options.out}: {len(packed.sizes)} shards, {made} records, {packed.left_out} left out")
     return SOME_FAILED if packed.left_out else 0
+
+
+def _advice(packed: Packed) -> Iterator[str]:
+    """What a run may stumble over, with the setting that mends it."""
+    if packed.pictures is None:
+        return
+    least, most = (f"{width}x{height}" for width, height in packed.pictures)
+    sizes = f"all {least}" if least == most else f"{least} to {most}"
+    yield f"pictures: {sizes}; data.resize=crop or data.resize=pad brings them to another size of a model's"
+    bare = sum(packed.sizes.values()) - packed.members.get("mask.png", 0)
+    if bare:
+        yield f"{bare} records without a mask would fail in task=inpaint; fcs-pack --mask box makes masks for all"
 
 
 def _say(name: str, reason: str) -> None:

@@ -49,10 +49,17 @@ class Recipe:
 
 
 class Members(NamedTuple):
-    """What a record becomes: content by suffix, in the order in which it is written, and notes (``fcs.core.notes``)."""
+    """What a record becomes.
+
+    Attributes:
+        content: by suffix, in the order in which it is written.
+        notes: codes of ``fcs.core.notes``.
+        size: (width, height) of its picture; None where it has none.
+    """
 
     content: dict[str, bytes]
     notes: tuple[str, ...]
+    size: tuple[int, int] | None = None
 
 
 def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
@@ -77,7 +84,8 @@ def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
         made["mask.png"], said = _mask(_bytes(record.mask), recipe.size)
         notes += said
     made |= _texts(record)
-    return Members(made, tuple(dict.fromkeys((*notes, *_check(made, key, Format(3, height, width))))))
+    notes = tuple(dict.fromkeys((*notes, *_check(made, key, Format(3, height, width)))))
+    return Members(made, notes, (width, height))
 
 
 def _texts(record: SourceRecord) -> dict[str, bytes]:

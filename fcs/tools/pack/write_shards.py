@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -29,12 +30,14 @@ class Packed:
         left_out: how many records were left out.
         notes: how many of the others have which note (``fcs.core.notes``).
         members: how many of them have a member of which suffix.
+        pictures: (width, height) of the picture with the fewest pixels and of the one with the most; None without any.
     """
 
     sizes: dict[str, int]
     left_out: int
     notes: dict[str, int]
     members: dict[str, int]
+    pictures: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
 def pack(
@@ -76,7 +79,7 @@ def pack(
     except BaseException:
         _remove(out, [*sizes, _name(len(sizes)), SIZES], new_folder)
         raise
-    return Packed(sizes, maker.left_out, dict(maker.notes), dict(maker.members))
+    return Packed(sizes, maker.left_out, dict(maker.notes), dict(maker.members), maker.pictures)
 
 
 class _Maker:
@@ -87,6 +90,7 @@ class _Maker:
         self.left_out = 0
         self.notes: Counter[str] = Counter()
         self.members: Counter[str] = Counter()
+        self.pictures: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     def all(self, records: Iterable[SourceRecord]) -> Iterator[tuple[str, dict[str, bytes]]]:
         keys = UniqueKeys()
@@ -101,7 +105,14 @@ class _Maker:
             else:
                 self.notes.update(made.notes)
                 self.members.update(made.content.keys())
+                if made.size is not None:
+                    sizes = (*(self.pictures or ()), made.size)
+                    self.pictures = min(sizes, key=_extent), max(sizes, key=_extent)
                 yield key, made.content
+
+
+def _extent(size: tuple[int, int]) -> tuple[int, int]:
+    return math.prod(size), size[0]
 
 
 def _shards(out: Path, made: Iterator[tuple[str, dict[str, bytes]]], per_shard: int) -> Iterator[tuple[str, int]]:

@@ -14,7 +14,7 @@ from fcs.core.records import Record, collate
 from fcs.models.base import Model
 from fcs.shards.input.decode import Format, decode
 from fcs.shards.input.decode_image import Resize
-from fcs.shards.input.record_index import Entry
+from fcs.shards.input.record_index import Entry, Keys
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
 from fcs.tools.report.finished_run import FinishedRun
@@ -121,7 +121,8 @@ class OriginalInputs:
         resize: Resize = self.settings.get("data.resize") or "none"
         captions = bool(self.settings.get("data.captions", True))
         needs, reads = task is not None and task.needs_mask, task is None or task.reads_mask
-        return Format(channels, height, width, resize, needs, False, captions, reads, measurement)
+        keys: Keys = self.settings.get("data.keys") or "first_dot"
+        return Format(channels, height, width, resize, needs, False, captions, reads, measurement, keys)
 
     def _reader(self, stem: str) -> ShardReader | str:
         if self._open is None or self._open[0] != stem:
