@@ -122,3 +122,22 @@ def test_a_table_has_no_mask_suffix(tmp_path: Path) -> None:
     assert isinstance(next(open_source(tmp_path / "t.csv")), SourceRecord)
     with pytest.raises(UsageError, match="a folder of pictures"):
         open_source(tmp_path / "t.csv", Reading(masks=MaskNames("_m", said=True)))
+
+
+def test_a_table_beside_pictures_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The hub's folders of pictures hold their captions so."""
+    folder = tmp_path / "in" / "train"
+    folder.mkdir(parents=True)
+    (folder / "1.png").write_bytes(encoded(1))
+    (folder / "metadata.jsonl").write_text('{"file_name": "1.png", "text": "a cat"}')
+    assert main([str(tmp_path / "in"), str(tmp_path / "one")]) == 0
+    assert f"{folder}/metadata.jsonl is not read; as SOURCE it gives" in capsys.readouterr().out
+    assert main([f"{folder}/metadata.jsonl", str(tmp_path / "two")]) == 0
+    assert "prompts: 1 of 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "said"), [("a.zip", "folder that it unpacks to"), ("a.tar.gz", "a shard as it is")])
+def test_archives(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    assert main([str(tmp_path / name), str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err

@@ -130,7 +130,8 @@ def _mask(data: bytes, size: tuple[int, int], form: Format) -> tuple[Tensor, tup
     """A mask for an image of ``size`` (width, height), brought to the wanted size, and notes."""
     mask, notes = decode_mask(data)
     if mask.size != size:
-        raise BadRecordError("mask_size", f"{size_text(mask)}, the image has {size[0]}x{size[1]}")
+        turned = "; EXIF turns it?" if mask.size == size[::-1] else ""
+        raise BadRecordError("mask_size", f"{size_text(mask)}, the image has {size[0]}x{size[1]}{turned}")
     made = to_tensor(fit(mask, form.width, form.height, form.resize, Image.Resampling.NEAREST))
     return made, notes if made.any() else (*notes, NOTHING)
 

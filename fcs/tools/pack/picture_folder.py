@@ -11,6 +11,7 @@ from fcs.core.errors import UsageError
 from fcs.shards.store.atomic_files import storage
 from fcs.tools.pack.folder_names import PICTURES, FolderNames, MaskNames
 from fcs.tools.pack.source_record import SourceRecord
+from fcs.tools.pack.table_files import SUFFIXES
 
 _OF_MASKS = ("mask", "masks")  # names of folders that may hold masks
 
@@ -92,6 +93,8 @@ class _Walk:
                 yield self._record(path, stem, names) if role == "image" else self._measured(path, stem, names)
             elif _leads_nowhere(entry) and not role:
                 self.note(f"{path}: a link that leads nowhere")
+            elif entry.name.lower().endswith(SUFFIXES):  # as in the hub's folders of pictures with metadata.csv
+                self.note(f"{path} is not read; as SOURCE it gives its pictures their prompts and other data")
             elif entry.name not in files:
                 self.passed["that are no regular files"] += 1
 

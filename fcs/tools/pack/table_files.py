@@ -19,6 +19,11 @@ from fcs.shards.store.atomic_files import storage
 
 KEY = "SOURCE"
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+_UNPACKED = "the folder that it unpacks to"
+PACKED = {suffix: _UNPACKED for suffix in (".zip", ".rar", ".7z")} | {
+    suffix: f"{_UNPACKED}; a tar of KEY.png, KEY.txt, ... is a shard as it is (data.shards)"
+    for suffix in (".tar", ".gz", ".tgz", ".zst")
+}
 _CELL = 16 << 20  # characters of a CSV cell
 _ROWS = 16  # of a Parquet table at a time
 Row = Mapping[str, Any] | str
@@ -55,6 +60,8 @@ def open_table(path: Path) -> Table:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return _parquet(path)
+    if suffix in PACKED:
+        raise UsageError.of(KEY, path, PACKED[suffix])
     if suffix not in SUFFIXES:
         raise UsageError.of(KEY, path, f"a folder, a dataset on disk or a table ({', '.join(SUFFIXES)})")
     read = _jsonl if suffix == ".jsonl" else partial(_csv, delimiter="\t" if suffix == ".tsv" else ",")
