@@ -92,6 +92,19 @@ def test_what_is_not_linear_is_refused_at_the_start(kind: type[Physics], expecte
         Restore(operator, degrade=True).prepare(digits)  # type: ignore[arg-type]
 
 
+def test_what_has_no_transpose_is_refused_by_what_it_lacks(digits: Model) -> None:
+    class Haze:
+        def A(self, x: Tensor) -> Tensor:
+            return x
+
+        A_dagger = A
+
+    with pytest.raises(UsageError, match=r"operator=Haze: expected a linear operator, .*; this has no A_adjoint$"):
+        fcs.restore(digits, np.zeros((16, 16), np.uint8), Haze(), progress=False)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="operator=5: expected an Operator or the name of one"):
+        fcs.restore(digits, np.zeros((16, 16), np.uint8), 5, progress=False)  # type: ignore[arg-type]
+
+
 def test_pictures_that_an_operator_cannot_measure_are_named() -> None:
     with pytest.raises(UsageError, match="one for pictures of 3x8x8"):
         check_linear(Physics(256), (3, 8, 8))  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import torch
 
 from fcs.core.errors import UsageError, first_line, nearest
 from fcs.core.foreign_names import ARGUMENTS
+from fcs.core.operators.base import METHODS, Operator
 from fcs.models.base import Model
 from fcs.models.diffusers_pipeline import DiffusersPipeline
 
@@ -176,8 +177,12 @@ def chosen(name: str, value: Any, kind: type[Kind]) -> Kind:
     key = "task.operator" if name == "operator" else name
     found = class_names.imported(key, class_names.class_path(key, value)) if isinstance(value, str) else value
     if not isinstance(found, type) or not issubclass(found, kind):
-        names = ", ".join(class_names.shipped(key))
-        raise UsageError.of(name, _shown(value), f"a {kind.__name__} or the name of one ({names})")
+        lacking = [method for method in METHODS if not callable(getattr(found, method, None))]
+        if kind is Operator and len(lacking) < len(METHODS):
+            expected = f"a linear operator, with {', '.join(METHODS)}; this has no {', '.join(lacking)}"
+            raise UsageError.of(name, (found if isinstance(found, type) else type(found)).__name__, expected)
+        names, article = ", ".join(class_names.shipped(key)), "an" if kind is Operator else "a"
+        raise UsageError.of(name, _shown(value), f"{article} {kind.__name__} or the name of one ({names})")
     try:
         return found()
     except TypeError as error:
