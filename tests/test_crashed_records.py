@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -13,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
+from helpers import forked
 from helpers.ledgers import nothing_left
 from helpers.shards import samples
-from helpers.waiting import GUARD
 
 from fcs.core.records import Record
 from fcs.engine.read_ahead import ReadAhead
@@ -114,7 +113,7 @@ def test_a_record_that_kills_the_command(tmp_path: Path, digits_shard: Path, mon
     monkeypatch.setenv("KILLING", "kill")
     for _ in range(2):
         command = [sys.executable, "-m", "fcs.tools.cli.predict", *arguments, f"out={out}"]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=GUARD, check=False)
+        ended = forked.run(command)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
         assert not read_commit(LocalStore(out), "in")
     monkeypatch.setenv("KILLING", "no more")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import webdataset as wds
-from helpers import sharing
+from helpers import forked, sharing
 from helpers.shards import samples
 from helpers.waiting import GUARD
 
@@ -72,7 +72,7 @@ def test_seven_shards_in_three_processes_are_as_one(
     out = tmp_path / "shared"
     arguments = [*RUN, f"data.shards={shards}", f"out={out}"]
     command = [sys.executable, sharing.__file__, str(out), *arguments]
-    children = [subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
+    children = [forked.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
     monkeypatch.setattr(Leases, "acquire", Leases.acquire)  # so that it is put back
     sharing.together(out)
     assert main(arguments) == 0

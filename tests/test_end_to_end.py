@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import signal
-import subprocess
 import sys
 import tarfile
 import threading
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
+from helpers import forked
 from helpers.runs import DIGITS_RUN
 from helpers.shards import samples
 from helpers.waiting import GUARD
@@ -358,7 +358,7 @@ def test_two_processes_share_a_run(digits_run: Path, tmp_path: Path) -> None:
         f"out={tmp_path}/o",
         *DIGITS_RUN,
     ]
-    ended = subprocess.run([*command, "trainer.devices=2"], capture_output=True, text=True, timeout=GUARD, check=False)
+    ended = forked.run([*command, "trainer.devices=2"])
     assert ended.returncode == 0, ended.stderr
     tar = "shards/mixed.tar"
     assert (tmp_path / "o" / tar).read_bytes() == (digits_run / tar).read_bytes()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from helpers import forked
 from helpers.ledgers import SOURCES, bury, cutting, finish, none, outputs, small, some
 
 from fcs.core.errors import StorageError
@@ -132,6 +132,6 @@ for number, item in enumerate(book.tasks()):
     do(book, item)
 """
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", code], env=paths, check=False).returncode == -9
+    assert forked.run([sys.executable, "-c", code], env=paths).returncode == -9
     assert len(finish(tmp_path)) == 17 - 9
     assert outputs(tmp_path) == whole_run

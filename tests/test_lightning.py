@@ -12,6 +12,7 @@ from pathlib import Path
 
 import lightning as L
 import pytest
+from helpers import forked
 from helpers.runs import DIGITS_RUN
 from helpers.waiting import GUARD, wait_until
 
@@ -159,7 +160,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         environment = {**os.environ, "MARK": str(tmp_path / "mark"), "PYTHONPATH": path}
         environment |= {} if killed is None else {"KILLED": str(killed)}
         pipe, both = subprocess.PIPE, subprocess.STDOUT
-        return subprocess.Popen(WAYS[way], cwd=tmp_path, env=environment, stdout=pipe, stderr=both, text=True)
+        return forked.Popen(WAYS[way], cwd=tmp_path, env=environment, stdout=pipe, stderr=both, text=True)
 
     return started
 

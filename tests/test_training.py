@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import forked
 from torch import Tensor, nn
 from training.fit import Losses, fit
 from training.interruption import INTERRUPTED, exit_when_asked
@@ -151,10 +152,13 @@ def test_what_does_not_require_gradients_stays(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import json, os, signal, sys
+import json, os, signal, sys, warnings
 from pathlib import Path
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", message="The `srun` command")  # as for all tests: see pyproject.toml
 import torch
 from torch import nn
+from helpers import forked
 from training.fit import fit
 from training.plan import Budget, Plan, Rate, Setting
 
@@ -185,12 +189,9 @@ print(json.dumps([state.step, module.weight.flatten().tolist(), average.weight.f
 def run(folder: Path, ranks: int, stops: int = 0) -> subprocess.CompletedProcess[str]:
     script = folder.parent / "train.py"
     script.write_text(SCRIPT)
-    srun = "ignore:The `srun` command is available on your system"  # as for all tests: see pyproject.toml
-    command = [sys.executable, "-W", "error", "-W", srun, str(script), str(folder), str(ranks), str(stops)]
+    command = [sys.executable, str(script), str(folder), str(ranks), str(stops)]
     clean = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
-    return subprocess.run(
-        command, capture_output=True, text=True, env=clean | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    )
+    return forked.run(command, env=clean | {"PYTHONPATH": os.pathsep.join(sys.path)})
 
 
 def test_two_processes_learn_as_one_with_both_their_batches_and_end_together(tmp_path: Path) -> None:
