@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import benchmark
 import pytest
 import torch
 from command import command
+from helpers import forked
 from speed import bare, large, long, rates, steps, threads
 from speed.pipeline import WALKS, Setting, picture_shape, steady
 from speed.timing import Spent, in_turn, median, ratio
@@ -98,7 +100,8 @@ def test_the_way_from_the_published_loop_is_one_change_at_a_time(
     assert list(rates.stages(setting)) == ["batch"]
 
 
-def test_memory_is_told_on_the_way(tmp_path: Path) -> None:
+def test_memory_is_told_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", forked.Popen)
     found = long.flat(tmp_path, 120, shard=60)
     assert found["records"] == 120
     assert found["bytes"] == {"100": found["bytes_at_100th"]}

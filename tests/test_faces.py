@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import sys
 import tarfile
 from dataclasses import replace
@@ -20,6 +19,7 @@ from faces.masks import MASKS, draw_mask
 from faces.pool import draw_pool, read_pool
 from faces.regions import REGIONS, area, spread, states
 from faces.render import render
+from helpers import forked
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -149,7 +149,8 @@ def test_captions_name_what_is_there() -> None:
 
 
 def run(folder: Path, *options: str) -> None:
-    subprocess.run([sys.executable, JOBS / "build_faces.py", "--out", folder, *options], check=True)
+    ended = forked.run([sys.executable, JOBS / "build_faces.py", "--out", folder, *options])
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ from helpers.waiting import GUARD
 
 # What libraries read when they are imported, and what of that they read later.
 EARLY = re.compile(r"(ATEN|CUDA|GOMP|HF|KMP|LC|MKL|MPL|OMP|OPENBLAS|PYTHON|PYTORCH|TORCH|TRITON|XDG)\w*|HOME|LANG")
-LATE = re.compile(r"PYTHONPATH|TORCHELASTIC_\w+|TORCH_NCCL_ASYNC_ERROR_HANDLING|(TORCHINDUCTOR|TRITON)_CACHE_DIR")
+# Nor do threads wait where there is one.
+LATE = re.compile(
+    r"PYTHONPATH|TORCHELASTIC_\w+|TORCH_NCCL_ASYNC_ERROR_HANDLING|(TORCHINDUCTOR|TRITON)_CACHE_DIR|OMP_WAIT_POLICY"
+)
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 LARGEST = 1 << 17  # bytes of a request
-# Not pyarrow: its allocator starts a thread. Not torch.distributed.run: it keeps the Popen that it finds.
+# Not pyarrow: its allocator starts a thread.
 LARGE = [
     "torch.utils.data",
     "scipy.signal",
@@ -32,6 +32,7 @@ LARGE = [
     "lightning.pytorch.strategies",
     "diffusers.models.unets.unet_2d",
     "PIL.Image",
+    "torch.distributed.run",
     "omegaconf",
     "jsonargparse",
     "fsspec",
@@ -127,6 +128,7 @@ def main() -> None:
     from helpers import forked
 
     sys.path.remove(tests)
+    subprocess.Popen = forked.Popen  # type: ignore[misc]  # before libraries are imported: some keep what they find
     read = forked.early(os.environ)
     for name in LARGE:
         importlib.import_module(name)
@@ -142,7 +144,6 @@ def main() -> None:
         left_behind()
     channel.close()
     forked.zygotes.append(forked.Zygote(ours, read))
-    subprocess.Popen = forked.Popen  # type: ignore[misc]
     become(request)
     execute(*request["what"][:2])
 
