@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import forked
 from helpers.shards import samples
 from torch import Tensor, nn
 
@@ -219,11 +219,11 @@ def test_processes_share_a_folder_of_kernels_at_once(tmp_path: Path) -> None:
     def kernels() -> set[Path]:
         return {path for path in tmp_path.rglob("*.cpp") if "precompiled" not in str(path)}
 
-    together = [subprocess.Popen(command, env=environment) for _ in range(3)]
+    together = [forked.Popen(command, env=environment) for _ in range(3)]
     assert [process.wait() for process in together] == [0, 0, 0]
     made = kernels()
     assert made
-    subprocess.run(command, check=True, env=environment)
+    assert forked.run(command, env=environment).returncode == 0
     assert kernels() == made
 
 
