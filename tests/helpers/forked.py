@@ -33,6 +33,7 @@ LATE = re.compile(
     r"PYTHONPATH|TORCHELASTIC_\w+|TORCH_NCCL_ASYNC_ERROR_HANDLING|(TORCHINDUCTOR|TRITON)_CACHE_DIR|OMP_WAIT_POLICY"
 )
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+TESTS = Path(__file__).parents[1]
 
 
 def early(environment: Mapping[str, str]) -> dict[str, str]:
@@ -58,9 +59,8 @@ class Zygote:
         """A new one, with the variables of this process."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         made = cls(ours, early(os.environ))
-        # -P, and without PYTHONPATH: a command has its own path.
-        command = [sys.executable, "-P", Path(__file__).with_name("zygote.py"), str(theirs.fileno())]
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        command = [sys.executable, "-P", "-m", "helpers.zygote", str(theirs.fileno())]
+        environment = {**os.environ, "PYTHONPATH": str(TESTS)}
         with theirs:
             made.process = Started(command, env=environment, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         return made

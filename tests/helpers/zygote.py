@@ -16,9 +16,10 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from helpers import forked
 
 LARGEST = 1 << 17  # bytes of a request
 # Not pyarrow: its allocator starts a thread.
@@ -123,11 +124,7 @@ def left_behind() -> None:
 
 
 def main() -> None:
-    tests = str(Path(__file__).parents[1])
-    sys.path.insert(0, tests)
-    from helpers import forked
-
-    sys.path.remove(tests)
+    sys.path.remove(str(forked.TESTS))  # a command has its own path
     subprocess.Popen = forked.Popen  # type: ignore[misc]  # before libraries are imported: some keep what they find
     read = forked.early(os.environ)
     for name in LARGE:
