@@ -19,6 +19,7 @@ from typing import Any
 from fcs.engine.cpu_threads import cores
 
 BUSY = (0, 1, 2)  # programs beside it, a core each
+BUSY_CORE = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    pass"  # whatever ends this process
 WAITS = {"spinning": None, "quiet": "passive"}  # OMP_WAIT_POLICY
 # A process that asks the network; its arguments: model, records, calls.
 PROBE = """
@@ -69,7 +70,7 @@ def _measured(arguments: list[str], number: int, wait: str) -> dict[str, float]:
 @contextmanager
 def busy_cores(count: int) -> Iterator[None]:
     """So many programs that do nothing but compute."""
-    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    running = [subprocess.Popen([sys.executable, "-c", BUSY_CORE]) for _ in range(count)]
     try:
         yield
     finally:
