@@ -30,7 +30,7 @@ from fcs.models import Model, find
 from fcs.models import load as load_found
 from fcs.models.base import TRUNCATED
 from fcs.models.from_memory import from_memory
-from fcs.models.options import Options
+from fcs.models.options import Offload, Options
 from fcs.samplers.base import Sampler
 from fcs.samplers.ddim import DDIM
 from fcs.samplers.inexact_newton import InexactNewton
@@ -78,6 +78,8 @@ def load(
     variant: str | None = None,
     size: Sequence[int] | None = None,
     arguments: Mapping[str, Any] | None = None,
+    lora: str | Sequence[str] = (),
+    offload: Offload = "none",
 ) -> Model:
     """Load a model by name, or take a pipeline that is loaded.
 
@@ -90,6 +92,9 @@ def load(
             ``model.half()`` would not leave.
         variant: of the weights' files, such as ``fp16`` for ``model.fp16.safetensors``.
         size: ``(height, width)`` of pictures, where a model can make others than its own.
+        lora: LoRA files of a folder's pipeline, each with ``@WEIGHT`` or without.
+        offload: what of a folder's pipeline waits in the machine's memory until the GPU needs it: ``none``, its
+            ``text`` encoders, the ``model``'s parts, or ``sequential``, their layers one by one.
         arguments: of a pipeline's call, such as ``{"max_sequence_length": 256}``.
 
     Raises:
@@ -97,10 +102,13 @@ def load(
             not fit or does not have an argument.
     """
     if not isinstance(name, str | os.PathLike):
-        return _from_memory(name, size, arguments, {"revision": revision, "variant": variant}, device, precision)
+        of_files = {"revision": revision, "variant": variant, "lora": lora or None}
+        of_files["offload"] = None if offload == "none" else offload
+        return _from_memory(name, size, arguments, of_files, device, precision)
     autocast = AUTOCAST[given.one_of("precision", str(precision), Precision)]
     place = given.device_of(device)
-    options = Options(size, arguments or {})
+    files = (lora,) if isinstance(lora, str) else tuple(lora)
+    options = Options(size, arguments or {}, files, given.one_of("offload", offload, Offload))
     return load_found(find(os.fspath(name), revision, variant), autocast, options).to(place)
 
 

@@ -10,6 +10,7 @@ from fcs.engine.config.run import Run
 from fcs.engine.weights_hashes import WeightsHash
 from fcs.models import Found
 from fcs.models.loading import family_of
+from fcs.models.lora import Lora
 
 TOP = ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt", "guidance_stop")
 OF_DATA = ("resize", "prompt", "captions")
@@ -33,6 +34,8 @@ def pinned_settings(
     keys |= {f"data.{name}": getattr(config.data, name) for name in OF_DATA}
     keys |= {"model.size": list(config.model.size)} if config.model.size else {}
     keys |= {"model.arguments": config.model.arguments} if config.model.arguments else {}
+    loras = [Lora.of(text).fingerprint for text in config.model.options.lora]
+    keys |= {"model.lora": loras} if loras else {}
     # A pipeline of which nothing but its own call knows how its network is asked.
     keys |= {"model.way": "pipeline"} if family_of(found, config.model.options).general else {}
     keys |= {"data.keys": config.data.keys} if config.data.keys != "first_dot" else {}

@@ -16,7 +16,8 @@ from fcs.core.levels import Level, Spacing
 from fcs.models import pipeline_fit
 from fcs.models.base import Model, Schedule
 from fcs.models.files import Found
-from fcs.models.options import Options
+from fcs.models.lora import add
+from fcs.models.options import Offload, Options
 from fcs.models.packing import Packing, learn
 from fcs.models.pipeline_calls import PipelineCalls
 from fcs.models.pipeline_folder import from_folder, pipeline_class
@@ -113,9 +114,10 @@ class DiffusersPipeline(Model):
         pipe: the pipeline; it is not changed.
         size: ``(height, width)`` of pictures; the pipeline's own if None.
         arguments: of its call, such as ``guidance_scale`` of a network that was distilled with it.
+        offload: what of it waits in the machine's memory until it is used, once the model is moved to a GPU.
 
     Raises:
-        UsageError: a pipeline that does not fit, or arguments that it does not have.
+        UsageError: a pipeline that does not fit, arguments that it does not have, an ``offload`` that cannot be.
     """
 
     prompted = True
@@ -130,13 +132,20 @@ class DiffusersPipeline(Model):
 
     @classmethod
     def load(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
-        return cls(from_folder(found, autocast), options.size, options.arguments)
+        pipe = from_folder(found, autocast)
+        add(pipe, options.lora)
+        return cls(pipe, options.size, options.arguments, options.offload)
 
     def __init__(
-        self, pipe: Any, size: Sequence[int] | None = None, arguments: Mapping[str, Any] | None = None
+        self,
+        pipe: Any,
+        size: Sequence[int] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        offload: Offload = "none",
     ) -> None:
         pipeline_fit.check_fit(pipe)
         pipeline_fit.check_arguments(pipe, arguments or {})
+        pipeline_fit.check_offload(pipe, offload)
         predicts, schedule = pipeline_fit.prediction(pipe)
         calls = PipelineCalls(pipe, arguments or {}, size)
         packing = _learnt(calls)
@@ -151,12 +160,17 @@ class DiffusersPipeline(Model):
         network = next(iter(pipeline_fit.networks(pipe).values()))
         denoiser = PipelineDenoiser(network, predicts, calls, packing)
         super().__init__(denoiser, PipelineSchedule(schedule, calls), shape, picture)
+        self.pipe = pipe
         self.calls = calls
         self.packing = packing
         self.vae = vae
         self.hooked = pipeline_fit.hooked(pipe)
+        self.offload = offload
+        waiting = [] if self.hooked or offload != "text" else pipeline_fit.text_encoders(pipe)
+        calls.waiting = waiting
         if not self.hooked:
-            self.parts = nn.ModuleDict(pipeline_fit.modules(pipe))
+            parts = pipeline_fit.modules(pipe).items()
+            self.parts = nn.ModuleDict({name: part for name, part in parts if part not in waiting})
 
     @property
     def way(self) -> str:
@@ -169,6 +183,10 @@ class DiffusersPipeline(Model):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DiffusersPipeline:
         self.calls.clear()
+        place = fn(torch.zeros(0)).device
+        if self.offload in ("model", "sequential") and not self.hooked and place.type != "cpu":
+            pipeline_fit.offload(self.pipe, self.offload, place)
+            self.hooked = True
         if not self.hooked:
             return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.packing._apply(fn)  # type: ignore[no-untyped-call]
@@ -192,6 +210,7 @@ class DiffusersPipeline(Model):
 
     def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
         pipeline_fit.check_caches(self.calls.pipe)
+        self.calls.begin()
         if negative and scale != 1.0 and "negative_prompt" not in self.calls.parameters:
             name = type(self.calls.pipe).__name__
             raise UsageError.of("negative_prompt", negative, f"none: {name} takes no negative prompt")

@@ -108,11 +108,12 @@ def family_of(found: Found, options: Options = PLAIN) -> type[Model]:
         UsageError: it is none of them.
     """
     families = [kind for kind in classes(PACKAGE, Model).values() if issubclass(kind, Model)]
-    fitting = [kind for kind in families if kind.is_in(found)]
+    with _quiet():  # to look at a pipeline's class is to import it
+        fitting = [kind for kind in families if kind.is_in(found)]
     if options.call and fitting and not any(kind.general for kind in fitting):
-        expected = "none for this model: they go to the call of a diffusers text-to-image pipeline, from its folder"
-        raise UsageError.of("model.arguments", dict(options.arguments), expected)
-    own = [kind for kind in fitting if kind.general is options.call] or fitting
+        key, value = next(iter(options.call.items()))
+        raise UsageError.of(key, value, "none for this model: it is for folders of diffusers text-to-image pipelines")
+    own = [kind for kind in fitting if kind.general is bool(options.call)] or fitting
     for kind in own:
         if not any(other is not kind and issubclass(other, kind) for other in own):
             return kind

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from functools import wraps
 from typing import Any
 
 import torch
 from diffusers.utils import is_bs4_available, is_ftfy_available
-from torch import Tensor
+from torch import Tensor, nn
 
 from fcs.core.autocast import ROUNDED, is_off
 from fcs.core.errors import UsageError
@@ -19,9 +19,10 @@ from fcs.core.levels import Level
 from fcs.core.products import Products
 from fcs.models.guidance_argument import GuidanceArgument
 from fcs.models.inverted_scheduler import Answer, Question, inverted
-from fcs.models.pipeline_fit import networks, weights_type
+from fcs.models.pipeline_fit import hooked, networks, weights_type
 from fcs.models.prompt_cache import PromptCache
 
+PLACE = "_place_of_calls"
 PROMPT = "a picture"  # where a question does not depend on it
 # What a picture of the model's size needs, where the pipeline has the argument.
 PICTURE = {"use_resolution_binning": False, "num_frames": 1}
@@ -40,7 +41,7 @@ class PipelineCalls:
     """
 
     def __init__(self, pipe: Any, arguments: Mapping[str, Any], size: Sequence[int] | None = None) -> None:
-        self.pipe = copy(pipe)
+        self.pipe = _placed(pipe)
         self.parameters = inspect.signature(type(pipe).__call__).parameters
         self.scheduler = inverted(pipe.scheduler)
         defaults = PICTURE if is_ftfy_available() and is_bs4_available() else {**PICTURE, "clean_caption": False}
@@ -52,6 +53,7 @@ class PipelineCalls:
         self._prepared: dict[str, Any] = {}
         self._latents: Tensor | None = None
         self._trusted = False
+        self.waiting: list[nn.Module] = []
         kind = weights_type(next(iter(networks(pipe).values())))
         self.products = Products(kind) if kind in ROUNDED else None
         self._prepare = pipe.prepare_latents
@@ -103,8 +105,13 @@ class PipelineCalls:
             self._trusted = True
         return out
 
+    def begin(self) -> None:
+        """Look anew where the pipeline is, before a batch: whoever owns it may have moved it."""
+        self.pipe.__dict__.pop(PLACE, None)
+
     def clear(self) -> None:
         """Forget what lies on a device."""
+        self.begin()
         self._prepared.clear()
         if self.prompts is not None:
             self.prompts.clear()
@@ -129,10 +136,21 @@ class PipelineCalls:
 
         @wraps(encode)
         def alone(*args: Any, **kwargs: Any) -> Any:
-            with self.products.pause() if self.products else nullcontext():
+            with self.products.pause() if self.products else nullcontext(), self._fetched():
                 return encode(*args, **kwargs)
 
         return alone
+
+    @contextmanager
+    def _fetched(self) -> Iterator[None]:
+        """Text encoders that wait in the machine's memory, brought to the pipeline's device for a while."""
+        for part in self.waiting:
+            part.to(self.pipe._execution_device)
+        try:
+            yield
+        finally:
+            for part in self.waiting:
+                part.to("cpu")
 
     def _prepare_latents(self, *args: Any, **kwargs: Any) -> Any:
         key = repr((args, kwargs))
@@ -149,3 +167,24 @@ class PipelineCalls:
 
     def _decode(self, latents: Tensor, *args: Any, **kwargs: Any) -> None:
         raise Answer(latents)
+
+
+def _placed(pipe: Any) -> Any:
+    """A copy of a pipeline that knows where it is. Pipelines look through all of their modules each time they ask.
+
+    That costs several milliseconds a call, more than the network of a small model.
+    """
+    own = type(pipe)
+
+    def place(self: Any) -> torch.device:
+        if PLACE not in self.__dict__:
+            # With text encoders that wait elsewhere, the network is where the pipeline is.
+            (network, *_) = networks(pipe).values()
+            own_place = next(network.parameters()).device
+            self.__dict__[PLACE] = pipe._execution_device if hooked(pipe) else own_place
+        found: torch.device = self.__dict__[PLACE]
+        return found
+
+    made = copy(pipe)
+    made.__class__ = type(own.__name__, (own,), {"_execution_device": property(place), "device": property(place)})
+    return made

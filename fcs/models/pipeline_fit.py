@@ -12,6 +12,7 @@ from torch import nn
 from fcs.core.denoiser import Predicts
 from fcs.core.errors import UsageError, nearest
 from fcs.models.base import Schedule
+from fcs.models.options import Offload
 from fcs.models.schedules import PREDICTS, schedule_of
 
 NETWORKS = ("transformer", "unet")  # how the denoising networks of pipelines are called, before a number
@@ -20,11 +21,11 @@ UNFIT = {
     "LTX2": "it steps two schedulers at once, of pictures and of sound",
     "AnyFlow": "its network is told the next level too",
     "SanaSprint": "its network is told angles instead of levels",
-    "Cosmos": "it scales its latents by an EDM scheduler",
+    "CosmosTextToWorld": "it scales its latents by an EDM scheduler",
+    "CosmosVideoToWorld": "it scales its latents by an EDM scheduler",
     "LEdits": "it edits a given picture",
     "StableCascade": "it has no autoencoder of latents",
     "Wuerstchen": "it has no autoencoder of latents",
-    "Kandinsky": "its decoder takes embeddings of a prior instead of a prompt",
 }
 # Arguments of calls that start from a picture, and what to load instead.
 FROM_PICTURE = ("strength", "mask_image")
@@ -69,6 +70,10 @@ def check_fit(pipe: Any) -> None:
     missing += [] if networks(pipe) else [" or ".join(NETWORKS)]
     if missing:
         raise UsageError.of("model", name, f"a pipeline with {missing[0]}, between which and a prompt this can stand")
+    for part, network in networks(pipe).items():
+        config: Any = network.config
+        if config.get("use_meanflow"):
+            raise UsageError.of("model", name, f"a {part} that is told one level: this one is told the next one too")
     check_caches(pipe)
 
 
@@ -105,6 +110,35 @@ def check_arguments(pipe: Any, arguments: Mapping[str, Any]) -> None:
             near = nearest(name, names)
             hint = f"; did you mean {near}?" if near else f": {', '.join(names)}"
             raise UsageError.of(f"model.arguments.{name}", value, f"an argument of {kind}'s call{hint}")
+
+
+def check_offload(pipe: Any, wanted: Offload) -> None:
+    """Check that a pipeline can be offloaded.
+
+    Raises:
+        UsageError: accelerate is missing, or somebody else has placed its weights.
+    """
+    from diffusers.utils import is_accelerate_available
+
+    if wanted == "none":
+        return
+    if hooked(pipe):
+        raise UsageError.of("model.offload", wanted, "none: the pipeline's weights are offloaded or quantised already")
+    if wanted != "text" and not is_accelerate_available():
+        raise UsageError.of("model.offload", wanted, "accelerate beside it: pip install accelerate")
+
+
+def offload(pipe: Any, wanted: Offload, device: torch.device) -> None:
+    """Have accelerate bring a pipeline's parts, or their layers, to a device when they are used."""
+    if wanted == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    else:
+        pipe.enable_sequential_cpu_offload(device=device)
+
+
+def text_encoders(pipe: Any) -> list[nn.Module]:
+    """The modules that read prompts."""
+    return [part for name, part in modules(pipe).items() if name.startswith("text_encoder")]
 
 
 def networks(pipe: Any) -> dict[str, nn.Module]:

@@ -46,7 +46,7 @@ def from_folder(found: Found, kind: torch.dtype | None) -> Any:
     except ValueError as error:
         if "low_cpu_mem_usage" not in str(error):
             raise
-        expected = f"accelerate beside it, which {own.__name__} is loaded with: pip install 'fcs-diffusion[pipelines]'"
+        expected = f"accelerate beside it, which {own.__name__} is loaded with: pip install accelerate"
         raise UsageError.of("model.name", found.name, expected) from error
 
 

@@ -109,6 +109,9 @@ def test_what_a_dry_run_says(
     [
         ("model.arguments.max_sequence_lenght=8", "did you mean max_sequence_length?"),
         ("model.arguments.height=64", "expected it as model.size"),
+        ("model.lora=nowhere.safetensors", "model.lora=nowhere.safetensors: expected a file .safetensors"),
+        ("model.lora=x@much", "expected a number after the @"),
+        ("model.offload=all", "one of none, text, model, sequential"),
         ("model.size=[33,32]", "expected a size that FluxPipeline makes"),
         ("model.size=[32]", "expected [height, width]"),
         ("sampler=dps", "only asks its network forwards"),
@@ -123,7 +126,9 @@ def test_what_a_run_refuses_in_one_line(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(command(folders("flux"), shard, tmp_path / "out", given)) == 2
+    model = folders("flux")
+    capsys.readouterr()  # what building it said
+    assert main(command(model, shard, tmp_path / "out", given)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from fcs.engine.config.logger import Logger
-from fcs.models.options import Options
+from fcs.models.options import Offload, Options
 
 Precision = Literal["32", "16", "bf16"]
 PngLevel = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
@@ -64,6 +64,9 @@ class ModelName:
         size: ``[height, width]`` of pictures, where the model can make others than its own.
         arguments: what goes to a diffusers pipeline's call beside what other keys say, such as
             ``{max_sequence_length: 256}``; with them, Stable Diffusion runs through that call too.
+        lora: LoRA files (.safetensors) of a pipeline, each with ``@WEIGHT`` or without; needs peft.
+        offload: what of a pipeline waits in the machine's memory until a GPU needs it: ``none``, its ``text`` encoders,
+            the ``model``'s parts, or ``sequential``, their layers one by one; the last two need accelerate.
     """
 
     name: str
@@ -72,11 +75,14 @@ class ModelName:
     tiling: bool = False
     size: list[PositiveInt] | None = None
     arguments: dict[str, Any] | None = None
+    lora: str | list[str] | None = None
+    offload: Offload = "none"
 
     @property
     def options(self) -> Options:
         """What is wanted of the model beside its files."""
-        return Options(self.size, self.arguments or {})
+        lora = [self.lora] if isinstance(self.lora, str) else self.lora or []
+        return Options(self.size, self.arguments or {}, tuple(lora), self.offload)
 
 
 @dataclass(frozen=True)
