@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from fcs.models.options import Offload, Options
 from fcs.models.packing import Packing, learn
 from fcs.models.pipeline_calls import PipelineCalls
 from fcs.models.pipeline_folder import from_folder, pipeline_class
+from fcs.models.token_limits import truncates
 
+log = logging.getLogger("fcs")
 PROBE = 8  # cells along a side of the latents that tell how many pixels a cell has
 
 
@@ -150,7 +153,7 @@ class DiffusersPipeline(Model):
         calls = PipelineCalls(pipe, arguments or {}, size)
         packing = _learnt(calls)
         vae = _codec(pipe)
-        factor = _factor(vae, packing)
+        factor = _factor(vae, packing, calls.pipe._execution_device)
         shape = packing.shape
         picture = (3, shape[1] * factor, shape[2] * factor)
         if size is not None and picture[1:] != tuple(size):
@@ -171,6 +174,7 @@ class DiffusersPipeline(Model):
         if not self.hooked:
             parts = pipeline_fit.modules(pipe).items()
             self.parts = nn.ModuleDict({name: part for name, part in parts if part not in waiting})
+        self._follow()
 
     @property
     def way(self) -> str:
@@ -192,6 +196,19 @@ class DiffusersPipeline(Model):
         self.packing._apply(fn)  # type: ignore[no-untyped-call]
         return self
 
+    def _follow(self) -> None:
+        """Bring what is ours to where the pipeline is now: whoever owns it may have moved it."""
+        self.packing.to(self.device)
+        if self.vae is not self.pipe.vae:
+            self.vae.to(self.device)
+
+    def compile_network(self, cuda_graphs: bool = False) -> None:
+        """Nothing: what runs is the pipeline's call. Whoever has the pipeline in memory may compile its network."""
+        log.info("compile: without effect on a network that is %s", self.way)
+
+    def truncates(self, prompt: str) -> bool:
+        return truncates(self.pipe, prompt, self.calls.sequence_length)
+
     def spare(self, slicing: bool, tiling: bool) -> None:
         for kind, wanted in (("slicing", slicing), ("tiling", tiling)):
             switch = getattr(self.vae, f"{'enable' if wanted else 'disable'}_{kind}", None)
@@ -211,6 +228,7 @@ class DiffusersPipeline(Model):
     def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
         pipeline_fit.check_caches(self.calls.pipe)
         self.calls.begin()
+        self._follow()
         if negative and scale != 1.0 and "negative_prompt" not in self.calls.parameters:
             name = type(self.calls.pipe).__name__
             raise UsageError.of("negative_prompt", negative, f"none: {name} takes no negative prompt")
@@ -240,10 +258,9 @@ def _type(vae: nn.Module) -> torch.dtype:
 
 
 @torch.no_grad()
-def _factor(vae: Any, packing: Packing) -> int:
+def _factor(vae: Any, packing: Packing, device: torch.device) -> int:
     """Pixels along each side of a cell of the latents."""
     shape = (1, *packing.decoded_shape[:-2], PROBE, PROBE)
-    device = next(weights.device for weights in vae.parameters())
     picture = vae.decode(torch.zeros(shape, dtype=_type(vae), device=device), return_dict=False)[0]
     return int(picture.shape[-1]) // PROBE
 

@@ -56,7 +56,7 @@ class PipelineCalls:
         self.waiting: list[nn.Module] = []
         kind = weights_type(next(iter(networks(pipe).values())))
         self.products = Products(kind) if kind in ROUNDED else None
-        self._prepare = pipe.prepare_latents
+        self._prepare = self.pipe.prepare_latents
         self.prompts: PromptCache | None = None
         decoder = copy(pipe.vae)
         decoder.decode = self._decode
@@ -67,6 +67,13 @@ class PipelineCalls:
         for name, part in replaced.items():
             object.__setattr__(self.pipe, name, part)  # not the pipeline's own, which would change its configuration
         self.pipe.set_progress_bar_config(disable=True)
+
+    @property
+    def sequence_length(self) -> int | None:
+        """Tokens that the call reads, where it has an argument for that; CLIP reads its own number."""
+        parameter = self.parameters.get("max_sequence_length")
+        length = self.arguments.get("max_sequence_length", parameter.default if parameter else None)
+        return length if isinstance(length, int) else None
 
     def start(self) -> Tensor:
         """Latents ``(1, ...)`` as the pipeline would begin with: for shape, type and device."""

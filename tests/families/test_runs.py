@@ -169,3 +169,14 @@ def test_sizes_of_stable_diffusion(tiny_sd: Path) -> None:
         fcs.load(tiny_sd, device="cpu", size=(36, 64))
     with pytest.raises(ValueError, match=r"model\.size=\[20, 20\]: expected \[16, 16\]"):
         fcs.load("digits-16", device="cpu", size=(20, 20))
+
+
+def test_a_prompt_is_truncated_where_no_encoder_reads_all_of_it(pipe_of: PipeOf) -> None:
+    flux, sdxl = (fcs.load(pipe_of(name), size=(32, 32)) for name in ("flux", "sdxl"))
+    longer = "a b c d e f g h i j k l m n o p q r"  # more than the 16 tokens of the tiny CLIP, in T5's 512
+    assert not flux.truncates(longer)
+    assert sdxl.truncates(longer)
+    assert not sdxl.truncates("a b")
+    short = fcs.load(pipe_of("flux"), size=(32, 32), arguments={"max_sequence_length": 8})
+    assert short.truncates(longer)
+    assert fcs.sample(sdxl, prompt=longer, steps=1, progress=False).metrics[0]["truncated"]
