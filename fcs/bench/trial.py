@@ -86,7 +86,7 @@ class Trial:
     def results(self) -> tuple[torch.Tensor, Truth, int]:
         """All seeds' pictures, uint8 ``(S, N, C, H, W)``, of the records that no run failed; how many others."""
         run, _ = self.loaded
-        model = load(find(run.model.name, run.model.revision))
+        model = load(find(run.model.name, run.model.revision, run.model.variant), options=run.model.options)
         truth = read_truth(resolve(run.data.shards), record_format(run, model), run.data.limit)
         results = [read_results(self.out / f"seed-{seed}", truth) for seed in self.seeds]
         kept = torch.stack([found for _, found in results]).all(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from fcs.engine.config.class_names import stable_path
@@ -11,6 +13,7 @@ from fcs.engine.weights_hashes import WeightsHash
 from fcs.models import Found
 from fcs.models.loading import family_of
 from fcs.models.lora import Lora
+from fcs.shards.input.mask_source import ALPHA
 
 TOP = ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt", "guidance_stop")
 OF_DATA = ("resize", "prompt", "captions")
@@ -40,6 +43,7 @@ def pinned_settings(
     keys |= {"model.way": "pipeline"} if family_of(found, config.model.options).general else {}
     keys |= {"data.keys": config.data.keys} if config.data.keys != "first_dot" else {}
     keys |= {"model.variant": config.model.variant} if config.model.variant else {}
+    keys |= _of_masks(config)
     keys |= {"png_level": config.png_level} if config.png_level is not None else {}
     keys |= {"model.tiling": True} if config.model.tiling else {}
     keys |= {"trainer.tf32": config.trainer.tf32} if config.trainer.tf32 is not None else {}
@@ -48,6 +52,16 @@ def pinned_settings(
         asked = list(getattr(config.metrics, name))
         keys |= {f"metrics.{name}": asked} if asked else {}
     return keys | {f"{name}.sha256": one.sha256 for name, one in hashes.items() if name != "model"}
+
+
+def _of_masks(config: Run) -> dict[str, Any]:
+    """What differs from the usual: a mask for all, by its content too, and what is done to masks."""
+    source = config.data.mask
+    keys: dict[str, Any] = {"data.mask": source} if source is not None else {}
+    if source not in (None, ALPHA):
+        keys["data.mask.sha256"] = sha256(Path(str(source)).read_bytes()).hexdigest()
+    edits = {name: getattr(config.mask, name) for name in ("invert", "grow", "feather")}
+    return keys | {f"mask.{name}": value for name, value in edits.items() if value}
 
 
 def _arguments(where: str, section: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from fcs.core.autocast import AUTOCAST
 from fcs.core.errors import StorageError
+from fcs.core.mask_edits import MaskEdits
 from fcs.core.records import collate
 from fcs.engine.config.run import Run
 from fcs.engine.early_checks import check_guidance
@@ -20,6 +21,7 @@ from fcs.metrics.judge import Judge
 from fcs.models import Model, load
 from fcs.models.base import TRUNCATED
 from fcs.shards.input.decode import Format
+from fcs.shards.input.mask_source import mask_source
 from fcs.shards.ledger.layout import DIFFERENCE
 from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
@@ -95,7 +97,8 @@ def record_format(config: Run, model: Model) -> Format:
     channels, height, width = config.task.input_shape(model)
     data, task = config.data, config.task
     options = (task.needs_mask, config.copy_inputs, data.captions, task.reads_mask, task.measurement_shape(model))
-    return Format(channels, height, width, data.resize, *options, data.keys)
+    edits = MaskEdits(config.mask.invert, config.mask.grow, config.mask.feather)
+    return Format(channels, height, width, data.resize, *options, data.keys, mask_source(data.mask), edits)
 
 
 def has_reference(pipeline: Pipeline) -> bool:

@@ -18,6 +18,7 @@ from fcs.engine.pinned_settings import pinned_settings
 from fcs.engine.weights_hashes import WeightsHash, hash_of
 from fcs.metrics import weights
 from fcs.models import Found, find
+from fcs.shards.input.mask_source import mask_source
 from fcs.shards.input.sources import Source, resolve
 from fcs.shards.ledger.commit_records import damaged, is_complete
 from fcs.shards.ledger.layout import RUN
@@ -106,6 +107,7 @@ def preflight(config: Run, settings: Mapping[str, Any]) -> Preflight:
     out = _out(config)
     found = find(config.model.name, config.model.revision, config.model.variant)
     check_early(config, found)
+    mask_source(config.data.mask)
     sources = resolve(config.data.shards)
     networks = weights.find(config.metrics.networks, {name: getattr(config.metrics, name) for name in WEIGHTS})
     hashes = _hashes(found, networks, (out.json(RUN) or {}).get("weights"))

@@ -8,7 +8,7 @@ from typing import Literal
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from fcs.core.levels import Spacing
-from fcs.engine.config.settings import Data, Metrics, ModelName, PngLevel, Previews, Trainer
+from fcs.engine.config.settings import Data, Mask, Metrics, ModelName, PngLevel, Previews, Trainer
 from fcs.samplers.base import Sampler
 from fcs.tasks.base import Task
 
@@ -34,6 +34,7 @@ class Run:
         png_level: how hard PNG compresses, 0 to 9; by default 6, and 1 for pictures of 65,536 pixels or more: a sixth
             larger, three to four times as fast.
         copy_inputs: also write each record's input members.
+        mask: what is done to masks.
         trainer: how the run uses the machine.
         previews: contact sheets.
         metrics: what results are judged by.
@@ -53,6 +54,7 @@ class Run:
     format: Literal["png", "jpg", "webp"] = "png"
     png_level: PngLevel | None = None
     copy_inputs: bool = False
+    mask: Mask = field(default_factory=Mask)
     trainer: Trainer = field(default_factory=Trainer)
     previews: Previews = field(default_factory=Previews)
     metrics: Metrics = field(default_factory=Metrics)

@@ -32,6 +32,8 @@ class Data:
         captions: give each record's own prompt to the model; false gives ``prompt`` to all.
         resize: pictures of another size than the model's: ``none`` fails them, ``crop`` scales the short side and
             crops the centre, ``pad`` scales the long side and pads.
+        mask: a mask file for all records, or ``alpha``: what is transparent in a picture is generated. By default each
+            record's own ``KEY.mask.png``.
         keys: where the key of a member's name ends: at its ``first_dot``, as WebDataset has it, or before its
             ``last_suffix``: ``cat.v2.png`` and ``cat.v2.mask.png`` are the record ``cat_v2``.
         workers: threads that read and decode ahead; 0 reads between batches.
@@ -45,8 +47,24 @@ class Data:
     prompt: str = ""
     captions: bool = True
     resize: Literal["none", "crop", "pad"] = "none"
+    mask: str | None = None
     keys: Literal["first_dot", "last_suffix"] = "first_dot"
     workers: NonNegativeInt = 2
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What is done to masks before they are used.
+
+    Args:
+        invert: white keeps and black generates.
+        grow: pixels, at the model's size, by which what is generated grows on all sides.
+        feather: pixels around it, beyond ``grow``, over which generated and kept blend into each other.
+    """
+
+    invert: bool = False
+    grow: NonNegativeInt = 0
+    feather: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)

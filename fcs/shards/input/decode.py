@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from fcs.core.mask_edits import MaskEdits
 from fcs.core.notes import NOTHING
 from fcs.core.records import Record
 from fcs.core.seeds import whole_seed
@@ -19,14 +20,14 @@ from fcs.shards.input.decode_image import (
     BadRecordError,
     Resize,
     decode_image,
-    decode_mask,
     fit,
-    size_text,
     to_tensor,
 )
 from fcs.shards.input.decode_measurement import decode_measurement
+from fcs.shards.input.mask_source import MaskSource, mask_of
 from fcs.shards.input.record_index import MEASURED, SLOTS, Entry, Keys
 
+NO_EDITS = MaskEdits()
 MAX_IMAGE_BYTES = 256 << 20
 MAX_PROMPT_BYTES = 64 << 10
 MAX_JSON_BYTES = 1 << 20  # as objects it takes some twenty times that
@@ -50,6 +51,8 @@ class Format:
         measurement: shape of the measurement in ``KEY.npy`` that a record must have; its picture counts for nothing
             then. None where records hold pictures.
         keys: where the key of a member's name ends: at its ``first_dot``, or before its ``last_suffix``.
+        mask: one mask for all records, or ``alpha`` for their pictures' transparency; None for each record's own.
+        edits: what is done to masks.
     """
 
     channels: int
@@ -62,11 +65,13 @@ class Format:
     reads_mask: bool = True
     measurement: tuple[int, ...] | None = None
     keys: Keys = "first_dot"
+    mask: MaskSource = None
+    edits: MaskEdits = NO_EDITS
 
     @property
     def required(self) -> tuple[str, ...]:
         """Slots without which a record is not whole."""
-        return (self.given, "mask") if self.needs_mask else (self.given,)
+        return (self.given, "mask") if self.needs_mask and self.mask is None else (self.given,)
 
     @property
     def given(self) -> str:
@@ -91,7 +96,8 @@ def decode(entry: Entry, read: Callable[[int, int], bytes], form: Format) -> Rec
     if entry.error:
         return record
     try:
-        passed = () if form.reads_mask or form.keep_members else ("mask",)
+        looks = form.reads_mask and form.mask is None
+        passed = () if looks or form.keep_members else ("mask",)
         wanted = {suffix: place for suffix, place in entry.members.items() if form.slots[suffix] not in passed}
         data = {suffix: _load(suffix, place, read) for suffix, place in wanted.items()}
         slots = {form.slots[suffix]: value for suffix, value in data.items()}
@@ -110,7 +116,7 @@ def _load(suffix: str, place: tuple[int, int], read: Callable[[int, int], bytes]
 def _decode(record: Record, slots: dict[str, bytes], members: dict[str, bytes], form: Format) -> Record:
     if form.given not in slots:
         raise BadRecordError(f"missing_{form.given}", MISSING[form.given])
-    if form.needs_mask and "mask" not in slots:
+    if "mask" in form.required and "mask" not in slots:
         raise BadRecordError("missing_mask", "no mask.png")
     extra = _json(slots["json"]) if "json" in slots else {}
     seed = _seed(extra)
@@ -121,18 +127,19 @@ def _decode(record: Record, slots: dict[str, bytes], members: dict[str, bytes], 
         blank = torch.zeros(form.channels, form.height, form.width, dtype=torch.uint8)
         return replace(common, image=blank, measurement=measurement)
     image, notes = decode_image(slots["image"], "RGB" if form.channels == 3 else "L")
-    mask, more = _mask(slots["mask"], image.size, form) if "mask" in slots and form.reads_mask else (None, ())
+    mask, more = _mask(slots, image.size, form) if form.reads_mask else (None, ())
     fitted = fit(image, form.width, form.height, form.resize, Image.Resampling.LANCZOS)
     return replace(common, image=to_tensor(fitted), mask=mask, notes=notes + more)
 
 
-def _mask(data: bytes, size: tuple[int, int], form: Format) -> tuple[Tensor, tuple[str, ...]]:
-    """A mask for an image of ``size`` (width, height), brought to the wanted size, and notes."""
-    mask, notes = decode_mask(data)
-    if mask.size != size:
-        turned = "; EXIF turns it?" if mask.size == size[::-1] else ""
-        raise BadRecordError("mask_size", f"{size_text(mask)}, the image has {size[0]}x{size[1]}{turned}")
-    made = to_tensor(fit(mask, form.width, form.height, form.resize, Image.Resampling.NEAREST))
+def _mask(slots: dict[str, bytes], size: tuple[int, int], form: Format) -> tuple[Tensor | None, tuple[str, ...]]:
+    """The mask for an image of ``size`` (width, height), brought to the wanted size, and notes; None without one."""
+    found = mask_of(form.mask, slots, size)
+    if found is None:
+        return None, ()
+    mask, notes = found
+    mask = ImageOps.invert(mask) if form.edits.invert else mask  # before bars are added, which mean keep
+    made = form.edits.spread(to_tensor(fit(mask, form.width, form.height, form.resize, Image.Resampling.NEAREST)))
     return made, notes if made.any() else (*notes, NOTHING)
 
 

@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fcs.core.masks import read_mask
-from fcs.core.pictures import Mode, PictureError, open_picture, read_picture
+from fcs.core.pictures import Mode, PictureError, has_alpha, open_picture, read_picture, upright
 from fcs.shards.input.tar_members import printable
 
 Resize = Literal["none", "crop", "pad"]
@@ -45,6 +45,19 @@ def decode_mask(data: bytes) -> Read:
     """
     with _naming("mask ", len(data)):
         return read_mask(open_picture(data))
+
+
+def decode_transparency(data: bytes) -> Image.Image:
+    """A mask from a picture's own alpha channel: what is transparent is to be generated.
+
+    Raises:
+        BadRecordError: it is no picture that may be read, or has no alpha channel.
+    """
+    with _naming("", len(data)):
+        image = open_picture(data)
+        if not has_alpha(image):
+            raise PictureError("missing_mask", "data.mask=alpha, and the picture has no alpha channel")
+        return ImageOps.invert(upright(image).convert("RGBA").getchannel("A"))
 
 
 @contextmanager

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from typing import cast
 
 from PIL import Image
 
 from fcs.core.errors import StorageError, UsageError
 from fcs.core.images import to_pil
+from fcs.core.mask_edits import MaskEdits
 from fcs.core.records import Record, collate
 from fcs.models.base import Model
 from fcs.shards.input.decode import Format, decode
 from fcs.shards.input.decode_image import Resize
+from fcs.shards.input.mask_source import MaskSource, mask_source
 from fcs.shards.input.record_index import Entry, Keys
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
@@ -122,7 +125,17 @@ class OriginalInputs:
         captions = bool(self.settings.get("data.captions", True))
         needs, reads = task is not None and task.needs_mask, task is None or task.reads_mask
         keys: Keys = self.settings.get("data.keys") or "first_dot"
-        return Format(channels, height, width, resize, needs, False, captions, reads, measurement, keys)
+        mask, edits = self._masks()
+        needs = needs and (mask is not None or "data.mask" not in self.settings)
+        return Format(channels, height, width, resize, needs, False, captions, reads, measurement, keys, mask, edits)
+
+    def _masks(self) -> tuple[MaskSource, MaskEdits]:
+        """Where the run had its masks from, as far as that is still there, and what it did to them."""
+        names = (field.name for field in fields(MaskEdits))
+        edits = MaskEdits(**{name: self.settings[f"mask.{name}"] for name in names if f"mask.{name}" in self.settings})
+        with suppress(UsageError):  # the file has gone since
+            return mask_source(self.settings.get("data.mask")), edits
+        return None, edits
 
     def _reader(self, stem: str) -> ShardReader | str:
         if self._open is None or self._open[0] != stem:
