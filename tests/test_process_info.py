@@ -8,7 +8,7 @@ import re
 import pytest
 
 from fcs.core.errors import UsageError
-from fcs.engine.process_info import ProcessInfo, check
+from fcs.engine.process_info import ProcessInfo, check, without_launchers
 from fcs.engine.rank_launcher import RankLauncher
 
 ARRAY = {"SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_ID": "7"}
@@ -73,6 +73,16 @@ def test_an_indexed_job_does_not_say_of_how_many(monkeypatch: pytest.MonkeyPatch
     assert ways == [0, 1 / 2, 1 / 4, 3 / 4, 1 / 8, 5 / 8, 3 / 8, 7 / 8]
     rank, world = here(monkeypatch, STARTED | {"JOB_COMPLETION_INDEX": "1"}).overall(2, 4)
     assert rank / world == 0.5 + 0.5 * 2 / 4
+
+
+def test_a_launcher_of_ones_own_says_it_before_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"FCS_WORKER": "2", "FCS_WORKERS": "5"}
+    assert here(monkeypatch, ARRAY | {"JOB_COMPLETION_INDEX": "1"} | own) == ProcessInfo(job=2, jobs=5)
+
+
+def test_nothing_of_a_launcher_is_handed_on() -> None:
+    given = STEP | ARRAY | TORCHRUN | STARTED | {"JOB_COMPLETION_INDEX": "1", "FCS_WORKER": "1", "FCS_WORKERS": "2"}
+    assert without_launchers(given | {"MASTER_PORT": "1", "HF_HOME": "/hub"}) == {"HF_HOME": "/hub"}
 
 
 def test_every_process_has_a_number_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def test_reopened_shard_keeps_good_results(tmp_path: Path) -> None:
 
 
 def test_tasks_of_one_job_retry_a_shard_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_STEP_ID"):
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_STEP_ID", "FCS_LAUNCH"):
         monkeypatch.delenv(name, raising=False)
     out = LocalStore(tmp_path)
     pin(out, run(tmp_path, names="s"))
@@ -63,6 +63,13 @@ def test_tasks_of_one_job_retry_a_shard_once(tmp_path: Path, monkeypatch: pytest
         commit_shard(out, "s", 1)
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")  # asked for once more
     assert retry_failed(out, launched(out)) == ["s"]
+    write(tmp_path, "s", row(0, "x: y"))
+    commit_shard(out, "s", 1)
+    monkeypatch.setenv("FCS_LAUNCH", "job-1")  # by another launcher, which itself may run in a job of SLURM's
+    assert retry_failed(out, launched(out)) == ["s"]
+    write(tmp_path, "s", row(0, "x: y"))
+    commit_shard(out, "s", 1)
+    assert retry_failed(out, launched(out)) == []
 
 
 def test_long_reopened_shards_are_cut_into_parts(tmp_path: Path) -> None:

@@ -200,6 +200,16 @@ def test_an_array_while_the_controller_is_restarted_and_its_report(trial: Trial)
     assert "1 failed" in text
 
 
+def test_submitted_by_fcs_submit(trial: Trial) -> None:
+    command = [sys.executable, "-m", "fcs.tools.cli.submit", *trial.command, "--on", "slurm", "--workers", "2"]
+    said = trial.cluster.run(*command, "--gpus", "0", "--cpus", "1", cwd=trial.out.parent, **trial.environment)
+    job = said.split()[1].removesuffix(":")
+    trial.at_work(2)
+    trial.go()
+    assert trial.cluster.wait(job) == ["COMPLETED"] * 2
+    trial.as_on_a_laptop()
+
+
 def test_a_throttled_array_is_cancelled_and_another_size_goes_on(trial: Trial) -> None:
     job = trial.sbatch("--array=0-3%2")  # more tasks than slices
     trial.at_work(2)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 from fcs.core.errors import UsageError
 
-PARENT = "FCS_PARENT"  # pid of the command that started this process as one of its ranks
+PARENT = "FCS_PARENT"  # pid of the process that started this one and that it must not outlive
+WORKER, WORKERS = "FCS_WORKER", "FCS_WORKERS"  # number of this job, and of how many, for any launcher of jobs
 Launcher = Literal["none", "fcs", "torchrun", "slurm"]
 
 
@@ -58,7 +60,9 @@ LAUNCHERS: dict[Launcher, LauncherVariables] = {
         "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_NODEID"
     ),
 }
+# Ours comes first: Ray, say, may itself have been started by a job array.
 ARRAYS = (
+    ArrayVariables(WORKER, WORKERS),
     ArrayVariables("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
     ArrayVariables("JOB_COMPLETION_INDEX"),  # an Indexed Job of Kubernetes
 )
@@ -159,6 +163,22 @@ def check(info: ProcessInfo, asked: int | Literal["auto"], gpus: int) -> None:
         )
 
 
+def without_launchers(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what launchers left in it, for a process that is a job of its own.
+
+    Whoever starts processes from within a job of SLURM's or a rank of torchrun's (Ray, say) hands their numbers on,
+    the same to each.
+    """
+    own = {PARENT, "MASTER_ADDR", "MASTER_PORT"}
+    own |= {name for names in LAUNCHERS.values() for name in astuple(names)}
+    own |= {name for names in ARRAYS for name in astuple(names)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in own and not name.startswith(("SLURM_", "TORCHELASTIC_"))
+    }
+
+
 def _array() -> tuple[int, int]:
     """This job's number among those of its array, and how many there are."""
     for names in ARRAYS:
@@ -166,7 +186,8 @@ def _array() -> tuple[int, int]:
             index, count = _number(names.index), _number(names.count)
             if not count:
                 return _spread(index)
-            return (index - _number(names.first, index)) % count, count  # an array's numbers may have holes
+            first = _number(names.first, index) if names.first else 0
+            return (index - first) % count, count  # an array's numbers may have holes
     return 0, 1
 
 

@@ -46,7 +46,7 @@ class RankLauncher(_Launcher):
         Raises:
             RanksFailed: one of them ended with another code than 0 or 3.
         """
-        if self.info.started:
+        if PARENT in os.environ:
             follow_parent(int(os.environ[PARENT]))
         if not self.info.may_start or self.count == 1:
             return function(*args, **kwargs)

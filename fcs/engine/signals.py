@@ -61,7 +61,12 @@ class Stop:
         if self.name is not None:
             raise Interrupted(f"stopped by {self.name}; the same command continues the run")
 
+    @property
+    def impatient(self) -> bool:
+        """Whether a signal came whose grace is over, or a second one."""
+        return self.name is not None and time.monotonic() > self._deadline
+
     def watch(self) -> None:
         """Within a batch: raises Interrupted if a signal came and its grace is over."""
-        if self.name is not None and time.monotonic() > self._deadline:
+        if self.impatient:
             self.check()

@@ -37,6 +37,7 @@ from fcs.shards.ledger.pinned_run import read_run
 from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
 
+LAUNCH = "FCS_LAUNCH"  # a name that all processes of one launch share, where SLURM is not the launcher
 _PART_ROWS = 64
 
 
@@ -66,7 +67,9 @@ def retry_failed(out: Store, before: float | None = None) -> list[str]:
 
 
 def launched(out: Store) -> float | None:
-    """When the first process of this SLURM step, in any task of its job array, started on the run; None without SLURM.
+    """When the first process of this launch started on the run; None where nothing names the launch.
+
+    A launch is what ``FCS_LAUNCH`` names, else a SLURM step in all tasks of its job array.
 
     All of them ask for the same retry, so what one of them has tried again is not tried once more by the next.
 
@@ -75,9 +78,10 @@ def launched(out: Store) -> float | None:
     """
     job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
     step = os.environ.get("SLURM_STEP_ID")
-    if not job or not step:
+    launch = os.environ.get(LAUNCH) or (f"{job}.{step}" if job and step else None)
+    if launch is None:
         return None
-    name = f"{WORKERS}/{job}.{step}.retry"
+    name = f"{WORKERS}/{launch}.retry"
     out.create(name, to_json({"launched": time.time()}))
     return float((out.json(name) or {}).get("launched", 0.0))
 

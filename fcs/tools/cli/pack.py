@@ -14,6 +14,7 @@ from fcs.core.exit_codes import SOME_FAILED
 from fcs.core.notes import note_lines
 from fcs.engine.signals import Stop
 from fcs.tools.cli.ends import Parser, ending
+from fcs.tools.cli.words import whole
 from fcs.tools.pack.cell_values import Captions
 from fcs.tools.pack.folder_names import PICTURES, MaskNames
 from fcs.tools.pack.masks import FRACTIONS
@@ -95,8 +96,8 @@ def _pack(given: list[str], stop: Stop) -> int:
             raise UsageError.of(option, value, "pictures, not --measurements")
     fraction = None if options.fraction is None else _fraction(options.fraction)
     size = None if options.size is None else _size(options.size)
-    seed, per_shard = _whole("--seed", options.seed, 0), _whole("--records-per-shard", options.records_per_shard, 1)
-    limit = None if options.limit is None else _whole("--limit", options.limit, 1)
+    seed, per_shard = whole("--seed", options.seed, 0), whole("--records-per-shard", options.records_per_shard, 1)
+    limit = None if options.limit is None else whole("--limit", options.limit, 1)
     # Importing torch takes a second, so options are checked before.
     from fcs.tools.pack.open_source import Reading, open_source
     from fcs.tools.pack.record_members import Recipe
@@ -158,13 +159,7 @@ def _mask_names(suffix: str | None, folder: str | None) -> MaskNames:
 def _captions(text: str, seed: int) -> Captions:
     if text == "random":
         return Captions(None, seed)
-    return Captions(_whole("--caption", text, 1, ", or random"), seed)
-
-
-def _whole(flag: str, text: str, least: int, other: str = "") -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise UsageError.of(flag, text, f"a whole number, {least} or above{other}")
-    return int(text)
+    return Captions(whole("--caption", text, 1, ", or random"), seed)
 
 
 def _fraction(text: str) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Timer
 
+from fcs.core.errors import UsageError
+
 
 def joined(words: Sequence[str], keys: Iterable[str]) -> list[str]:
     """``--key value`` in two words as ``--key=value`` in one.
@@ -25,6 +27,23 @@ def joined(words: Sequence[str], keys: Iterable[str]) -> list[str]:
         else:
             found.append(word)
     return found
+
+
+def whole(flag: str, text: str, least: int, other: str = "") -> int:
+    """The number that an option was given.
+
+    Args:
+        flag: the option.
+        text: what was typed.
+        least: the smallest number that it may be.
+        other: what else it could have been, for the message.
+
+    Raises:
+        UsageError: it is no such number.
+    """
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise UsageError.of(flag, text, f"a whole number, {least} or above{other}")
+    return int(text)
 
 
 def count_of(number: int, thing: str) -> str:
