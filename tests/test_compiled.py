@@ -39,8 +39,8 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shapes]:
 
     torch._dynamo.reset()
     monkeypatch.setattr(compiled, "BACKEND", backend)
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)  # torch's own
-    yield made
+    with torch._dynamo.config.patch(recompile_limit=8):  # torch's own, whatever tests before have set
+        yield made
     torch._dynamo.reset()
 
 

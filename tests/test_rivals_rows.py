@@ -153,8 +153,8 @@ def test_stable_diffusions_codec_and_prompts_are_gone_through(sampler: Sampler, 
 
 
 # All that is asked of a model before the first batch.
-PROMPTED = cast(Model, SimpleNamespace(prompted=True))
-UNPROMPTED = cast(Model, SimpleNamespace(prompted=False))
+PROMPTED = cast(Model, SimpleNamespace(prompted=True, differentiable=True))
+UNPROMPTED = cast(Model, SimpleNamespace(prompted=False, differentiable=True))
 
 
 class Darkness(Constraint):

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 import tarfile
@@ -74,7 +75,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The last line of a refused command; the libraries that read models may have said something before."""
     assert main(["--config", "digits_inpaint", *arguments]) == 2
     streams = capsys.readouterr()
-    assert streams.out == ""
+    assert not streams.out or re.fullmatch(
+        r"1 shard to .* network calls a record\n", streams.out
+    )  # where it takes long
     line = streams.err.splitlines()[-1]
     assert line.startswith("fcs-predict: ")
     return line

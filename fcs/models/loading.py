@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,14 +89,9 @@ def load(found: Found, autocast: torch.dtype | None = None, options: Options = P
     Raises:
         UsageError: files that are no known model, or one that cannot do what is wanted.
     """
-    try:
-        family = family_of(found, options)
-        with _quiet():
-            return family.load(found, autocast, options).eval().requires_grad_(False)
-    except UsageError:
-        raise
-    except UNLOADABLE as error:  # diffusers, transformers, safetensors: each raises its own
-        raise UsageError.of("model.name", found.name, f"a model that loads ({first_line(error)})") from error
+    family = family_of(found, options)
+    with _quiet(), _naming(found):
+        return family.load(found, autocast, options).eval().requires_grad_(False)
 
 
 def family_of(found: Found, options: Options = PLAIN) -> type[Model]:
@@ -105,21 +100,39 @@ def family_of(found: Found, options: Options = PLAIN) -> type[Model]:
     A family of its own goes before a general one, unless only that can do what is wanted.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: it is none of them, or damaged.
     """
     families = [kind for kind in classes(PACKAGE, Model).values() if issubclass(kind, Model)]
-    with _quiet():  # to look at a pipeline's class is to import it
-        fitting = [kind for kind in families if kind.is_in(found)]
-    if options.call and fitting and not any(kind.general for kind in fitting):
+    with _naming(found):
+        own = [kind for kind in families if not kind.general and kind.is_in(found)]
+        general = _general(families, found) if options.call or not own else []
+    if options.call and own and not general:
         key, value = next(iter(options.call.items()))
         raise UsageError.of(key, value, "none for this model: it is for folders of diffusers text-to-image pipelines")
-    own = [kind for kind in fitting if kind.general is bool(options.call)] or fitting
-    for kind in own:
-        if not any(other is not kind and issubclass(other, kind) for other in own):
+    fitting = general if options.call else own or general
+    for kind in fitting:
+        if not any(other is not kind and issubclass(other, kind) for other in fitting):
             return kind
     layouts = ", or ".join(dict.fromkeys(kind.layout for kind in families if kind.layout))
     unlike = "" if found.is_file else f"; found {found.index.get('_class_name')}"
     raise UsageError.of("model.name", found.name, layouts + unlike)
+
+
+def _general(families: Sequence[type[Model]], found: Found) -> list[type[Model]]:
+    """The general families that know these files. To look at a pipeline's class is to import it: seconds."""
+    with _quiet():
+        return [kind for kind in families if kind.general and kind.is_in(found)]
+
+
+@contextmanager
+def _naming(found: Found) -> Iterator[None]:
+    """What the libraries raise of files that they cannot read becomes one line that names the model."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except UNLOADABLE as error:  # diffusers, transformers, safetensors: each raises its own
+        raise UsageError.of("model.name", found.name, f"a model that loads ({first_line(error)})") from error
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from functools import wraps
+from importlib.util import find_spec
 from typing import Any
 
 import torch
-from diffusers.utils import is_bs4_available, is_ftfy_available
 from torch import Tensor, nn
 
 from fcs.core.autocast import ROUNDED, is_off
@@ -22,6 +22,7 @@ from fcs.models.inverted_scheduler import Answer, Question, inverted
 from fcs.models.pipeline_fit import hooked, networks, weights_type
 from fcs.models.prompt_cache import PromptCache
 
+CLEANERS = ("ftfy", "bs4")  # packages that a pipeline needs to clean a caption
 PLACE = "_place_of_calls"
 PROMPT = "a picture"  # where a question does not depend on it
 # What a picture of the model's size needs, where the pipeline has the argument.
@@ -44,7 +45,7 @@ class PipelineCalls:
         self.pipe = _placed(pipe)
         self.parameters = inspect.signature(type(pipe).__call__).parameters
         self.scheduler = inverted(pipe.scheduler)
-        defaults = PICTURE if is_ftfy_available() and is_bs4_available() else {**PICTURE, "clean_caption": False}
+        defaults = PICTURE if all(map(find_spec, CLEANERS)) else {**PICTURE, "clean_caption": False}
         self.arguments = {name: value for name, value in defaults.items() if name in self.parameters} | dict(arguments)
         self.guidance = GuidanceArgument.of(self.pipe, self.parameters)
         self.guidance.check(arguments)
