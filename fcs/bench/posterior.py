@@ -91,10 +91,11 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
     names = readings.world.names
     drawn = _resampled(len(readings.truth), rng)
     kept = {name: _kept(readings, i) for i, name in enumerate(names)}
-    varied = {name: _varied(readings, i, drawn, rng) for i, name in enumerate(names)}
+    parts = excess(readings)
+    varied = {name: _varied(readings, i, parts[name], drawn, rng) for i, name in enumerate(names) if name in parts}
     found = {
         "consistency": {name: one for name, one in kept.items() if one is not None},
-        "calibration": {name: one for name, one in varied.items() if one is not None},
+        "calibration": varied,
     }
     for part, columns in (
         ("consistency", ("share", "floor")),
@@ -104,10 +105,8 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
             means = {name: float(np.mean([one[name] for one in found[part].values()])) for name in columns}
             found[part]["mean"] = means
     if found["calibration"]:
-        draws = np.mean([_tv_of(part, drawn) for part in excess(readings).values()], 0)
         mean = found["calibration"]["mean"]
-        low, high = _basic(mean["tv"], draws)
-        mean |= {"low": max(0.0, low), "high": max(0.0, high)}
+        mean |= _tv_interval(mean["tv"], np.mean([_tv_of(part, drawn) for part in parts.values()], 0))
     return found
 
 
@@ -122,23 +121,22 @@ def _kept(readings: Readings, attribute: int) -> dict[str, Any] | None:
     return {"share": share, "low": low, "high": high, "floor": float(floor), "n": count}
 
 
-def _varied(readings: Readings, attribute: int, drawn: Floats, rng: np.random.Generator) -> dict[str, Any] | None:
+def _varied(
+    readings: Readings, attribute: int, part: Floats, drawn: Floats, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Calibration of an attribute that is open in some record; ``part`` is its ``excess``."""
     rows = readings.open[:, attribute]
-    if not rows.any():
-        return None
     labels, expected = readings.found[:, rows, attribute], readings.expected(attribute)
     seeds, count = labels.shape
     shares = _one_hot(labels, expected.shape[1]).mean(0)
     wanted = expected.mean(0)
     tv = total_variation(shares.mean(0), wanted)
-    low, high = _basic(tv, _tv_of(_excess(readings, attribute), drawn))
     counts = _perfect_counts(expected, seeds, rng)
     chance = np.array([_chi_square(one, wanted) for one in counts])
     chi = _chi_square(shares.sum(0) * seeds, wanted)
     return {
         "tv": tv,
-        "low": max(0.0, low),
-        "high": max(0.0, high),
+        **_tv_interval(tv, _tv_of(part, drawn)),
         "perfect": float(np.mean([total_variation(one / (seeds * count), wanted) for one in counts])),
         "chi_square": chi,
         "degrees": int((wanted > 0).sum()) - 1,
@@ -272,6 +270,12 @@ def _tv_of(part: Floats, weights: Floats) -> Floats:
     pooled = own @ part[there] / np.maximum(own.sum(1, keepdims=True), 1)
     found: Floats = 0.5 * np.abs(pooled).sum(1)
     return found
+
+
+def _tv_interval(value: float, draws: Floats) -> dict[str, float]:
+    """``low`` and ``high`` of a total variation, which is not below 0."""
+    low, high = _basic(value, draws)
+    return {"low": max(0.0, low), "high": max(0.0, high)}
 
 
 def _basic(value: float, draws: Floats) -> tuple[float, float]:
