@@ -182,6 +182,7 @@ def apply(
     pipeline = Pipeline(model, task, method, given.whole("steps", steps), levels, *guided, share)
     if task.needs_mask and mask is None:
         raise UsageError(f"mask=None: expected one for task={type(task).__name__.lower()}")
+    task.check_fit(model.picture_shape, model.prompted)
     shape = task.input_shape(model)
     wanted = task.measurement_shape(model)
     measured = None if wanted is None else measurements(image, wanted)

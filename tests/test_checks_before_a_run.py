@@ -113,6 +113,15 @@ def test_only_what_has_failed_and_nothing_else_gives_way(tmp_path: Path) -> None
         (["guidance=2"], "guidance=2.0: expected 1 for a model without prompts"),
         (["sampler=p2l"], "sampler=p2l: expected a sampler for a model without prompts"),
         (["sampler=replacement", "task=superres"], "sampler=replacement: expected a sampler for task=superres"),
+        (["task=superres", "task.scale=3"], "task.scale=3: expected a divisor of the model's 16x16 pixels"),
+        (["task=layers", "task.prompts=[a,b]"], "task.prompts=.*: expected none for a model without prompts"),
+        (["task=style"], "task=style: expected a model of colour pictures"),
+        (["model.size=[32,32]"], "model.size=.*: expected .16, 16., which a pixel model keeps"),
+        (["model.name=emoji-64", "model.size=[65,64]"], "model.size=.*: expected multiples of 16"),
+        (
+            ["model.name=emoji-64", "model.size=[96,64]", "task=superres", "task.scale=5"],
+            "task.scale=5: expected a divisor of the model's 64x96 pixels",
+        ),
     ],
 )
 def test_what_small_files_tell_is_said_before_the_model_is_loaded(

@@ -227,11 +227,11 @@ def test_a_number_outside_its_range_is_one_line(key: str, values: tuple) -> None
 
 
 def test_prompts_for_a_model_without_any_are_refused(stripes: Model) -> None:
-    Layers(["a", "b"]).prepare(stripes)
+    Layers(["a", "b"]).check_fit(stripes.picture_shape, stripes.prompted)
     silent = Stripes()
     silent.prompted = False
     with pytest.raises(UsageError, match=r"task\.prompts=.*model without prompts"):
-        Layers(["a", "b"]).prepare(silent)
+        Layers(["a", "b"]).check_fit(silent.picture_shape, silent.prompted)
 
 
 def test_the_main_job_writes_both_layers_the_mask_and_its_score(digits_shard: Path, tmp_path: Path) -> None:

@@ -170,4 +170,4 @@ def test_superres_refuses_a_scale_below_two(scale: int) -> None:
 
 def test_superres_refuses_a_scale_that_does_not_divide_the_model() -> None:
     with pytest.raises(UsageError, match=r"task\.scale=5: expected a divisor of the model's 16x16 pixels"):
-        Superres(5).input_shape(Flat(1))
+        Superres(5).check_fit(Flat(1).picture_shape, prompted=False)

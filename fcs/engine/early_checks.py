@@ -26,9 +26,14 @@ def check_early(config: Run, found: Found) -> None:
 
     Raises:
         UsageError: steps or levels that its schedule does not have; guidance, or a sampler, for prompts that it does
-            not take; a sampler that cannot work with the task's constraint; files that cannot be read.
+            not take; a task that does not fit its pictures; a sampler that cannot work with the task's constraint;
+            files that cannot be read.
     """
-    prompted = found.is_file or all(kind.prompted for kind in _own_families(found))
+    families = _own_families(found)
+    prompted = found.is_file or all(kind.prompted for kind in families)
+    asked = config.model.options
+    shape = families[0].picture_shape_in(found, asked) if families and not asked.call else None
+    config.task.check_fit(shape, prompted)
     check_sampler(config.sampler, config.task, prompted)
     check_guidance(config, prompted)
     if not found.is_file and (found.path / SCHEDULER).is_file():

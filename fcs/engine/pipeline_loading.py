@@ -42,6 +42,7 @@ def load_pipeline(run: Preflight) -> Pipeline:
     model = load(run.found, AUTOCAST[config.trainer.precision], config.model.options)
     model.spare(config.trainer.slicing, config.model.tiling)
     model.schedule.levels(config.steps, config.levels)
+    config.task.check_fit(model.picture_shape, model.prompted)
     config.task.input_shape(model)
     config.task.prepare(model)
     check_guidance(config, model.prompted)

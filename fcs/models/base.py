@@ -105,6 +105,15 @@ class Model(nn.Module, ABC):
         """
         raise NotImplementedError(f"{cls.__name__} is not loaded from files")
 
+    @classmethod
+    def picture_shape_in(cls, found: Found, options: Options) -> tuple[int, int, int] | None:
+        """``(C, H, W)`` of the pictures, as far as the small files say it; None where only the loaded model does.
+
+        Raises:
+            UsageError: a size that the model cannot have, files that cannot be read.
+        """
+        return None
+
     @property
     def way(self) -> str:
         """How its network is run, in words."""

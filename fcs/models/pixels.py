@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +46,7 @@ class PixelModel(Model):
     def __init__(
         self, unet: UNet2DModel, predicts: Predicts, schedule: Schedule, autocast: torch.dtype | None = None
     ) -> None:
-        size = unet.config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
-        shape = (unet.config.in_channels, height, width)
+        shape = _shape(unet.config)
         super().__init__(Denoiser(PixelNetwork(unet), predicts, autocast), schedule, shape, shape)
 
     @classmethod
@@ -64,10 +62,16 @@ class PixelModel(Model):
         predicts, schedule = found.schedule()
         reading = {"torch_dtype": torch.float32, "use_safetensors": True, "variant": found.variant}
         unet = UNet2DModel.from_pretrained(found.path / "unet", **reading)
-        made = cls(unet, predicts, schedule, autocast)
-        if options.size is not None and tuple(options.size) != made.shape[1:]:
-            raise UsageError.of("model.size", list(options.size), f"{list(made.shape[1:])}, which a pixel model keeps")
-        return made
+        _check_size(_shape(unet.config), options)
+        return cls(unet, predicts, schedule, autocast)
+
+    @classmethod
+    def picture_shape_in(cls, found: Found, options: Options) -> tuple[int, int, int] | None:
+        config = found.json("unet/config.json")
+        if not {"in_channels", "sample_size"} <= config.keys():
+            return None
+        _check_size(_shape(config), options)
+        return _shape(config)
 
     def encode(self, pictures: Tensor) -> Tensor:
         return pictures
@@ -77,3 +81,16 @@ class PixelModel(Model):
 
     def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
         return Guided(self.denoiser, scale=scale)
+
+
+def _shape(unet: Mapping[str, Any]) -> tuple[int, int, int]:
+    """``(C, H, W)`` of what a UNet with this configuration sees."""
+    size = unet["sample_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return unet["in_channels"], height, width
+
+
+def _check_size(shape: tuple[int, int, int], options: Options) -> None:
+    """Refuse another size than the network's."""
+    if options.size is not None and tuple(options.size) != shape[1:]:
+        raise UsageError.of("model.size", list(options.size), f"{list(shape[1:])}, which a pixel model keeps")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from safetensors import safe_open
@@ -80,13 +80,12 @@ class StableDiffusion(Model):
         if unet.config.in_channels != self.inputs(channels):
             expected = f"{channels}, or {2 * channels + 1} of one tuned for inpainting"
             raise ValueError(f"a UNet of {unet.config.in_channels} input channels: expected {expected}")
-        factor = 2 ** (len(vae.config.block_out_channels) - 1)
-        height, width = _cells(unet, factor, size)
+        picture, factor = _picture_shape(unet.config, vae.config, size)
         super().__init__(
             Denoiser(LatentNetwork(unet), predicts, autocast),
             schedule,
-            (channels, height, width),
-            (vae.config.in_channels, height * factor, width * factor),
+            (channels, picture[1] // factor, picture[2] // factor),
+            picture,
         )
         self.vae = vae
         self.text_encoder = text_encoder
@@ -125,6 +124,15 @@ class StableDiffusion(Model):
             autocast,
             options.size,
         )
+
+    @classmethod
+    def picture_shape_in(cls, found: Found, options: Options) -> tuple[int, int, int] | None:
+        if found.is_file:
+            return None
+        unet, vae = (found.json(f"{part}/config.json") for part in ("unet", "vae"))
+        if not {"sample_size", "block_out_channels"} <= unet.keys() or not {"in_channels"} <= vae.keys():
+            return None
+        return _picture_shape(unet, vae, options.size)[0]
 
     @classmethod
     def _from_checkpoint(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
@@ -188,15 +196,19 @@ class StableDiffusion(Model):
         return torch.stack([self._embeddings[prompt].to(self.device) for prompt in prompts])
 
 
-def _cells(unet: UNet2DConditionModel, factor: int, size: Sequence[int] | None) -> tuple[int, int]:
-    """Cells of the latents on each side, for pictures of ``size``."""
-    own = unet.config.sample_size
+def _picture_shape(
+    unet: Mapping[str, Any], vae: Mapping[str, Any], size: Sequence[int] | None
+) -> tuple[tuple[int, int, int], int]:
+    """``(C, H, W)`` of pictures of ``size`` by the parts' configurations, and pixels along a cell of the latents."""
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
     if size is None:
-        return (own, own) if isinstance(own, int) else (own[0], own[1])
-    cell = factor * 2 ** (len(unet.config.block_out_channels) - 1)  # the UNet halves its cells too
+        own = unet["sample_size"]
+        height, width = (own, own) if isinstance(own, int) else own
+        return (vae["in_channels"], height * factor, width * factor), factor
+    cell = factor * 2 ** (len(unet["block_out_channels"]) - 1)  # the UNet halves its cells too
     if any(side % cell for side in size):
         raise UsageError.of("model.size", list(size), f"multiples of {cell}")
-    return size[0] // factor, size[1] // factor
+    return (vae["in_channels"], size[0], size[1]), factor
 
 
 def input_channels(found: Found) -> int:

@@ -39,6 +39,17 @@ class Task(ABC):
         """Whether its constraint takes differences that TF32 would destroy."""
         return False
 
+    def check_fit(self, picture_shape: tuple[int, int, int] | None, prompted: bool) -> None:  # noqa: B027 (as below)
+        """Check what a model's outline says: of its files before it is loaded, and of the loaded model.
+
+        Args:
+            picture_shape: ``(C, H, W)`` of its pictures; None where the files do not say it.
+            prompted: whether it takes text.
+
+        Raises:
+            UsageError: the task does not fit.
+        """
+
     def prepare(self, model: Model) -> None:  # noqa: B027 (most tasks need nothing)
         """Load what the task itself needs and check that it fits the model; called once, before any record is read.
 

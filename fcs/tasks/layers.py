@@ -97,9 +97,9 @@ class Layers(Task):
         self.paste = paste
         self.inpaint = Inpaint(paste=False, hole=hole, erode=erode)
 
-    def prepare(self, model: Model) -> None:
+    def check_fit(self, picture_shape: tuple[int, int, int] | None, prompted: bool) -> None:
         """Check that the model takes prompts where there are some."""
-        if self.prompts is not None and not model.prompted:
+        if self.prompts is not None and not prompted:
             raise UsageError.of("task.prompts", self.prompts, "none for a model without prompts")
 
     def calls(self, sampler: Sampler, steps: int) -> int:

@@ -91,10 +91,13 @@ class Style(Task):
         self._tower: ImageTower | None = None
         self._pictures: list[Tensor] | None = None
 
+    def check_fit(self, picture_shape: tuple[int, int, int] | None, prompted: bool) -> None:
+        """Check that the model makes colour pictures."""
+        if picture_shape is not None and picture_shape[0] != 3:
+            raise UsageError.of("task", "style", "a model of colour pictures")
+
     def prepare(self, model: Model) -> None:
         """Load the CLIP and the style pictures' headers."""
-        if model.picture_shape[0] != 3:
-            raise UsageError.of("task", "style", "a model of colour pictures")
         self.tower(model.device)
         self._styles_of(model)
 

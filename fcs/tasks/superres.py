@@ -6,7 +6,6 @@ from typing import Literal
 
 from fcs.core.errors import UsageError
 from fcs.core.operators.downsample import Downsample
-from fcs.models.base import Model
 from fcs.tasks.restore import Error, Restore
 
 
@@ -45,9 +44,8 @@ class Superres(Restore):
         super().__init__(Downsample(scale, filter), degrade, error, difference, noise, perturb, paste)
         self.scale = scale
 
-    def input_shape(self, model: Model) -> tuple[int, int, int]:
-        """The model's picture shape where the truth is given, else that divided by the scale."""
-        _, height, width = model.picture_shape
+    def check_fit(self, picture_shape: tuple[int, int, int] | None, prompted: bool) -> None:
+        """Check that the scale divides the model's sides."""
+        _, height, width = picture_shape or (0, 0, 0)
         if height % self.scale or width % self.scale:
             raise UsageError.of("task.scale", self.scale, f"a divisor of the model's {width}x{height} pixels")
-        return super().input_shape(model)
