@@ -14,7 +14,7 @@ from helpers.tars import codes, one, pixels
 from PIL import Image, ImageCms
 
 from fcs.core.errors import UsageError
-from fcs.core.notes import COLOUR_PROFILE
+from fcs.core.notes import COLOUR_PROFILE, FRAMES
 from fcs.core.pictures import FORMATS, PictureError, open_picture, read_picture
 from fcs.core.pixel_values import to_bytes
 from fcs.engine.python_inputs import as_list
@@ -209,3 +209,18 @@ def test_running_out_of_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch, tmp
 def test_what_is_no_picture_is_named_with_its_formats() -> None:
     with pytest.raises(PictureError, match="no PNG, JPEG, WEBP"):
         open_picture(b"hello")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_the_first_of_several_frames_is_taken_and_that_is_said(kind: str) -> None:
+    frames = [Image.new("RGB", (SIDE, SIDE), colour) for colour in ("red", "lime", "blue")]
+    data = io.BytesIO()
+    frames[0].save(
+        data, kind, save_all=True, append_images=frames[1:], **({"lossless": True} if kind == "WEBP" else {})
+    )
+    made, notes = read_picture(open_picture(data.getvalue(), FORMATS), "RGB")
+    assert np.array_equal(np.array(made), np.array(frames[0]))
+    assert notes == (FRAMES,)
+    alone = io.BytesIO()
+    frames[0].save(alone, kind)
+    assert read_picture(open_picture(alone.getvalue(), FORMATS), "RGB")[1] == ()

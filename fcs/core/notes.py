@@ -7,6 +7,7 @@ from collections.abc import Mapping
 ALPHA = "mask_in_alpha"
 COLOUR_PROFILE = "colour_profile"
 FAINT = "faint_mask"
+FRAMES = "several_frames"
 NOTHING = "nothing_to_generate"
 SCALE = "mask_scale"
 TWO_VALUES = "mask_of_two_values"
@@ -20,6 +21,7 @@ NOTES = {
     SCALE: "16-bit mask with values up to 255: read as 8-bit",
     FAINT: "no value of the mask is above 31 of 255: next to nothing is generated; class numbers?",
     COLOUR_PROFILE: "the picture's colour profile is applied: it is converted to sRGB",
+    FRAMES: "the picture is an animation or has several pages: the first is taken",
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fcs.core.colour_profiles import to_srgb
-from fcs.core.notes import COLOUR_PROFILE
+from fcs.core.notes import COLOUR_PROFILE, FRAMES
 from fcs.core.pixel_values import to_bytes
 
 Mode: TypeAlias = Literal["L", "RGB"]
@@ -75,7 +75,7 @@ def read_picture(image: Image.Image, mode: Mode) -> tuple[Image.Image, tuple[str
         mode: wanted.
 
     Returns:
-        The picture without metadata, and a note if its colours were converted.
+        The picture without metadata, and notes: that its colours were converted, that it is one of several.
 
     Raises:
         PictureError: damaged, or numbers that are no pixels.
@@ -87,7 +87,8 @@ def read_picture(image: Image.Image, mode: Mode) -> tuple[Image.Image, tuple[str
         made = _on_white(plain if converted is None else converted)
         made = (made.convert("RGB") if made.mode == "P" else made).convert(mode)
         made.info = {}  # else it would be saved with what no longer holds of its pixels
-        return made, () if converted is None else (COLOUR_PROFILE,)
+        notes = {COLOUR_PROFILE: converted is not None, FRAMES: _has_frames(image)}
+        return made, tuple(code for code, holds in notes.items() if holds)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -115,6 +116,11 @@ def deep_values(image: Image.Image) -> np.ndarray | None:
 def has_alpha(image: Image.Image) -> bool:
     """Whether a picture has transparency in any of the ways that files have."""
     return "transparency" in image.info or image.mode in _ALPHA_MODES
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Whether a file holds more pictures. A JPEG's others (MPO) are previews, depths and gain maps of the one."""
+    return image.format != "MPO" and getattr(image, "is_animated", False)
 
 
 @contextmanager
