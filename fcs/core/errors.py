@@ -21,7 +21,7 @@ class UsageError(ValueError):
     @classmethod
     def of(cls, key: str, value: object, expected: str, names: Iterable[str] = ()) -> UsageError:
         """One line: the key, its value, what was expected and the nearest of the valid ``names``."""
-        line = f"{key}={_short(value)}: expected {expected}"
+        line = f"{key}={short(value)}: expected {expected}"
         near = nearest(str(value), names)
         return cls(f"{line}; did you mean {near}?" if near else line)
 
@@ -62,7 +62,7 @@ def first_line(error: BaseException) -> str:
     return lines[0][:160] if lines else type(error).__name__
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """A value in 80 characters at most; of a long one both ends, since a path says the most in its last part."""
     text = str(value).replace("\n", "\\n")
     return text if len(text) <= 80 else f"{text[:28]}...{text[-49:]}"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fcs.core.errors import UsageError
+from fcs.core.errors import UsageError, short
 from fcs.shards.input.sources import KEY, Source
 from fcs.shards.ledger.layout import RUN
 from fcs.shards.store.atomic_files import to_json
@@ -105,8 +105,7 @@ def _differs(out: Store, key: str, given: object, pinned: object) -> UsageError:
 def _show(value: object) -> str:
     if value is _ABSENT:
         return "(not set)"
-    text = value if isinstance(value, str) and value else json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return short(value if isinstance(value, str) and value else json.dumps(value))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
