@@ -13,7 +13,7 @@ from helpers.tars import one, picture, pixels
 from PIL import Image
 
 from fcs.core.masks import mask_from, read_mask
-from fcs.core.notes import ALPHA, FAINT, NOTHING, SCALE, TWO_VALUES
+from fcs.core.notes import ALPHA, CLASSES, FAINT, NOTHING, SCALE, TWO_VALUES
 from fcs.core.pictures import PictureError
 from fcs.engine.python_pictures import mask_tensor
 from fcs.shards.input.decode import Format
@@ -172,6 +172,17 @@ def test_class_numbers_are_noted_and_stay_greys() -> None:
     made, notes = from_python(HOLE.astype(np.uint8) * 15)
     assert np.array_equal(made, HOLE * 15)
     assert notes == (FAINT,)
+
+
+@pytest.mark.parametrize("number", [1, 15])
+def test_class_numbers_beside_a_white_border_are_said(number: int) -> None:
+    labels = HOLE.astype(np.uint8) * number
+    labels[0] = 255
+    greys, notes = mask_from(labels)
+    assert np.array_equal(np.array(greys), labels)
+    assert notes == (CLASSES,)
+    labels[1] = 128  # a soft edge
+    assert mask_from(labels)[1] == ()
 
 
 @pytest.mark.parametrize("bad", [np.full((SIDE, SIDE), np.nan), -np.ones((SIDE, SIDE)), np.full((SIDE, SIDE), 1e6)])

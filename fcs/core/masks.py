@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fcs.core.notes import ALPHA, FAINT, SCALE, TWO_VALUES
+from fcs.core.notes import ALPHA, CLASSES, FAINT, SCALE, TWO_VALUES
 from fcs.core.pictures import PictureError, deep_values, has_alpha, naming, upright
 from fcs.core.pixel_values import Pixels, to_bytes
 
@@ -68,9 +68,17 @@ def mask_from(
     if varies:
         notes.append(ALPHA)
         greys = ((greys.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
-    if 0 < greys.max(initial=0) < FAINTEST:
-        notes.append(FAINT)
+    notes += _doubts(greys)
     return Image.fromarray(greys), tuple(dict.fromkeys(notes))
+
+
+def _doubts(greys: Pixels) -> list[str]:
+    """Notes on a mask that is taken as it is, but looks like class numbers."""
+    present = np.bincount(greys.ravel(), minlength=256) > 0
+    faint, between, white = present[1:FAINTEST].any(), present[FAINTEST:255].any(), present[255]
+    if between or not faint:
+        return []
+    return [CLASSES if white else FAINT]
 
 
 def _scaled(values: NDArray[Any], notes: list[str]) -> Pixels:

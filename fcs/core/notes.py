@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 ALPHA = "mask_in_alpha"
+CLASSES = "class_numbers"
 COLOUR_PROFILE = "colour_profile"
 FAINT = "faint_mask"
 FRAMES = "several_frames"
@@ -20,6 +21,7 @@ NOTES = {
     ALPHA: "mask in the alpha channel: opaque is taken as white (generate)",
     SCALE: "16-bit mask with values up to 255: read as 8-bit",
     FAINT: "no value of the mask is above 31 of 255: next to nothing is generated; class numbers?",
+    CLASSES: "white beside values up to 31 and no greys between: class numbers? only what is white is generated",
     COLOUR_PROFILE: "the picture's colour profile is applied: it is converted to sRGB",
     FRAMES: "the picture is an animation or has several pages: the first is taken",
 }
