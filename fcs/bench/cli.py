@@ -25,6 +25,7 @@ Which method for which model and data: runs of fcs-predict over several seeds, c
   compare   methods at the same number of denoiser calls
   tune      settings for each method, on training data
   ablate    variants of a configuration
+  fit       a model's own setting for a number of calls
   equal     whether a setting is as good as another, from evaluations that are there
 
 fcs-bench COMMAND --help explains. The same command again continues what was interrupted.
@@ -33,10 +34,11 @@ CODES = """\
 key=value: overrides of every config, as for fcs-predict. Run the same command again to continue what was interrupted.
 exit codes: those of fcs-predict, 3 apart: records that failed are counted in the rows
 """
-NAMES = "\n".join(
+TASK_NAMES, METHOD_NAMES = (
     textwrap.fill(f"{kind}: {', '.join(names)}", 118, subsequent_indent="  ")
     for kind, names in (("tasks", TASKS), ("methods", [*METHODS, "or class paths of samplers (package.Class)"]))
 )
+NAMES = f"{TASK_NAMES}\n{METHOD_NAMES}"
 COMPARE = f"""\
 Methods on the same model, records and seeds.
 
@@ -58,6 +60,18 @@ chosen. Writes OUT/trials.json, which `fcs-bench compare --tuned OUT` takes. Eve
 buys.
 
 {NAMES}
+"""
+FIT = f"""\
+A model's own setting of projected Newton for a number of calls, by search; what it takes is this command alone.
+
+Without --data the model draws the records itself (50 steps, empty prompts) and masks are generated as the task says:
+what is hidden then has exactly the distribution that a perfect sampler would complete it from. The first trial is the
+sampler's default. Half of the others are spread over the space (where the moves are, their sizes, what the fit
+remembers, new noise, length of the difference), the rest are steps from the best. The best three run once more with
+other seeds, and the smallest mean energy score of these and the default wins. Writes OUT/fit.json and the winner as
+OUT/CONFIG_CALLS.yaml for fcs-predict --config.
+
+{TASK_NAMES}
 """
 ABLATE = """\
 Variants of a configuration on the same records and seeds, each with its paired difference to the first.
@@ -102,13 +116,30 @@ def tune(parser: Parser) -> None:
     add("--draw", default="0", metavar="N", help="seed of the settings that are tried (%(default)s)")
 
 
+def fit(parser: Parser) -> None:
+    """Options of fit."""
+    of_model(parser)
+    add = parser.add_argument
+    add("--data", metavar="GLOB", help="shards with pictures, and with masks for inpainting (the model's own pictures)")
+    add("--calls", default="20", metavar="N", help="denoiser calls a record (%(default)s)")
+    add("--limit", default="48", metavar="N", help="records (%(default)s)")
+    add("--trials", default="40", metavar="N", help="settings (%(default)s)")
+    add("--draw", default="0", metavar="N", help="seed of pictures and settings (%(default)s)")
+
+
 def subject(parser: Parser) -> None:
-    """Options that say what is compared on what."""
+    """Options that say which methods are compared on what."""
+    of_model(parser)
+    add = parser.add_argument
+    add("--methods", default="all", metavar="A,B", help="names or class paths (all)")
+    add("--data", metavar="GLOB", help="shards with pictures, and with masks for inpainting (those that ship)")
+
+
+def of_model(parser: Parser) -> None:
+    """Options of what a model is tried at."""
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help="an embedded model, a diffusers folder or a hub name")
     add("--task", required=True, metavar="TASK", help="one of those above")
-    add("--methods", default="all", metavar="A,B", help="names or class paths (all)")
-    add("--data", metavar="GLOB", help="shards with pictures, and with masks for inpainting (those that ship)")
     add("--seeds", default="0,1", metavar="N,N", help="the energy score needs two (%(default)s)")
     add("--captions", action="store_true", help="give the records' prompts to the model")
     add("--out", required=True, metavar="DIR")
@@ -143,6 +174,7 @@ def equal(parser: Parser) -> None:
 COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
     "compare": (COMPARE, compare),
     "tune": (TUNE, tune),
+    "fit": (FIT, fit),
     "ablate": (ABLATE, ablate),
     "equal": (EQUAL, equal),
 }

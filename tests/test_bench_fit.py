@@ -1,0 +1,138 @@
+"""A model's own setting for a number of calls: the space, the search, records that a model draws, the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from scipy.stats import qmc
+
+from fcs.bench.cli import main
+from fcs.bench.fit_space import AXES, FEWEST, MOVE, at, default, spread
+from fcs.bench.methods import dotted
+from fcs.bench.own_records import drawn, masks
+from fcs.bench.search import Search, folded
+from fcs.bench.trial import Trial
+from fcs.engine.config import load_config
+from fcs.models import Model
+from fcs.samplers.projected_newton import ProjectedNewton
+
+POINTS = qmc.Halton(len(AXES), rng=0).random(64).tolist()
+CORNERS = [[0.0] * len(AXES), [1.0] * len(AXES)]
+
+
+@pytest.mark.parametrize("calls", [FEWEST + MOVE, 12, 20, 41, 100])
+def test_every_point_uses_the_budget_and_is_a_sampler(calls: int) -> None:
+    for point in POINTS + CORNERS:
+        fitted = at(point, calls)
+        assert fitted.calls == calls
+        assert len(fitted.sampler["moves"]) == fitted.steps >= FEWEST
+        assert sum(fitted.sampler["moves"]) >= 1
+    run, _ = load_config.load(["digits_half"], [*dotted("sampler", fitted.sampler), f"steps={fitted.steps}"])
+    assert isinstance(run.sampler, ProjectedNewton)
+    assert run.sampler.calls(run.steps) == calls
+
+
+def test_the_default_is_the_samplers_own_where_the_calls_allow() -> None:
+    sampler, at_forty = ProjectedNewton(), default(40)
+    assert at_forty.steps == 10
+    assert tuple(at_forty.sampler["moves"]) == sampler.moves
+    assert default(20).calls <= 20
+    assert default(1).calls == 1  # one level, no move
+
+
+def test_moves_are_spread_evenly_over_the_levels_meant() -> None:
+    assert spread(4, 8, 0, 0.5) == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert spread(3, 6, 0.34, 1) == [0, 0, 1, 0, 1, 1]
+    assert spread(8, 4, 0, 1) == [2, 2, 2, 2]
+    assert spread(1, 3, 0.9, 0.5) == [0, 0, 1]  # one level at least is left
+
+
+def test_a_point_outside_the_cube_is_mirrored() -> None:
+    assert folded(np.array([-0.25, 0.5, 1.25, 2.5])) == [0.25, 0.5, 0.75, 0.5]
+
+
+def found(search: Search, trials: int, centre: np.ndarray) -> float:
+    """The smallest squared distance to a centre that a search finds."""
+    told: list[tuple[list[float], float]] = []
+    for _ in range(trials):
+        point = search.propose(told)
+        told.append((point, float(((np.array(point) - centre) ** 2).sum())))
+    return min(cost for _, cost in told)
+
+
+def test_steps_from_the_best_find_more_than_points_that_are_spread() -> None:
+    """Twenty bowls of four axes: in the median the search ends at least twice as near as the same number of points."""
+    centres = np.random.default_rng(0).random((20, 4))
+    ratios = []
+    for seed, centre in enumerate(centres):
+        points = qmc.Halton(4, scramble=True, rng=seed).random(40)
+        ratios.append(found(Search(4, 40, seed), 40, centre) / ((points - centre) ** 2).sum(1).min())
+    assert median(ratios) < 0.25
+
+
+def test_a_search_repeats_itself_and_passes_over_failures() -> None:
+    first, second = Search(3, 8, 5), Search(3, 8, 5)
+    told: list[tuple[list[float], float]] = []
+    for _ in range(8):
+        point = first.propose(told)
+        assert second.propose(told) == point
+        told.append((point, np.inf))  # a setting whose records fail is no reason to stop
+        assert all(0 <= share <= 1 for share in point)
+
+
+def test_a_model_draws_the_same_records_whatever_their_number(digits: Model) -> None:
+    many, few = drawn(digits, 20, seed=3), drawn(digits, 17, seed=3)
+    assert many.shape == (20, 1, 16, 16)
+    assert (many[:16] == few[:16]).all()  # the batches of 16 are the same
+    assert (many[:16] != drawn(digits, 16, seed=4)).any()
+    assert many.float().std(0).mean() > 20  # of 255: no two alike
+
+
+def test_masks_of_tasks() -> None:
+    assert masks("inpaint-box") == ("box",)
+    assert masks("superres4") == (None,)
+    assert len(masks("inpaint")) == 3
+
+
+def test_a_setting_is_found_and_can_be_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["fit", "--model", "digits-16", "--task", "inpaint-half", "--calls", "7", "--limit", "4"]
+    command += ["--trials", "5", "--out", str(tmp_path / "fit")]
+    assert main(command) == 0
+    made = json.loads((tmp_path / "fit" / "fit.json").read_text())
+    assert [trial["calls"] for trial in made["trials"]] == [default(7).calls, 7, 7, 7, 7]
+    assert made["trials"][0]["point"] is None
+    best = min(made["finals"], key=lambda final: final["energy"]["mean"])
+    assert len(made["finals"]) == 4
+    assert made["finals"][0]["to_the_first"]["mean"] == 0
+    assert not list((tmp_path / "fit").rglob("seed-*"))  # pictures of trials are not kept
+    run, _ = load_config.load([str(tmp_path / "fit" / "digits_half_7.yaml")], [])
+    assert run.steps == best["steps"]
+    assert isinstance(run.sampler, ProjectedNewton)
+    assert list(run.sampler.moves) == best["sampler"]["moves"]
+    monkeypatch.setattr(Trial, "predict", lambda self: pytest.fail("a finished trial ran again"))
+    assert main(command) == 0  # the same command continues, and there is nothing left to do
+    again = json.loads((tmp_path / "fit" / "fit.json").read_text())
+    assert {**again, "date": None} == {**made, "date": None}
+    assert "the default" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--calls", "4"], "--calls=4: expected 5 or more"),
+        (["--trials", "3"], "--trials=3: expected 4 or more"),
+        (["--seeds", "0"], "--seeds=0: expected two or more"),
+        (["--task", "style"], "--task=style: expected a task"),
+    ],
+)
+def test_mistakes_are_one_line(given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["fit", "--model", "digits-16", "--task", "inpaint-half", "--out", str(tmp_path / "o")]
+    assert main([*command, *given]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
