@@ -4,7 +4,8 @@
         --out docs/figures/posterior.json --plot docs/pictures/posterior.png
 
 Each DIR is what `fcs-bench compare` wrote; those of one --set are on the same records, and their rows are compared with
-each other. A row is called METHOD-CALLS; a DIR whose runs had the records' captions adds "captions". Prints the tables.
+each other. A row is called METHOD-CALLS; a DIR whose runs had the records' captions adds "captions". Prints a table a
+set with intervals, and one a model (the part of its sets' names before the comma) with its masks side by side.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from command import command
+from faces.posterior_summary import price, summaries
 
 from fcs.bench.comparison import named
 from fcs.bench.origin import origin, write_json
@@ -75,7 +77,6 @@ def figures(entry: Entry, reference: Entry) -> Entry:
 def cells(name: str, one: Entry) -> list[Any]:
     """A line of a table."""
     spread, apart = one["calibration"]["mean"], one["difference"]
-    calls = f"{one['calls']} + {one['backwards']}b" if one["backwards"] else f"{one['calls']}"
     shown = [
         one["consistency"],
         apart.get("consistency"),
@@ -84,7 +85,7 @@ def cells(name: str, one: Entry) -> list[Any]:
         spread["variety"],
         one["energy_own"],
     ]
-    return [name, calls, *shown]
+    return [name, price(one), *shown]
 
 
 def total_variation(one: Entry) -> dict[str, float]:
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
             f"\n{name}; a perfect sampler: total variation {spread['perfect']:.3g}, variety {spread['expected']:.3g}\n"
         )
         print(markdown(["method", *COLUMNS], [cells(label, one) for label, one in found[name].items()]))
+    print(f"\n{summaries(found)}")
     write_json(args.out, {**origin(), "against": args.against, "sets": found})
     if args.plot is not None:
         labels = ("consistency (larger is better)", "total variation of what is hidden (smaller is better)")

@@ -54,6 +54,18 @@ def test_rows_of_several_folders_are_held_against_one(tmp_path: Path, capsys: py
     assert "| a-40 | 20 + 10b | 0.833 (0.5 to 1) |" in said
 
 
+def test_masks_of_a_model_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = compared(tmp_path / "half" / "a", "a", [1.0] * 3), compared(tmp_path / "half" / "b", "b", [0.5, 0.5, 0.4])
+    second = compared(tmp_path / "band" / "a", "a", [0.5] * 3), compared(tmp_path / "band" / "b", "b", [0.9, 0.8, 0.9])
+    run(asked(tmp_path, ["eps, half", *first], ["eps, band", *second], ["flow, half", first[0]]), [])
+    said = capsys.readouterr().out
+    eps, flow = said[said.index("\neps\n") :].split("\nflow\n")
+    assert "half: consistency" in eps
+    assert "band: consistency" in eps
+    assert "| b-40 | 20 + 10b | *0.467* | 0.2 | 0.467 | **0.867** | 0.2 | 0.867 |" in eps
+    assert "| a-40 | 20 + 10b | 1 | 0.2 | 1 |" in flow
+
+
 def test_what_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     one = compared(tmp_path / "one", "a", [1.0, 1.0, 1.0])
     with pytest.raises(UsageError, match=r"--set=.*nothing: expected a folder with compare\.json"):

@@ -129,7 +129,12 @@ def _finals(fit: Fit, tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _write(fit: Fit, tried: list[dict[str, Any]], finals: list[dict[str, Any]]) -> None:
-    facts = {"model": fit.setup.model, "task": fit.setup.task, "data": fit.setup.data, "calls": fit.calls}
+    facts: dict[str, Any] = {
+        "model": fit.setup.model,
+        "task": fit.setup.task,
+        "data": fit.setup.data,
+        "calls": fit.calls,
+    }
     facts |= {"seeds": list(fit.seeds), "captions": fit.captions, "overrides": list(fit.overrides)}
     write_json(fit.out / "fit.json", {**origin(), **facts, "trials": tried, "finals": finals})
 

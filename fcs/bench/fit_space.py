@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fcs.bench.methods import Axis
+from fcs.core.directions import Newton
 from fcs.samplers.projected_newton import ProjectedNewton
 
 FEWEST = 3  # levels
@@ -52,7 +53,7 @@ def default(calls: int) -> Fitted:
     while steps + MOVE * sum(moves) > calls and any(moves):
         moves[max(i for i, count in enumerate(moves) if count)] -= 1
     arguments = {name: getattr(sampler, name) for name in ("first", "last", "memory", "eta")}
-    return _fitted(moves, {**arguments, "growth": list(sampler.growth), "difference": sampler.direction.difference})
+    return _fitted(moves, {**arguments, "growth": list(sampler.growth), "difference": Newton().difference})
 
 
 def at(point: Sequence[float], calls: int) -> Fitted:
@@ -67,7 +68,7 @@ def at(point: Sequence[float], calls: int) -> Fitted:
     """
     if calls < FEWEST + MOVE:
         raise ValueError(f"calls={calls}: expected {FEWEST + MOVE} or more")
-    value = {axis.name: axis.at(share) for axis, share in zip(AXES, point, strict=True)}
+    value: dict[str, Any] = {axis.name: axis.at(share) for axis, share in zip(AXES, point, strict=True)}
     most = (calls - FEWEST) // MOVE
     count = min(1 + int(value.pop("share") * most), most)
     moves = spread(count, calls - MOVE * count, value.pop("begin"), value.pop("end"))
