@@ -5,27 +5,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
 
 from fcs.core.autocast import AUTOCAST
 from fcs.core.errors import UsageError
-from fcs.core.images import to_pil
 from fcs.core.levels import Spacing
-from fcs.core.notes import NOTHING
 from fcs.core.operators.base import Operator
 from fcs.core.records import Batch
 from fcs.engine import python_arguments as given
 from fcs.engine.config.settings import Precision
 from fcs.engine.python_arguments import answering
-from fcs.engine.python_inputs import Picture, as_list, batch_of, black, say_notes
+from fcs.engine.python_inputs import Picture, as_list, black, records_of, say_notes
 from fcs.engine.python_measurements import measurement, measurements
-from fcs.engine.python_sampling import sample_batch
-from fcs.metrics.image_scores import scores
+from fcs.engine.python_results import Pictures as Pictures
+from fcs.engine.python_results import Resize, record_form, sampled
 from fcs.models import Model, find
 from fcs.models import load as load_found
 from fcs.models.base import TRUNCATED
@@ -50,23 +46,6 @@ Seed: TypeAlias = int | Sequence[int | None] | torch.Generator | None
 log = logging.getLogger("fcs")
 EVEN: Spacing = "even"
 SMALL_STEPS = (0.1,) * 10  # the paper's for measurements: ten moves of 0.1 a level
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What a call made.
-
-    Attributes:
-        images: one picture an input, in order.
-        metrics: per picture: seed, nfe, residual, and the scores that make sense for the task (None where one
-            does not exist); of a model with prompts ``truncated``, whether its text encoder took less than all,
-            and of a task with masks ``nothing_to_generate``, whether the mask is black.
-        further: what else a task makes, by name, one picture an input: ``layer1``, ``layer2`` and ``mask`` of layers.
-    """
-
-    images: list[Image.Image]
-    metrics: list[dict[str, float | None]]
-    further: dict[str, list[Image.Image]] = field(default_factory=dict)
 
 
 @answering
@@ -145,6 +124,7 @@ def apply(
     extra: Sequence[Mapping[str, Any]] | None = None,
     progress: bool = True,
     batch_size: int | None = None,
+    resize: Resize = "none",
 ) -> Pictures:
     """Do any task, one of the library's or of your own.
 
@@ -167,7 +147,10 @@ def apply(
         guidance_stop: share of the levels that are guided, the noisiest first, 0 to 1.
         extra: what a record's JSON would hold, one an image.
         progress: show a bar of network calls on standard error.
-        batch_size: pictures that are sampled at once; all of them if left out.
+        batch_size: pictures, or crops of them, that are sampled at once; all pictures, or up to 16 crops, if left out.
+        resize: what becomes of pictures of another size than the model's, as ``data.resize``: ``none`` refuses them,
+            ``crop`` and ``pad`` bring them to its size, ``crop_to_mask`` cuts out what the mask asks for and completes
+            the picture at its own size.
 
     Raises:
         ValueError: an argument of another type or out of range, which it names; no pictures, other than of the
@@ -183,32 +166,25 @@ def apply(
     if task.needs_mask and mask is None:
         raise UsageError(f"mask=None: expected one for task={type(task).__name__.lower()}")
     task.check_fit(model.picture_shape, model.prompted)
-    shape = task.input_shape(model)
+    form = record_form(model, task, resize)
     wanted = task.measurement_shape(model)
     measured = None if wanted is None else measurements(image, wanted)
+    blank = black((form.channels, form.height, form.width))
     if measured is not None:
-        images: list[Picture] = [black(shape)] * len(measured)
+        images: list[Picture] = [blank] * len(measured)
     else:
-        images = [black(shape)] if image is None else as_list(image)
+        images = [blank] if image is None else as_list(image)
     prompts, numbers = given.texts("prompt", prompt), given.seeds(seed, len(images))
-    batch = batch_of(images, None if mask is None else as_list(mask), prompts, numbers, extra, shape, measured)
-    size = len(images) if batch_size is None else min(given.whole("batch_size", batch_size), len(images))
-    say_notes(batch, task.needs_mask)
+    holes = None if mask is None else as_list(mask)
+    records = records_of(images, holes, prompts, numbers, extra, form, measured)
+    most = None if batch_size is None else given.whole("batch_size", batch_size)
+    say_notes(records, task.needs_mask)
     task.prepare(model)
-    result = sample_batch(pipeline, batch, size, progress)
-    for slot, error in result.errors.items():
-        raise ValueError(f"image {slot}: {error}")
-    common = scores(result.images, task.reference(batch), batch.masks if task.needs_mask else None)
-    rows = zip(batch.seeds, result.calls, result.residuals, common, result.scores or ({},) * len(common), strict=True)
-    if result.truncated:
-        log.warning(TRUNCATED, f"{len(result.truncated)} of {len(images)} images")
-    metrics: list[dict[str, float | None]] = [{"seed": s, "nfe": n, "residual": r, **a, **b} for s, n, r, a, b in rows]
-    if model.prompted:
-        metrics = [{**row, "truncated": slot in result.truncated} for slot, row in enumerate(metrics)]
-    if task.needs_mask:
-        metrics = [{**row, NOTHING: not mask.any()} for row, mask in zip(metrics, batch.masks, strict=True)]
-    further = {name: list(map(to_pil, made)) for name, made in result.further.items()}
-    return Pictures(list(map(to_pil, result.images)), metrics, further)
+    made = sampled(pipeline, records, form, most, progress)
+    if any(row.get("truncated") for row in made.metrics):
+        told = f"{sum(bool(row['truncated']) for row in made.metrics)} of {len(images)} images"
+        log.warning(TRUNCATED, told)
+    return made
 
 
 @answering
@@ -227,17 +203,21 @@ def inpaint(
     guidance_stop: float = 1.0,
     progress: bool = True,
     batch_size: int | None = None,
+    resize: Resize = "none",
+    margin: float = 0.25,
 ) -> Pictures:
     """Generate the white part of each mask.
 
     Args:
-        image: pictures of the model's size.
+        image: pictures of the model's size, or of any with another ``resize``.
         paste: put the given pixels back exactly.
+        margin: with ``resize="crop_to_mask"``, share of a crop's sides that is kept on each side of the hole.
 
     The other arguments and errors are those of ``apply``.
     """
-    task, options = Inpaint(paste), (guidance, negative_prompt, levels, guidance_stop)
-    return apply(model, task, image, mask, prompt, seed, steps, sampler, *options, None, progress, batch_size)
+    task = Inpaint(paste, margin=given.real("margin", margin))
+    options = (guidance, negative_prompt, levels, guidance_stop, None, progress, batch_size, resize)
+    return apply(model, task, image, mask, prompt, seed, steps, sampler, *options)
 
 
 @answering

@@ -80,7 +80,7 @@ def test_kept_pixels_are_exact_and_facts_are_told(digits_run: Path, digits_shard
         changed += int((result[mask > 0] != image[mask > 0]).sum())
         facts = json.loads(sample["json"])
         assert facts["input"] == json.loads(given[key]["json"])
-        assert set(facts["fcs"]) == {"seed", "nfe", "residual", "scores", "model", "fingerprint"}
+        assert set(facts["fcs"]) == {"seed", "size", "nfe", "residual", "scores", "model", "fingerprint"}
     assert changed > 0
 
 

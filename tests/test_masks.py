@@ -15,7 +15,7 @@ from PIL import Image
 from fcs.core.masks import mask_from, read_mask
 from fcs.core.notes import ALPHA, CLASSES, FAINT, NOTHING, SCALE, TWO_VALUES
 from fcs.core.pictures import PictureError
-from fcs.engine.python_pictures import mask_tensor
+from fcs.engine.python_pictures import read_hole
 from fcs.shards.input.decode import Format
 from fcs.tools.pack.record_members import LeftOutError, Recipe, record_members
 from fcs.tools.pack.source_record import SourceRecord
@@ -59,8 +59,8 @@ def packed(data: bytes, size: tuple[int, int] | None = None) -> tuple[bytes, tup
 
 
 def from_python(mask: object) -> tuple[np.ndarray, tuple[str, ...]]:
-    tensor, notes = mask_tensor(mask, (1, SIDE, SIDE), "mask")  # type: ignore[arg-type]
-    return tensor[0].numpy(), notes
+    read, notes = read_hole(mask, "mask")  # type: ignore[arg-type]
+    return np.array(read), notes
 
 
 @pytest.mark.parametrize("name", NOTES)

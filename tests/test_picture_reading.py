@@ -18,8 +18,9 @@ from fcs.core.notes import COLOUR_PROFILE, FRAMES
 from fcs.core.pictures import FORMATS, PictureError, open_picture, read_picture
 from fcs.core.pixel_values import to_bytes
 from fcs.engine.python_inputs import as_list
-from fcs.engine.python_pictures import Picture, image_tensor
+from fcs.engine.python_pictures import Picture, read_image
 from fcs.shards.input.decode import Format
+from fcs.shards.input.decode_image import to_tensor
 from fcs.tasks.style import _read
 from fcs.tools.pack.record_members import LeftOutError, Recipe, record_members
 from fcs.tools.pack.source_record import SourceRecord
@@ -31,7 +32,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
 
 
 def greys(picture: Picture) -> np.ndarray:
-    return image_tensor(picture, (1, SIDE, SIDE), "image")[0][0].numpy()
+    return np.array(read_image(picture, 1, "image")[0])
 
 
 def colours(data: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -113,7 +114,8 @@ def test_a_foreign_profile_gives_the_same_in_all_ways(tmp_path: Path) -> None:
     record = one(tmp_path, {"png": path.read_bytes()}, Format(3, SIDE, SIDE))
     assert record.image is not None
     assert record.notes == (COLOUR_PROFILE,)
-    tensor, notes = image_tensor(Image.open(path), (3, SIDE, SIDE), "image")
+    read, notes = read_image(Image.open(path), 3, "image")
+    tensor = to_tensor(read)
     assert torch.equal(record.image, tensor)
     assert notes == record.notes
     assert torch.equal(((_read(str(path), SIDE, SIDE) + 1) * 127.5).round()[0], tensor.float())
@@ -170,7 +172,7 @@ def test_a_damaged_picture_is_refused_in_all_ways_or_shows_its_pixels(
         with pytest.raises(LeftOutError, match="mask "):
             record_members(SourceRecord("a", "a", image=whole, mask=data), "a", Recipe(size=size))
         with pytest.raises(ValueError, match="image 3: "):
-            image_tensor(Image.open(io.BytesIO(data)), (3, 24, 24), "image 3")
+            read_image(Image.open(io.BytesIO(data)), 3, "image 3")
 
 
 @pytest.mark.parametrize("name", ["flipped_bit.png", "cut.jpg"])
@@ -179,7 +181,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, name: str) -> None:
     assert codes([one(tmp_path, {"png": path.read_bytes()}, Format(3, SIDE, SIDE))]) == [("k", "bad_image")]
     for given in (path, Image.open(io.BytesIO(path.read_bytes()))):
         with pytest.raises(ValueError, match=r"^image: [^\n]+$"):
-            image_tensor(given, (3, SIDE, SIDE), "image")
+            read_image(given, 3, "image")
     with pytest.raises(UsageError, match=r"^task\.pictures=.*a picture file \([^\n]+\)$"):
         _read(str(path), SIDE, SIDE)
 
@@ -193,7 +195,7 @@ def test_a_path_that_is_none_and_things_that_are_no_pictures_are_named() -> None
         (np.array([["a"]]), "pixels of type <U1: expected numbers"),
     ):
         with pytest.raises(ValueError, match=message):
-            image_tensor(given, (3, SIDE, SIDE), "image")  # type: ignore[arg-type]
+            read_image(given, 3, "image")  # type: ignore[arg-type]
 
 
 def test_running_out_of_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

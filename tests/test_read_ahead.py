@@ -21,9 +21,7 @@ FORM = Format(1, 16, 16, needs_mask=True)
 
 
 def batches(shard: Path, work: list[BatchTask], workers: int) -> ReadAhead:
-    return ReadAhead(
-        iter(work), OpenShards(resolve(str(shard)), FORM), batch_size=8, seed=0, prompt="", workers=workers
-    )
+    return ReadAhead(iter(work), OpenShards(resolve(str(shard)), FORM), batch_size=8, workers=workers)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -46,7 +44,7 @@ def test_work_is_taken_late(digits_shard: Path) -> None:
             taken.append(number)
             yield BatchTask(0, number, (number * 8,))
 
-    ahead = ReadAhead(work(), OpenShards(resolve(str(digits_shard)), FORM), 8, 0, "", workers=2)
+    ahead = ReadAhead(work(), OpenShards(resolve(str(digits_shard)), FORM), 8, workers=2)
     reading = iter(ahead)
     next(reading)
     assert len(taken) == 3
@@ -83,7 +81,7 @@ def test_waiting_for_shards_is_checked(digits_shard: Path) -> None:
     def stop() -> None:
         raise Interrupted("stop")
 
-    ahead = ReadAhead(work(), OpenShards(resolve(str(digits_shard)), FORM), 8, 0, "", workers=2, check=stop)
+    ahead = ReadAhead(work(), OpenShards(resolve(str(digits_shard)), FORM), 8, workers=2, check=stop)
     with pytest.raises(Interrupted):
         next(iter(ahead))
     ahead.shards.close()

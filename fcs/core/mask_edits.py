@@ -31,10 +31,10 @@ class MaskEdits:
         """
         if not self.grow and not self.feather:
             return mask
-        wide = _grown(mask.float(), self.grow)
-        found = wide
+        found = wide = _grown(mask.float(), self.grow)
         for distance in range(1, self.feather + 1):
-            found = torch.maximum(found, _grown(wide, distance) * (1 - distance / (self.feather + 1)))
+            wide = _grown(wide, 1)
+            found = torch.maximum(found, wide * (1 - distance / (self.feather + 1)))
         return found.round().byte()
 
 

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcs.core.boxes import Box
+from fcs.core.crops import NativePicture
+
 
 @dataclass(frozen=True)
 class Record:
@@ -27,6 +30,12 @@ class Record:
         members: raw input members by suffix, kept only for ``copy_inputs``.
         notes: codes of ``fcs.core.notes``: what was read, but perhaps not as it was meant.
         measurement: float32, of any shape, where that is given instead of a picture; ``image`` is black then.
+        size: ``(height, width)`` of its picture as decoded; None where it has none.
+        part: what the result shows of that picture; None for all.
+        area: where ``image`` is the record's own; None for all of it, the rest is bars.
+        native: where the picture is completed at its own size, crop by crop; a sample's ``image`` and ``mask`` are a
+            crop's then, and a record's own are None.
+        crop: which of ``native``'s crops a sample is.
     """
 
     index: int
@@ -40,10 +49,45 @@ class Record:
     members: dict[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     measurement: Tensor | None = None
+    size: tuple[int, int] | None = None
+    part: Box | None = None
+    area: Box | None = None
+    native: NativePicture | None = None
+    crop: int = 0
 
     def failed(self, code: str, detail: str) -> Record:
         """The same record as a named failure, without its pictures."""
-        return replace(self, image=None, mask=None, measurement=None, error=f"{code}: {detail}", members={}, notes=())
+        return Record(self.index, self.key, None, None, self.prompt, self.extra, self.seed, f"{code}: {detail}")
+
+    @property
+    def crops(self) -> tuple[Box, ...] | None:
+        """The parts of its picture that a model saw; None where that is all of it."""
+        if self.native is not None:
+            return tuple(crop.frame for crop in self.native.crops)
+        return None if self.part is None else (self.part,)
+
+    @property
+    def samples(self) -> tuple[Record, ...]:
+        """What is sampled of it: itself, or one sample for each of its crops; none where these are none."""
+        if self.native is None:
+            return (self,)
+        crops = enumerate(self.native.crops)
+        return tuple(replace(self, image=crop.image, mask=crop.mask, crop=number) for number, crop in crops)
+
+
+@dataclass(frozen=True)
+class ReadBatch:
+    """The records of a batch as they were read.
+
+    Attributes:
+        shard: STEM of the shard that all come from; empty in a batch without records.
+        number: which batch of the shard.
+        records: slot by slot; None for padding.
+    """
+
+    shard: str
+    number: int
+    records: tuple[Record | None, ...]
 
 
 @dataclass(frozen=True)
@@ -54,12 +98,14 @@ class Batch:
 
     Attributes:
         shard: STEM of the shard that all records come from.
-        number: which batch of the shard; its slots are records ``number * B`` to ``number * B + B - 1``.
+        number: which batch of the shard; its slots are records ``number * B`` to ``number * B + B - 1``, unless
+            ``members`` says otherwise.
         records: each gets a row in the metrics, failed ones too; None for padding.
         images: ``(B, C, H, W)`` uint8; zeros in padded slots.
         masks: ``(B, 1, H, W)`` uint8, 255 = generate; white in padded slots and where a record has no mask.
         prompts: one per slot.
         seeds: one per slot; each fixes all noise of its record. A failed record has one too, 0 only without a key.
+        members: where the slots are samples of several batches: how many records each of these has, by number.
     """
 
     shard: str
@@ -69,6 +115,7 @@ class Batch:
     masks: Tensor
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
+    members: dict[int, int] = field(default_factory=dict)
 
     @property
     def valid(self) -> tuple[bool, ...]:
@@ -138,6 +185,13 @@ def record_seed(run_seed: int, shard: str, key: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode(errors="backslashreplace")).digest()[:8], "big") >> 1
 
 
+def crop_seed(seed: int, crop: int) -> int:
+    """The seed of one of a record's crops: the first has the record's own, the others 63 bits of SHA-256."""
+    if not crop:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{crop}".encode()).digest()[:8], "big") >> 1
+
+
 def collate(
     shard: str,
     number: int,
@@ -145,12 +199,14 @@ def collate(
     shape: tuple[int, int, int],
     run_seed: int,
     prompt: str = "",
+    members: dict[int, int] | None = None,
 ) -> Batch:
     """Lay records into a batch of ``len(records)`` slots.
 
     Args:
         shape: ``(C, H, W)`` of every picture.
         prompt: text for records that have none.
+        members: as in ``Batch``.
     """
     channels, height, width = shape
     images = torch.zeros(len(records), channels, height, width, dtype=torch.uint8)
@@ -159,11 +215,14 @@ def collate(
     for slot, record in enumerate(records):
         if record is None or record.key is None:
             continue
-        seeds[slot] = record_seed(run_seed, shard, record.key) if record.seed is None else record.seed
+        seed = record_seed(run_seed, shard, record.key) if record.seed is None else record.seed
+        seeds[slot] = crop_seed(seed, record.crop)
+        if record.native is not None and not record.native.crops:
+            masks[slot] = 0
         if record.image is None:
             continue
         images[slot] = record.image
         if record.mask is not None:
             masks[slot] = record.mask
         prompts[slot] = prompt if record.prompt is None else record.prompt
-    return Batch(shard, number, tuple(records), images, masks, tuple(prompts), tuple(seeds))
+    return Batch(shard, number, tuple(records), images, masks, tuple(prompts), tuple(seeds), members or {})

@@ -13,10 +13,10 @@ import torch
 
 from fcs import __version__
 from fcs.core.errors import UsageError
-from fcs.core.records import Batch, collate
+from fcs.core.records import Batch
 from fcs.engine.first_records import failing_first_records
 from fcs.engine.graceful_stop import stop_of
-from fcs.engine.pipeline_loading import has_reference, record_format
+from fcs.engine.pipeline_loading import has_reference, layout_of, record_format
 from fcs.engine.predict_module import PredictModule
 from fcs.engine.preflight import Preflight
 from fcs.engine.process_info import ProcessInfo
@@ -131,13 +131,13 @@ class ShardDataModule(L.LightningDataModule):
         if self.rank == 0 and not self.totals.ok + self.totals.failed:
             for line in failing_first_records(run.sources, form):
                 log.warning(line)
-        data, shape = config.data, (form.channels, form.height, form.width)
+        layout = layout_of(config, form, module.batch_size)
 
-        def read(tasks: Iterator[BatchTask | None]) -> ReadAhead:
-            return ReadAhead(tasks, shards, module.batch_size, config.seed, data.prompt, data.workers, check)
+        def read(tasks: Iterator[BatchTask | None]) -> Iterator[Batch]:
+            return layout(ReadAhead(tasks, shards, module.batch_size, config.data.workers, check))
 
         pause = min(LONGEST, max(POLL, world / POLLS))
-        return SharedBatches(self.ledger, read, collate("", 0, [None], shape, config.seed), pause)
+        return SharedBatches(self.ledger, read, layout.empty, pause)
 
     def teardown(self, stage: str) -> None:
         self.close()

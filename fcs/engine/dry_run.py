@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from fcs.core.exit_codes import DONE
+from fcs.engine.config.run import Run
 from fcs.engine.first_records import failing_first_records
 from fcs.engine.pipeline_loading import load_judge, load_pipeline, record_format
 from fcs.engine.preflight import Preflight
@@ -34,7 +35,6 @@ def dry_run(run: Preflight, timed: bool = False) -> int:
     total = None if None in known else sum(count for count in known if count is not None)
     if total is not None and config.data.limit is not None:
         total = min(total, config.data.limit)
-    calls = config.task.calls(config.sampler, config.steps)
     parameters = sum(p.numel() for p in model.parameters())
     records = "unknown (no sizes.json)" if total is None else str(total)
     ranks = ranks_to_start(config, ProcessInfo.here())
@@ -42,7 +42,7 @@ def dry_run(run: Preflight, timed: bool = False) -> int:
         "model": f"{config.model.name}, {parameters / 1e6:.1f} M parameters, {model.picture_shape}",
         "network": model.way,
         "shards": f"{len(run.sources)}, records: {records}",
-        "calls": f"{calls} of the denoiser a record" + ("" if total is None else f", {calls * total} in all"),
+        "calls": _calls(config, total),
         "metrics": ", ".join([*image_scores.NAMES, *config.task.scored, *config.metrics.scores]),
         "features": ", ".join(config.metrics.features) or "none",
         "processes": f"{ranks}, batches of {config.data.batch_size}",
@@ -72,6 +72,13 @@ def prepare(run: Preflight) -> int:
     _say_what_would_fail(run, model)
     print(f"{run.config.out}: pinned; {len(run.sources)} shards, {records} records")
     return DONE
+
+
+def _calls(config: Run, total: int | None) -> str:
+    calls = config.task.calls(config.sampler, config.steps)
+    if config.data.resize == "crop_to_mask":
+        return f"{calls} of the denoiser a crop; how many crops a record has is known when its mask is read"
+    return f"{calls} of the denoiser a record" + ("" if total is None else f", {calls * total} in all")
 
 
 def _say_what_would_fail(run: Preflight, model: Model) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from fcs.shards.ledger.result_rows import Row
 from fcs.tasks.base import Task
 
 QUALITY = 95  # of jpg and webp
+NOT_FINITE = "not_finite: the model gave NaN or infinity"
 LARGE = 65_536  # pixels from which PNG compresses fast rather than hard
 
 
@@ -49,40 +52,39 @@ class ResultEncoder:
         """One row for each record of the batch, failed ones too; ``result`` is None if all failed."""
         records = [(slot, record) for slot, record in enumerate(batch.records) if record is not None]
         if result is None:
-            return [_failed(batch, slot, record, record.error) for slot, record in records]
-        encoded = self._encode(batch, result)
-        written = result.images if self.format == "png" else _decoded(result.images, encoded)
+            return [failed_row(batch, slot, record, record.error) for slot, record in records]
+        pictures = {slot: own_part(self.task, batch, slot, result.images)[slot] for slot in _valid(batch)}
+        encoded = {slot: encode(picture, self.format, self.png_level) for slot, picture in pictures.items()}
+        written = pictures if self.format == "png" else _decoded(encoded, result)
         scores, features = self._judged(batch, result, written)
         rows = []
         for slot, record in records:
-            if record.error is not None:
-                rows.append(_failed(batch, slot, record, record.error))
-            elif slot in result.errors:
-                rows.append(_failed(batch, slot, record, result.errors[slot]))
-            elif not result.finite[slot]:
-                rows.append(_failed(batch, slot, record, "not_finite: the model gave NaN or infinity"))
+            error = record.error or result.errors.get(slot)
+            if error is None and not result.finite[slot]:
+                error = NOT_FINITE
+            if error is not None:
+                rows.append(failed_row(batch, slot, record, error))
             else:
                 row = self._row(batch, result, slot, record, encoded[slot], scores[slot])
                 rows.append(replace(row, features=features[slot]))
         return rows
 
-    def _judged(self, batch: Batch, result: Result, written: Tensor) -> tuple[list[Scores], list[Features]]:
+    def _judged(
+        self, batch: Batch, result: Result, written: Mapping[int, Tensor]
+    ) -> tuple[list[Scores], list[Features]]:
         """Scores and features of each slot."""
-        reference = self.task.reference(batch)
-        masks = batch.masks.cpu() if self.task.needs_mask else None
-        kinds = [metrics.scores(written, None if reference is None else reference.cpu(), masks)]
+        seen = result.images.clone()
+        for slot, picture in written.items():
+            own_part(self.task, batch, slot, seen)[slot] = picture
+        kinds = [picture_scores(self.task, batch, seen)]
         features: list[Features] = [{} for _ in kinds[0]]
         if self.judge is not None:
-            styles = self.task.styles(batch)
-            further, features = self.judge(JudgedPictures(written, reference, batch.prompts, styles, batch.masks))
+            reference, styles = self.task.reference(batch), self.task.styles(batch)
+            further, features = self.judge(JudgedPictures(seen, reference, batch.prompts, styles, batch.masks))
             kinds.append(further)
         kinds += [list(result.scores)] if result.scores else []
         scores = [dict(ChainMap(*reversed(slot))) for slot in zip(*kinds, strict=True)]
         return scores, features
-
-    def _encode(self, batch: Batch, result: Result) -> dict[int, bytes]:
-        pictures = {slot: result.images[slot] for slot, valid in enumerate(batch.valid) if valid}
-        return {slot: encode(picture, self.format, self.png_level) for slot, picture in pictures.items()}
 
     def _row(
         self,
@@ -93,16 +95,8 @@ class ResultEncoder:
         picture: bytes,
         scores: dict[str, float | None],
     ) -> Row:
-        own = {"seed": batch.seeds[slot], "nfe": result.calls[slot], "residual": result.residuals[slot]}
-        facts = {"fcs": {**own, "scores": scores, **self.facts}, "input": record.extra}
-        # A lone surrogate in the record's own JSON goes out as it came in: that is its escape in JSON too.
-        text = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(errors="backslashreplace")
-        members = [(f"{record.key}.{self.format}", picture), (f"{record.key}.json", text)]
-        further = {name: encode(made[slot], "png", self.png_level) for name, made in result.further.items()}
-        members += [(f"{record.key}.{name}.png", data) for name, data in further.items()]
-        if self.copy_inputs:
-            members += [(f"{record.key}.input.{suffix}", data) for suffix, data in sorted(record.members.items())]
-        return Row(
+        further = {name: own_part(self.task, batch, slot, made)[slot] for name, made in result.further.items()}
+        row = Row(
             record.index,
             record.key,
             seed=batch.seeds[slot],
@@ -114,15 +108,71 @@ class ResultEncoder:
             redone=slot in result.redone,
             truncated=slot in result.truncated,
             nothing_to_generate=_is_black(record.mask) if self.task.needs_mask else None,
-            notes=notes_for(record.notes, self.task.needs_mask),
-            scores=scores,
-            members=tuple(members),
         )
+        return self.described(row, record, picture, scores, batch.prompts[slot], further)
+
+    def described(
+        self,
+        row: Row,
+        record: Record,
+        picture: bytes,
+        scores: Scores,
+        prompt: str,
+        further: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> Row:
+        """A row with what is written of its record: the picture, KEY.json, what else there is."""
+        own: dict[str, Any] = {"seed": row.seed, "nfe": row.nfe, "residual": row.residual}
+        size, crops = record.size, record.crops
+        own |= {"size": list(size)} if size else {}
+        own |= {"crops": [list(box) for box in crops]} if crops is not None else {}
+        own |= {"prompt": prompt} if prompt else {}
+        facts = {"fcs": {**own, "scores": scores, **self.facts}, "input": record.extra}
+        # A lone surrogate in the record's own JSON goes out as it came in: that is its escape in JSON too.
+        text = json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(errors="backslashreplace")
+        members = [(f"{record.key}.{self.format}", picture), (f"{record.key}.json", text)]
+        members += [(f"{record.key}.{name}.png", encode(made, "png", self.png_level)) for name, made in further.items()]
+        if self.copy_inputs:
+            members += [(f"{record.key}.input.{suffix}", data) for suffix, data in sorted(record.members.items())]
+        notes = notes_for(record.notes, self.task.needs_mask)
+        return replace(row, size=size, crops=crops, notes=notes, scores=scores, members=tuple(members))
 
 
-def _failed(batch: Batch, slot: int, record: Record, error: str | None) -> Row:
+def own_part(task: Task, batch: Batch, slot: int, pictures: Tensor) -> Tensor:
+    """The part of pictures ``(N, C, H, W)``, results or masks, that is a record's own: where its input has no bars."""
+    record = batch.records[slot]
+    if record is None or record.area is None or not task.in_place:
+        return pictures
+    rows, columns = record.area.scaled(pictures.shape[-1] // batch.images.shape[-1]).slices
+    return pictures[..., rows, columns]
+
+
+def picture_scores(task: Task, batch: Batch, pictures: Tensor) -> list[Scores]:
+    """Scores of uint8 pictures ``(N, C, H, W)`` that need no network, each of its record's own part."""
+    reference = task.reference(batch)
+    reference = None if reference is None else reference.cpu()
+    masks = batch.masks.cpu() if task.needs_mask else None
+    found = metrics.scores(pictures, reference, masks)
+    for slot in _valid(batch):
+        own = [None if kind is None else own_part(task, batch, slot, kind) for kind in (pictures, reference, masks)]
+        if own[0] is not pictures:
+            made, truth, hole = (None if kind is None else kind[[slot]] for kind in own)
+            assert made is not None
+            (found[slot],) = metrics.scores(made, truth, hole)
+    return found
+
+
+def _valid(batch: Batch) -> list[int]:
+    return [slot for slot, counts in enumerate(batch.valid) if counts]
+
+
+def failed_row(batch: Batch, slot: int, record: Record, error: str | None) -> Row:
     """Its seed stands in the row too: a column of whole numbers with gaps is one of rounded floats to pandas."""
     return Row(record.index, record.key, error, seed=batch.seeds[slot])
+
+
+def _decoded(encoded: Mapping[int, bytes], result: Result) -> dict[int, Tensor]:
+    mode = "L" if result.images.shape[1] == 1 else "RGB"
+    return {slot: decoded(data, mode) for slot, data in encoded.items()}
 
 
 def _is_black(mask: Tensor | None) -> bool:
@@ -131,7 +181,11 @@ def _is_black(mask: Tensor | None) -> bool:
 
 def encode(picture: Tensor, form: str, png_level: int | None = None) -> bytes:
     """A file of one ``(C, H, W)`` uint8 picture."""
-    image = to_pil(picture)
+    return encode_image(to_pil(picture), form, png_level)
+
+
+def encode_image(image: Image.Image, form: str, png_level: int | None = None) -> bytes:
+    """A file of one picture."""
     buffer = io.BytesIO()
     if form == "png":
         usual = 1 if image.width * image.height >= LARGE else 6
@@ -141,11 +195,7 @@ def encode(picture: Tensor, form: str, png_level: int | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def _decoded(images: Tensor, encoded: dict[int, bytes]) -> Tensor:
-    """The pictures as a reader will see them after a lossy format."""
-    seen = images.clone()
-    for slot, data in encoded.items():
-        mode = "L" if images.shape[1] == 1 else "RGB"
-        array = np.array(Image.open(io.BytesIO(data)).convert(mode))
-        seen[slot] = torch.from_numpy(array).reshape(*images.shape[2:], -1).permute(2, 0, 1)
-    return seen
+def decoded(data: bytes, mode: str = "RGB") -> Tensor:
+    """A picture ``(C, H, W)`` as a reader will see it after a lossy format."""
+    array = np.array(Image.open(io.BytesIO(data)).convert(mode))
+    return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1)

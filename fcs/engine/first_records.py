@@ -12,7 +12,8 @@ from fcs.shards.input.sources import Source, local_path
 
 SHARDS, RECORDS = 8, 3  # of so many shards, spread over the run, so many records are opened
 MENDS = {
-    "image_size": "data.resize=crop or data.resize=pad brings pictures to this size; of full-size pictures "
+    "image_size": "data.resize=crop or data.resize=pad brings pictures to this size, and with data.resize=crop_to_mask "
+    "inpainting takes pictures of any size; of full-size pictures "
     "superresolution and restoration make the small one themselves with task.degrade=true",
     "mask_size": "a mask must have its picture's size",
     "missing_mask": "this task needs KEY.mask.png; fcs-pack --mask box makes masks, and task=superres, task=style or "

@@ -14,8 +14,10 @@ from fcs.core.mask_edits import MaskEdits
 from fcs.core.records import collate
 from fcs.engine.config.run import Run
 from fcs.engine.early_checks import check_guidance
+from fcs.engine.lay_batches import Layout
 from fcs.engine.preflight import Preflight
 from fcs.engine.process_info import ProcessInfo
+from fcs.engine.record_sizes import bucket_models, sampled_task
 from fcs.engine.setting_warnings import warn
 from fcs.metrics.judge import Judge
 from fcs.models import Model, load
@@ -44,12 +46,14 @@ def load_pipeline(run: Preflight) -> Pipeline:
     model.schedule.levels(config.steps, config.levels)
     config.task.check_fit(model.picture_shape, model.prompted)
     config.task.input_shape(model)
+    if config.data.resize == "bucket":
+        bucket_models(model, config.task)
     config.task.prepare(model)
     check_guidance(config, model.prompted)
     if ProcessInfo.here().speaks:  # once for all that were started together
         _warn(config, model)
     guidance = (config.guidance, config.negative_prompt, config.guidance_stop)
-    return Pipeline(model, config.task, config.sampler, config.steps, config.levels, *guidance)
+    return Pipeline(model, sampled_task(config), config.sampler, config.steps, config.levels, *guidance)
 
 
 def _warn(config: Run, model: Model) -> None:
@@ -99,7 +103,16 @@ def record_format(config: Run, model: Model) -> Format:
     data, task = config.data, config.task
     options = (task.needs_mask, config.copy_inputs, data.captions, task.reads_mask, task.measurement_shape(model))
     edits = MaskEdits(config.mask.invert, config.mask.grow, config.mask.feather)
-    return Format(channels, height, width, data.resize, *options, data.keys, mask_source(data.mask), edits)
+    masks = (mask_source(data.mask), edits)
+    sizes = (tuple(bucket_models(model, task)) if data.resize == "bucket" else (), task.margin)
+    return Format(channels, height, width, data.resize, *options, data.keys, *masks, *sizes)
+
+
+def layout_of(config: Run, form: Format, slots: int) -> Layout:
+    """How the records of a run become batches of so many slots."""
+    shape = (form.channels, form.height, form.width)
+    grouped = config.data.resize in ("bucket", "crop_to_mask")
+    return Layout(slots, shape, config.seed, config.data.prompt, grouped)
 
 
 def has_reference(pipeline: Pipeline) -> bool:

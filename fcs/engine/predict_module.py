@@ -14,6 +14,7 @@ from fcs.engine.graceful_stop import stop_of
 from fcs.engine.oom_retry import OomRetry
 from fcs.engine.pipeline_loading import load_judge, load_pipeline, measured
 from fcs.engine.preflight import Preflight
+from fcs.engine.record_sizes import bucket_models
 from fcs.engine.trainer import batch_size, compiles, takes_tf32
 from fcs.metrics.judge import Judge
 from fcs.shards.ledger.repin import pin_anew
@@ -33,13 +34,13 @@ class PredictModule(L.LightningModule):
         pipeline: model, task and sampler; from ``setup`` on, like the following.
         judge: the networks of the metrics, on the CPU; None where the run has none.
         batch_size: slots of a batch.
-        retry: samples a batch, in pieces where it does not fit in memory.
+        retry: samples a batch of pictures of one size (height, width), in pieces where it does not fit in memory.
     """
 
     pipeline: Pipeline
     judge: Judge | None
     batch_size: int
-    retry: OomRetry
+    retry: dict[tuple[int, int], OomRetry]
 
     def __init__(self, run: Preflight) -> None:
         super().__init__()
@@ -68,8 +69,16 @@ class PredictModule(L.LightningModule):
         self.batch_size = batch_size(config, self.pipeline, shape, device, peers)
         if compiles(config):  # after what is measured in other shapes and types, each of which would be a graph
             pipeline.model.compile_network(config.trainer.cuda_graphs)
-        self.retry = OomRetry(self.pipeline)
+        self.retry = {shape[1:]: OomRetry(self.pipeline)}
+        if config.data.resize == "bucket":
+            models = bucket_models(pipeline.model, config.task)
+            self.retry = {size: OomRetry(replace(self.pipeline, model=model)) for size, model in models.items()}
         self.model = pipeline.model  # Lightning moves it to the device
+
+    @property
+    def fitting_size(self) -> int | None:
+        """Records that are sampled at once; None while whole batches fit."""
+        return min((one.fitting_size for one in self.retry.values() if one.fitting_size), default=None)
 
     def on_predict_start(self) -> None:
         self._stop = stop_of(self.trainer)
@@ -83,7 +92,7 @@ class PredictModule(L.LightningModule):
         if self.device.type == "cuda":
             held(self.device, peak=False)  # the highest begins anew; on a CPU that would be a file to write
         try:
-            result = self.retry(batch, self._stop.watch)
+            result = self.retry[batch.images.shape[2], batch.images.shape[3]](batch, self._stop.watch)
         except StopIteration as error:  # Lightning would take it for the end of the data
             raise RuntimeError("a sampler or a model raised StopIteration") from error
         try:

@@ -15,6 +15,7 @@ from fcs.engine.config import load_config
 from fcs.engine.config.run import Run
 from fcs.engine.early_checks import check_early
 from fcs.engine.pinned_settings import pinned_settings
+from fcs.engine.record_sizes import check_sizes
 from fcs.engine.weights_hashes import WeightsHash, hash_of
 from fcs.metrics import weights
 from fcs.models import Found, find
@@ -106,6 +107,7 @@ def preflight(config: Run, settings: Mapping[str, Any]) -> Preflight:
     """
     out = _out(config)
     found = find(config.model.name, config.model.revision, config.model.variant)
+    check_sizes(config)
     check_early(config, found)
     mask_source(config.data.mask)
     sources = resolve(config.data.shards)

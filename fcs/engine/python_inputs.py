@@ -1,4 +1,4 @@
-"""From a call's pictures, prompts and seeds to a batch."""
+"""From a call's pictures, prompts and seeds to records."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,31 +14,33 @@ from PIL import Image
 from torch import Tensor
 
 from fcs.core.notes import note_lines, notes_for
-from fcs.core.records import Batch, Record, collate
+from fcs.core.records import Record
 from fcs.engine.python_pictures import Picture as Picture
-from fcs.engine.python_pictures import image_tensor, mask_tensor
+from fcs.engine.python_pictures import check_size, read_hole, read_image
+from fcs.shards.input.decode import Format
+from fcs.shards.input.record_pictures import with_pictures
 
 log = logging.getLogger("fcs")
 
 
-def batch_of(
+def records_of(
     images: Sequence[Picture],
     masks: Sequence[Picture] | None,
     prompt: str | Sequence[str],
     seeds: Sequence[int],
     extra: Sequence[Mapping[str, Any]] | None,
-    shape: tuple[int, int, int],
+    form: Format,
     measurements: Sequence[Tensor] | None = None,
-) -> Batch:
-    """One batch of pictures that were given in Python, read as a record's are.
+) -> list[Record]:
+    """Records of pictures that were given in Python, read as a shard's are.
 
     Args:
-        images: one or more, ``shape`` ``(C, H, W)`` each.
+        images: one or more.
         masks: one a picture, or one for all.
         prompt: one text, or one a picture.
         seeds: one a picture.
         extra: what a record's JSON would hold, one a picture.
-        shape: ``(C, H, W)`` that the images must have.
+        form: what is wanted of them.
         measurements: one a picture, where they are given instead of it.
 
     Raises:
@@ -55,18 +58,27 @@ def batch_of(
         raise ValueError(f"{count} images, {lengths}: expected one an image")
     records = []
     for i, (image, mask, text, number, more) in enumerate(zip(images, given, prompts, seeds, further, strict=True)):
-        place = f" {i}" if count > 1 else ""
-        pixels, notes = image_tensor(image, shape, f"image{place}")
-        hole, said = (None, ()) if mask is None else mask_tensor(mask, shape, f"mask{place}")
         measured = None if measurements is None else measurements[i]
-        record = Record(i, str(i), pixels, hole, text, dict(more), number, notes=notes + said, measurement=measured)
-        records.append(record)
-    return collate("", 0, records, shape, 0)
+        record = Record(i, str(i), prompt=text, extra=dict(more), seed=number, measurement=measured)
+        records.append(_with_pictures(record, image, mask, form, f" {i}" if count > 1 else ""))
+    return records
 
 
-def say_notes(batch: Batch, needs_mask: bool) -> None:
+def _with_pictures(record: Record, image: Picture, mask: Picture | None, form: Format, place: str) -> Record:
+    picture, notes = read_image(image, form.channels, f"image{place}")
+    size = (form.height, form.width) if form.resize == "none" else (picture.height, picture.width)
+    check_size(picture, size, f"image{place}")
+    hole = None
+    if mask is not None:
+        hole, said = read_hole(mask, f"mask{place}")
+        check_size(hole, size, f"mask{place}")
+        notes += said
+    return with_pictures(replace(record, notes=notes), picture, hole, lambda: picture, form)
+
+
+def say_notes(records: Sequence[Record], needs_mask: bool) -> None:
     """One warning for each kind of thing that was read, but perhaps not as it was meant."""
-    counts = Counter(note for record in batch.records if record for note in notes_for(record.notes, needs_mask))
+    counts = Counter(note for record in records for note in notes_for(record.notes, needs_mask))
     for line in note_lines(counts):
         log.warning("%s", line)
 

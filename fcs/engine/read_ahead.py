@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from fcs.core.records import Batch, Record, collate
+from fcs.core.records import ReadBatch, Record
 from fcs.shards.input.open_shards import OpenShards
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.ledger.batch_task import BatchTask
@@ -27,8 +27,6 @@ class ReadAhead:
         tasks: what to read, asked for as late as possible; None while shards must be opened first.
         shards: where from.
         batch_size: slots of a batch.
-        seed: the run's.
-        prompt: for records that have none.
         workers: threads that decode; 0 decodes when asked.
         check: called while waiting, about once a second; may raise to stop.
     """
@@ -36,13 +34,11 @@ class ReadAhead:
     tasks: Iterator[BatchTask | None]
     shards: OpenShards
     batch_size: int
-    seed: int
-    prompt: str
     workers: int
     check: Callable[[], None] = lambda: None
 
-    def __iter__(self) -> Iterator[Batch]:
-        ahead: list[Future[Batch]] = []
+    def __iter__(self) -> Iterator[ReadBatch]:
+        ahead: list[Future[ReadBatch]] = []
         runs = False  # whether the last batch that was yielded has records
         with ThreadPoolExecutor(max(1, self.workers), "read") as pool:
             try:
@@ -65,7 +61,7 @@ class ReadAhead:
                 for batch in ahead:
                     batch.cancel()
 
-    def _submit(self, ahead: list[Future[Batch]], pool: ThreadPoolExecutor) -> bool:
+    def _submit(self, ahead: list[Future[ReadBatch]], pool: ThreadPoolExecutor) -> bool:
         """Have one batch more than there are threads decoded; returns whether there are no more tasks."""
         while len(ahead) <= self.workers:
             try:
@@ -77,21 +73,16 @@ class ReadAhead:
             ahead.append(pool.submit(self.read, task) if self.workers else _at_once(self.read, task))
         return False
 
-    def _empty(self) -> Batch:
-        return collate("", 0, [None] * self.batch_size, self._shape, self.seed)
+    def _empty(self) -> ReadBatch:
+        return ReadBatch("", 0, (None,) * self.batch_size)
 
-    @property
-    def _shape(self) -> tuple[int, int, int]:
-        form = self.shards.form
-        return form.channels, form.height, form.width
-
-    def read(self, task: BatchTask) -> Batch:
+    def read(self, task: BatchTask) -> ReadBatch:
         """One batch; records that are not wanted leave padded slots."""
         first, wanted = task.batch * self.batch_size, set(task.wanted)
         slots = range(first, first + self.batch_size)
         with self.shards.reading(task.source) as reader:
             records = [self._record(reader, index, task.crashed) if index in wanted else None for index in slots]
-            return collate(reader.source.stem, task.batch, records, self._shape, self.seed, self.prompt)
+            return ReadBatch(reader.source.stem, task.batch, tuple(records))
 
     def _record(self, reader: ShardReader, index: int, crashed: int) -> Record:
         entries = reader.index.entries
@@ -101,8 +92,8 @@ class ReadAhead:
         return record.failed("crashed", f"the process died {crashed} times while it was sampled")
 
 
-def _at_once(read: Callable[[BatchTask], Batch], task: BatchTask) -> Future[Batch]:
+def _at_once(read: Callable[[BatchTask], ReadBatch], task: BatchTask) -> Future[ReadBatch]:
     """What was read, without a thread."""
-    batch: Future[Batch] = Future()
+    batch: Future[ReadBatch] = Future()
     batch.set_result(read(task))
     return batch

@@ -15,6 +15,7 @@ from fcs.core.errors import UsageError
 from fcs.core.records import Batch, Result
 from fcs.engine.async_writer import AsyncWriter, PreviewWriter
 from fcs.engine.encode_results import ResultEncoder
+from fcs.engine.native_results import NativeEncoder, RowJoiner
 from fcs.engine.predict_module import PredictModule
 from fcs.engine.preflight import Preflight
 from fcs.engine.progress import Progress, log_progress
@@ -65,9 +66,10 @@ class ShardWriter(BasePredictionWriter):
         judge = pl_module.judge.to(pl_module.device) if pl_module.judge else None
         finished, shown = totals.ok + totals.failed, trainer.progress_bar_callback is None
         progress = Progress(totals.total, finished, shown=shown, failed=totals.failed)
+        kind = NativeEncoder if config.data.resize == "crop_to_mask" else ResultEncoder
         self._writer = AsyncWriter(
-            ResultEncoder(config.task, config.format, config.copy_inputs, facts, judge, config.png_level),
-            partial(_finish, data, pl_module),
+            kind(config.task, config.format, config.copy_inputs, facts, judge, config.png_level),
+            RowJoiner(partial(_finish, data, pl_module), pl_module.batch_size),
             progress,
             max_failed=config.data.max_failed,
             failed_before=totals.failed,
@@ -120,7 +122,7 @@ class ShardWriter(BasePredictionWriter):
         return PreviewWriter(self.run.out, math.ceil(batches / most) or 1, most)
 
 
-def _finish(data: ShardDataModule, module: PredictModule, batch: Batch, rows: list[Row]) -> None:
+def _finish(data: ShardDataModule, module: PredictModule, shard: str, number: int, rows: list[Row]) -> None:
     """Write a batch's rows, and say with how many slots batches are sampled."""
-    data.ledger.stats.slots = module.retry.fitting_size or module.batch_size
-    data.ledger.finish(data.shard_numbers[batch.shard], batch.number, rows)
+    data.ledger.stats.slots = module.fitting_size or module.batch_size
+    data.ledger.finish(data.shard_numbers[shard], number, rows)

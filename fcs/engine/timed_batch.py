@@ -9,10 +9,10 @@ from itertools import cycle, islice
 import torch
 
 from fcs.core.errors import UsageError
-from fcs.core.records import Record, collate
+from fcs.core.records import Record
 from fcs.core.tf32 import allow_tf32
 from fcs.engine.oom_retry import OomRetry
-from fcs.engine.pipeline_loading import record_format
+from fcs.engine.pipeline_loading import layout_of, record_format
 from fcs.engine.preflight import Preflight
 from fcs.engine.process_info import ProcessInfo
 from fcs.engine.trainer import batch_size, compiles, device, limit_threads, takes_tf32
@@ -39,7 +39,8 @@ def timed_batch(run: Preflight, pipeline: Pipeline, ranks: int, total: int | Non
     config, where, info = run.config, device(0), ProcessInfo.here()
     limit_threads(replace(info, peers=max(info.peers, ranks)))
     form = record_format(config, pipeline.model)
-    shape = (form.channels, form.height, form.width)
+    layout = layout_of(config, form, 1)
+    shape = layout.shape
     allow_tf32(takes_tf32(config))
     pipeline.model.to(where)
     if pipeline.unmeasured:
@@ -47,23 +48,24 @@ def timed_batch(run: Preflight, pipeline: Pipeline, ranks: int, total: int | Non
     size = batch_size(config, pipeline, shape, where, ranks)
     if compiles(config):
         pipeline.model.compile_network(config.trainer.cuda_graphs)
-    batch = collate("timed", 0, _records(run, form, size), shape, config.seed, config.data.prompt).to(where)
+    batch = replace(layout, slots=size).batch("timed", 0, _samples(run, form, size)).to(where)
     sample = OomRetry(pipeline)
     if where.type == "cuda":
         sample(batch)
     began = time.perf_counter()
     sample(batch)
     seconds = time.perf_counter() - began
-    rate = ranks * size / seconds
+    rate, what = ranks * size / seconds, "crops" if form.native else "pictures"
     card = torch.cuda.get_device_name() if where.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    lines = {"time": f"{seconds:.3g} s a batch of {size} ({card}), {rate:.3g} pictures a second by {ranks} processes"}
-    return lines | ({} if total is None else {"in all": f"{total / rate / 3600:.3g} hours"})
+    lines = {"time": f"{seconds:.3g} s a batch of {size} ({card}), {rate:.3g} {what} a second by {ranks} processes"}
+    return lines | ({} if total is None or form.native else {"in all": f"{total / rate / 3600:.3g} hours"})
 
 
-def _records(run: Preflight, form: Format, size: int) -> list[Record | None]:
-    """``size`` records of the first shard that can be sampled, the same ones again where it has fewer."""
+def _samples(run: Preflight, form: Format, size: int) -> list[Record]:
+    """``size`` samples of one shape from the first shard, the same ones again where it has fewer."""
     with ShardReader(run.sources[0], form) as reader:
-        found = [record for record in map(reader.record, range(min(size, len(reader)))) if record.error is None]
-    if not found:
+        read = [record for record in map(reader.record, range(min(size, len(reader)))) if record.error is None]
+    shapes = [(sample, sample.image.shape) for record in read for sample in record.samples if sample.image is not None]
+    if not shapes:
         raise UsageError.of("data.shards", run.sources[0].url, "a record that can be read, to time a batch with it")
-    return list(islice(cycle(found), size))
+    return list(islice(cycle(sample for sample, shape in shapes if shape == shapes[0][1]), size))

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+REACH = 2  # pixels around what is generated that the runs reach to
+
 
 def seam(pictures: Tensor, masks: Tensor) -> Tensor:
     """The jump across the border beyond the jumps beside it, ``(N,)`` in 8-bit steps.
@@ -22,13 +24,19 @@ def seam(pictures: Tensor, masks: Tensor) -> Tensor:
     Returns:
         NaN for a picture without such a run.
     """
+    excess, runs = seam_sums(pictures, masks)
+    return torch.where(runs > 0, excess / runs.clamp(min=1), math.nan)
+
+
+def seam_sums(pictures: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """What ``seam`` is the quotient of, ``(N,)`` each: the sum over the runs, and their number."""
     excess = pictures.new_zeros(len(pictures), dtype=torch.float32)
     runs = torch.zeros_like(excess)
-    for axis in (2, 3):
+    for axis in (axis for axis in (2, 3) if pictures.shape[axis] >= 4):
         jump = pictures.float().movedim(axis, 3).diff(dim=3).abs().mean(1, keepdim=True)
         a, b, c, d = (masks.movedim(axis, 3) > 0).unfold(3, 4, 1).unbind(4)
         border = (a == b) & (c == d) & (b != c)
         beyond = jump[..., 1:-1] - (jump[..., :-2] + jump[..., 2:]) / 2
         excess += (beyond * border).flatten(1).sum(1)
         runs += border.flatten(1).sum(1)
-    return torch.where(runs > 0, excess / runs.clamp(min=1), math.nan)
+    return excess, runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self, get_args
@@ -113,6 +114,25 @@ class Model(nn.Module, ABC):
             UsageError: a size that the model cannot have, files that cannot be read.
         """
         return None
+
+    @property
+    def step(self) -> int | None:
+        """What the sides of pictures must be multiples of, in pixels; None for a model of one size."""
+        return None
+
+    def at(self, height: int, width: int) -> Self:
+        """The same weights for pictures of another size.
+
+        Raises:
+            UsageError: a size that the model cannot have.
+        """
+        if (height, width) != self.picture_shape[1:] and (self.step is None or height % self.step or width % self.step):
+            expected = "the model's own" if self.step is None else f"multiples of {self.step}"
+            raise UsageError.of("size", [height, width], expected)
+        made = copy.copy(self)
+        made.picture_shape = (self.picture_shape[0], height, width)
+        made.shape = (self.shape[0], height // self.factor, width // self.factor)
+        return made
 
     @property
     def way(self) -> str:

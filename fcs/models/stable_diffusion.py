@@ -87,6 +87,7 @@ class StableDiffusion(Model):
             (channels, picture[1] // factor, picture[2] // factor),
             picture,
         )
+        self._step = _step(unet.config, factor)
         self.vae = vae
         self.text_encoder = text_encoder
         self.tokenizer = tokenizer
@@ -144,6 +145,10 @@ class StableDiffusion(Model):
         predicts, schedule = found.schedule({"_class_name": "", **parts.scheduler.config})
         own = (parts.unet, parts.vae, parts.text_encoder, parts.tokenizer)
         return cls(*own, predicts, schedule, autocast, options.size)
+
+    @property
+    def step(self) -> int:
+        return self._step
 
     def spare(self, slicing: bool, tiling: bool) -> None:
         self._sliced = slicing
@@ -205,10 +210,15 @@ def _picture_shape(
         own = unet["sample_size"]
         height, width = (own, own) if isinstance(own, int) else own
         return (vae["in_channels"], height * factor, width * factor), factor
-    cell = factor * 2 ** (len(unet["block_out_channels"]) - 1)  # the UNet halves its cells too
-    if any(side % cell for side in size):
-        raise UsageError.of("model.size", list(size), f"multiples of {cell}")
+    step = _step(unet, factor)
+    if any(side % step for side in size):
+        raise UsageError.of("model.size", list(size), f"multiples of {step}")
     return (vae["in_channels"], size[0], size[1]), factor
+
+
+def _step(unet: Mapping[str, Any], factor: int) -> int:
+    """What the sides of pictures must be multiples of: the UNet halves the latents' cells too."""
+    return factor * int(2 ** (len(unet["block_out_channels"]) - 1))
 
 
 def input_channels(found: Found) -> int:

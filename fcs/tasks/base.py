@@ -23,11 +23,15 @@ class Task(ABC):
         needs_mask: whether a record without a mask fails (``missing_mask``).
         reads_mask: whether a record's mask is looked at; where it is not, a broken one does no harm.
         scored: names of the scores that its results carry themselves.
+        in_place: whether a result shows what the record's picture shows, place by place.
+        margin: share of a crop's sides beside the hole, for a task that works ``on_crops``.
     """
 
     needs_mask: bool = False
     reads_mask: bool = True
     scored: tuple[str, ...] = ()
+    in_place: bool = True
+    margin: float = 0.0
 
     @property
     def makes(self) -> type[Constraint]:
@@ -90,8 +94,23 @@ class Task(ABC):
         """Slots whose result is the given picture as it is, so that nothing is to be sampled."""
         return frozenset()
 
+    @property
+    def on_crops(self) -> Task | None:
+        """The task of a crop of a larger picture, which makes what ``blend`` then puts there; None where it cannot."""
+        return None
+
+    def blend(self, made: Tensor, given: Tensor, mask: Tensor) -> Tensor:
+        """What was made of a crop put into the picture that it was cut out of, at that picture's own size.
+
+        Args:
+            made: uint8 ``(N, C, H, W)``.
+            given: the same part of the picture.
+            mask: uint8 ``(N, 1, H, W)``, 255 = made.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not work on crops")
+
     def calls(self, sampler: Sampler, steps: int) -> int:
-        """Denoiser calls for one record."""
+        """Denoiser calls for one record, or for one crop of it."""
         return sampler.calls(steps)
 
     def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import copy
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,8 @@ from fcs.core.images import fill_holes, paste, to_float, to_uint8, without_seam
 from fcs.core.records import Batch
 from fcs.models.base import Model
 from fcs.tasks.base import Task
+
+MOST_MARGIN = 0.45  # at a half there would be no hole
 
 
 class Inpaint(Task):
@@ -27,9 +30,11 @@ class Inpaint(Task):
             cells beside the hole), or ``fill``, a smooth continuation of what is given.
         erode: cells of a latent model beside the hole that count as unknown too, since the encoder saw the hole in
             them; 0 or more.
+        margin: share of a crop's sides that is kept on each side of the hole, 0 to .45, as far as the picture reaches
+            and the model's size leaves no more; for ``data.resize=crop_to_mask``.
 
     Raises:
-        UsageError: a negative ``erode``.
+        UsageError: a negative ``erode``, a margin outside its range.
     """
 
     needs_mask = True
@@ -41,13 +46,27 @@ class Inpaint(Task):
         seam: Literal["blend", "hard"] = "blend",
         hole: Literal["grey", "fill"] = "fill",
         erode: int = 0,
+        margin: float = 0.25,
     ) -> None:
         if erode < 0:
             raise UsageError.of("task.erode", erode, "0 or more")
+        if not 0 <= margin <= MOST_MARGIN:
+            raise UsageError.of("task.margin", margin, f"0 to {MOST_MARGIN}")
         self.paste = paste
         self.seam = seam
         self.hole = hole
         self.erode = erode
+        self.margin = margin
+        self._raw = False
+
+    @property
+    def on_crops(self) -> Self | None:
+        """The same without paste-back, which is for ``blend`` to do; None where it is not to be done."""
+        if not self.paste:
+            return None
+        made = copy.copy(self)
+        made._raw = True
+        return made
 
     def handed_on(self, batch: Batch) -> frozenset[int]:
         """Where the mask is black and the given pixels are put back."""
@@ -69,8 +88,15 @@ class Inpaint(Task):
     def pictures(self, x0: Tensor, batch: Batch, model: Model) -> Tensor:
         """The decoded pictures, the given pixels pasted back unless told otherwise."""
         made = model.decode(x0)
-        if not self.paste:
+        if self._raw or not self.paste:
             return to_uint8(made)
+        return self._pasted(made, batch.images, batch.masks)
+
+    def blend(self, made: Tensor, given: Tensor, mask: Tensor) -> Tensor:
+        """Paste-back, with ``seam``, at the picture's own size."""
+        return self._pasted(to_float(made), given, mask)
+
+    def _pasted(self, made: Tensor, given: Tensor, masks: Tensor) -> Tensor:
         if self.seam == "blend":
-            made = without_seam(made, to_float(batch.images), (batch.masks == 0).float())
-        return paste(to_uint8(made), batch.images, batch.masks)
+            made = without_seam(made, to_float(given), (masks == 0).float())
+        return paste(to_uint8(made), given, masks)

@@ -71,6 +71,8 @@ class Style(Task):
         UsageError: a block below 1, another number of weights than of pictures, weights that are no numbers above 0.
     """
 
+    in_place = False
+
     def __init__(
         self,
         clip: str = "emoji-64",

@@ -31,7 +31,10 @@ class Data:
         prompt: text for records that have none.
         captions: give each record's own prompt to the model; false gives ``prompt`` to all.
         resize: pictures of another size than the model's: ``none`` fails them, ``crop`` scales the short side and
-            crops the centre, ``pad`` scales the long side and pads.
+            crops the centre, ``pad`` scales the long side and pads (results have no bars), ``bucket`` takes that of a
+            few sizes of the model's area whose shape is nearest, and crops to it; ``crop_to_mask`` cuts out what is to
+            be generated with ``task.margin``, scales it to the model's size, and puts the result back: pictures of
+            any size keep it.
         mask: a mask file for all records, or ``alpha``: what is transparent in a picture is generated. By default each
             record's own ``KEY.mask.png``.
         keys: where the key of a member's name ends: at its ``first_dot``, as WebDataset has it, or before its
@@ -46,7 +49,7 @@ class Data:
     retry_failed: bool = False
     prompt: str = ""
     captions: bool = True
-    resize: Literal["none", "crop", "pad"] = "none"
+    resize: Literal["none", "crop", "pad", "bucket", "crop_to_mask"] = "none"
     mask: str | None = None
     keys: Literal["first_dot", "last_suffix"] = "first_dot"
     workers: NonNegativeInt = 2
@@ -58,7 +61,8 @@ class Mask:
 
     Args:
         invert: white keeps and black generates.
-        grow: pixels, at the model's size, by which what is generated grows on all sides.
+        grow: pixels, at the model's size (with ``data.resize=crop_to_mask`` at the picture's own), by which what is
+            generated grows on all sides.
         feather: pixels around it, beyond ``grow``, over which generated and kept blend into each other.
     """
 

@@ -6,26 +6,22 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from fcs.core.mask_edits import MaskEdits
-from fcs.core.notes import NOTHING
+from fcs.core.pictures import Mode
 from fcs.core.records import Record
 from fcs.core.seeds import whole_seed
-from fcs.shards.input.decode_image import (
-    BadRecordError,
-    Resize,
-    decode_image,
-    fit,
-    to_tensor,
-)
+from fcs.shards.input.decode_image import BadRecordError, decode_image
 from fcs.shards.input.decode_measurement import decode_measurement
+from fcs.shards.input.fit import Resize
 from fcs.shards.input.mask_source import MaskSource, mask_of
 from fcs.shards.input.record_index import MEASURED, SLOTS, Entry, Keys
+from fcs.shards.input.record_pictures import with_pictures
 
 NO_EDITS = MaskEdits()
 MAX_IMAGE_BYTES = 256 << 20
@@ -43,7 +39,8 @@ class Format:
         channels: 1 (grey) or 3 (RGB).
         height, width: of the decoded picture in pixels (for superresolution: of the measurement).
         resize: ``none`` refuses another size, ``crop`` brings the short side to size and cuts the centre,
-            ``pad`` brings the long side to size and adds black, which in a mask means keep.
+            ``pad`` brings the long side to size and adds black, which in a mask means keep, ``bucket`` is ``crop`` to
+            that of ``buckets`` whose shape is nearest, ``crop_to_mask`` cuts out what the mask asks for.
         needs_mask: a record without mask fails with ``missing_mask``.
         keep_members: keep the bytes of the input members.
         captions: whether the record's own prompt is read.
@@ -53,6 +50,8 @@ class Format:
         keys: where the key of a member's name ends: at its ``first_dot``, or before its ``last_suffix``.
         mask: one mask for all records, or ``alpha`` for their pictures' transparency; None for each record's own.
         edits: what is done to masks.
+        buckets: sizes (height, width), for ``bucket``.
+        margin: share of a crop's sides beside the hole, for ``crop_to_mask``.
     """
 
     channels: int
@@ -67,11 +66,18 @@ class Format:
     keys: Keys = "first_dot"
     mask: MaskSource = None
     edits: MaskEdits = NO_EDITS
+    buckets: tuple[tuple[int, int], ...] = ()
+    margin: float = 0.0
 
     @property
     def required(self) -> tuple[str, ...]:
         """Slots without which a record is not whole."""
         return (self.given, "mask") if self.needs_mask and self.mask is None else (self.given,)
+
+    @property
+    def native(self) -> bool:
+        """Whether pictures are completed at their own size."""
+        return self.resize == "crop_to_mask"
 
     @property
     def given(self) -> str:
@@ -126,21 +132,24 @@ def _decode(record: Record, slots: dict[str, bytes], members: dict[str, bytes], 
         measurement = decode_measurement(slots["measurement"], form.measurement)
         blank = torch.zeros(form.channels, form.height, form.width, dtype=torch.uint8)
         return replace(common, image=blank, measurement=measurement)
-    image, notes = decode_image(slots["image"], "RGB" if form.channels == 3 else "L")
+    mode: Mode = "RGB" if form.channels == 3 else "L"
+    image, notes = decode_image(slots["image"], mode)
     mask, more = _mask(slots, image.size, form) if form.reads_mask else (None, ())
-    fitted = fit(image, form.width, form.height, form.resize, Image.Resampling.LANCZOS)
-    return replace(common, image=to_tensor(fitted), mask=mask, notes=notes + more)
+    common = replace(common, notes=notes + more)
+    return with_pictures(common, image, mask, partial(_again, slots["image"], mode), form)
 
 
-def _mask(slots: dict[str, bytes], size: tuple[int, int], form: Format) -> tuple[Tensor | None, tuple[str, ...]]:
-    """The mask for an image of ``size`` (width, height), brought to the wanted size, and notes; None without one."""
+def _again(data: bytes, mode: Mode) -> Image.Image:
+    return decode_image(data, mode)[0]
+
+
+def _mask(slots: dict[str, bytes], size: tuple[int, int], form: Format) -> tuple[Image.Image | None, tuple[str, ...]]:
+    """The mask for an image of ``size`` (width, height), and notes; None without one."""
     found = mask_of(form.mask, slots, size)
     if found is None:
         return None, ()
     mask, notes = found
-    mask = ImageOps.invert(mask) if form.edits.invert else mask  # before bars are added, which mean keep
-    made = form.edits.spread(to_tensor(fit(mask, form.width, form.height, form.resize, Image.Resampling.NEAREST)))
-    return made, notes if made.any() else (*notes, NOTHING)
+    return ImageOps.invert(mask) if form.edits.invert else mask, notes
 
 
 def _text(data: bytes) -> str:

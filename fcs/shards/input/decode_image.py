@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from fcs.core.masks import read_mask
 from fcs.core.pictures import Mode, PictureError, has_alpha, open_picture, read_picture, upright
 from fcs.shards.input.tar_members import printable
 
-Resize = Literal["none", "crop", "pad"]
 Read = tuple[Image.Image, tuple[str, ...]]
 
 
@@ -68,30 +66,6 @@ def _naming(what: str, size: int) -> Iterator[None]:
         raise BadRecordError(error.code, f"{what}{error.detail}") from error
     except MemoryError as error:
         raise BadRecordError("out_of_memory", f"{what}{size} bytes of picture") from error
-
-
-def fit(image: Image.Image, width: int, height: int, resize: Resize, filter: Image.Resampling) -> Image.Image:
-    """The picture at the size that is wanted.
-
-    Raises:
-        BadRecordError: it has another size, and ``resize`` is ``none``.
-    """
-    if image.size == (width, height):
-        return image
-    if resize == "none":
-        raise BadRecordError("image_size", f"{size_text(image)}, expected {width}x{height}; see data.resize")
-    if resize == "crop":
-        # The centre of the target's shape is cut out first, so that no long strip is ever enlarged.
-        scale = min(image.width / width, image.height / height)
-        w, h = width * scale, height * scale
-        left, top = (image.width - w) / 2, (image.height - h) / 2
-        box = (left, top, min(left + w, image.width), min(top + h, image.height))
-        return image.resize((width, height), filter, box=box)
-    scale = min(width / image.width, height / image.height)
-    w, h = (min(max(1, round(side * scale)), most) for side, most in zip(image.size, (width, height), strict=True))
-    padded = Image.new(image.mode, (width, height))
-    padded.paste(image.resize((w, h), filter), ((width - w) // 2, (height - h) // 2))
-    return padded
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:

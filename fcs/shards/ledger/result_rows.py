@@ -29,6 +29,8 @@ _TAIL = [
     ("redone", pa.bool_()),
     ("truncated", pa.bool_()),
     ("nothing_to_generate", pa.bool_()),
+    ("size", pa.list_(pa.int32())),
+    ("crops", pa.list_(pa.list_(pa.int32()))),
     ("memory", pa.int64()),
     ("host", pa.string()),
     ("attempt", pa.int32()),
@@ -54,6 +56,8 @@ class Row:
         redone: whether it was sampled again in float32; None where it failed.
         truncated: whether its prompt is longer than the model's text encoder takes; None where it failed.
         nothing_to_generate: whether its mask is black; None where it failed or the task needs no mask.
+        size: ``(height, width)`` of the record's picture; None where it failed or has none.
+        crops: boxes (left, top, right, bottom) of that picture that the model saw; None where that was all of it.
         notes: codes of ``fcs.core.notes``; they are counted, and not in the file.
         course: the residual at each level, noisiest first; empty where it was not recorded, null in the file then.
     """
@@ -73,6 +77,8 @@ class Row:
     redone: bool | None = None
     truncated: bool | None = None
     nothing_to_generate: bool | None = None
+    size: tuple[int, int] | None = None
+    crops: Sequence[Sequence[int]] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -115,6 +121,8 @@ def table(
         "redone": [row.redone for row in rows],
         "truncated": [row.truncated for row in rows],
         "nothing_to_generate": [row.nothing_to_generate for row in rows],
+        "size": [row.size for row in rows],
+        "crops": [None if row.crops is None else [list(box) for box in row.crops] for row in rows],
         "memory": [row.memory for row in rows],
         "host": [host] * len(rows),
         "attempt": [attempt] * len(rows),

@@ -133,7 +133,10 @@ def _advice(packed: Packed) -> Iterator[str]:
         return
     least, most = (f"{width}x{height}" for width, height in packed.pictures)
     sizes = f"all {least}" if least == most else f"{least} to {most}"
-    yield f"pictures: {sizes}; data.resize=crop or data.resize=pad brings them to another size of a model's"
+    ways = (
+        "data.resize=crop or data.resize=pad brings them to another size of a model's, crop_to_mask inpaints them as is"
+    )
+    yield f"pictures: {sizes}; {ways}"
     bare = sum(packed.sizes.values()) - packed.members.get("mask.png", 0)
     if bare:
         yield f"{bare} records without a mask would fail in task=inpaint; fcs-pack --mask box makes masks for all"

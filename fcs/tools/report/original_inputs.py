@@ -15,7 +15,7 @@ from fcs.core.mask_edits import MaskEdits
 from fcs.core.records import Record, collate
 from fcs.models.base import Model
 from fcs.shards.input.decode import Format, decode
-from fcs.shards.input.decode_image import Resize
+from fcs.shards.input.fit import Resize
 from fcs.shards.input.mask_source import MaskSource, mask_source
 from fcs.shards.input.record_index import Entry, Keys
 from fcs.shards.input.shard_reader import ShardReader
@@ -23,6 +23,7 @@ from fcs.shards.input.sources import resolve
 from fcs.tools.report.finished_run import FinishedRun
 from fcs.tools.report.run_task import run_task
 
+OWN_SIZES = ("pad", "bucket", "crop_to_mask")  # of ``data.resize``: with these each result has a size of its own
 GONE = "the input shard is gone, or cannot be read from here"
 CHANGED = "the input shard has changed since the run"
 UNREAD = "the record cannot be read"
@@ -65,9 +66,14 @@ class OriginalInputs:
         self.form: Format | None = None
         self._open: tuple[str, ShardReader | str] | None = None
 
+    @property
+    def needs_shape(self) -> bool:
+        """Whether the shape of the next record's result must be set before it is read."""
+        return self.form is None or self.settings.get("data.resize") in OWN_SIZES
+
     def set_result_shape(self, shape: tuple[int, int, int] | None) -> None:
-        """Set ``(C, H, W)`` of the run's results, without which no record can be read. The first one counts."""
-        if self.form is None and shape is not None:
+        """Set ``(C, H, W)`` of the run's results, or of the next record's, without which it cannot be read."""
+        if shape is not None:
             self.form = self._form(shape)
 
     def close(self) -> None:
@@ -122,6 +128,7 @@ class OriginalInputs:
         channels, height, width = shape if task is None else task.input_shape(model)
         measurement = None if task is None else task.measurement_shape(model)
         resize: Resize = self.settings.get("data.resize") or "none"
+        resize = "crop" if resize in OWN_SIZES else resize  # to the result's size, of whose shape it is
         captions = bool(self.settings.get("data.captions", True))
         needs, reads = task is not None and task.needs_mask, task is None or task.reads_mask
         keys: Keys = self.settings.get("data.keys") or "first_dot"
@@ -141,7 +148,10 @@ class OriginalInputs:
         if self._open is None or self._open[0] != stem:
             self.close()
             self._open = stem, self._opened(stem)
-        return self._open[1]
+        reader = self._open[1]
+        if isinstance(reader, ShardReader) and self.form is not None:
+            reader.form = self.form
+        return reader
 
     def _opened(self, stem: str) -> ShardReader | str:
         if self.form is None:

@@ -74,9 +74,9 @@ class OutputTar:
         except (ValueError, KeyError, TypeError):
             return ""
 
-    def result_shape(self) -> tuple[int, int, int] | None:
-        """``(C, H, W)`` of the first result; None where there is none."""
-        for members in self._members.values():
+    def result_shape(self, key: str) -> tuple[int, int, int] | None:
+        """``(C, H, W)`` of a record's result, of the first one where it has none; None where there is none at all."""
+        for members in (self._members.get(key, {}), *self._members.values()):
             place = _results(members).get("result")
             picture = None if place is None else open_picture(self.read(*place))
             if picture is not None:

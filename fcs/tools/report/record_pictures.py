@@ -45,7 +45,6 @@ def read_pictures(run: FinishedRun, keys: Iterable[Key]) -> dict[Key, RecordPict
     with closing(OriginalInputs(run)) as inputs:
         for stem in sorted({stem for stem, _ in places}):
             with OutputTar.opened(run, stem) as tar:
-                inputs.set_result_shape(tar.result_shape())
                 for key in [key for key in places if key[0] == stem]:
                     found[key] = _pictures(inputs, tar, key, *places[key])
     return found
@@ -62,6 +61,8 @@ def _places(run: FinishedRun, wanted: set[Key]) -> dict[Key, tuple[int, bool]]:
 
 def _pictures(inputs: OriginalInputs, tar: OutputTar, key: Key, index: int, scored: bool) -> RecordPictures:
     stem, name = key
+    if inputs.needs_shape:
+        inputs.set_result_shape(tar.result_shape(name))
     copies = tar.input_copies(name)
     if copies:
         original = inputs.from_copies(stem, Entry(index, name, copies), tar.read, scored)

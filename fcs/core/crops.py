@@ -1,0 +1,237 @@
+"""Crops: the parts of a picture that a model of another size completes, and the picture that they complete.
+
+Time and memory grow with the number of crops and the area of the holes. The picture itself is not kept: it is decoded
+once to be cut, and once more to be completed.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from fcs.core.boxes import Box, whole
+from fcs.core.holes import APART, Boxes, hole_boxes, joined
+from fcs.core.mask_edits import MaskEdits
+
+Pixels: TypeAlias = NDArray[np.uint8]
+# Made, given, mask, each uint8 ``(1, 1, H, W)``, to the picture.
+Blend: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+CELLS = 16  # into which the model's shorter side is divided where holes are looked for
+AROUND = APART // 2  # pixels around a hole that blending looks at
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A part of a picture that is to be generated.
+
+    Attributes:
+        box: where; outside it the picture stays as it is, as far as no other hole is there.
+        packed: the mask in it, uint8 ``(height, width)``, compressed: masks are mostly of one value.
+    """
+
+    box: Box
+    packed: bytes
+
+    @classmethod
+    def of(cls, box: Box, mask: Pixels) -> Hole:
+        """A hole with the mask ``(height, width)`` of its box."""
+        return cls(box, zlib.compress(mask.tobytes(), 1))
+
+    @property
+    def mask(self) -> Pixels:
+        """uint8 ``(height, width)``, 255 = generated."""
+        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.box.height, self.box.width)
+
+    def mask_in(self, box: Box) -> Pixels:
+        """The mask in another box, black outside the hole's own."""
+        return _mask_in([self], box)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What a model sees of a picture, to complete some of its holes.
+
+    Attributes:
+        frame: what is cut out; where it leaves the picture, that is mirrored at its edge.
+        holes: those that are completed from it. Others that reach into it are masked, and stay.
+        image: uint8 ``(C, H, W)`` at the model's size.
+        mask: uint8 ``(1, H, W)``, 255 = generate.
+    """
+
+    frame: Box
+    holes: tuple[Hole, ...]
+    image: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class NativePicture:
+    """A picture that is completed at its own size, crop by crop.
+
+    Attributes:
+        height, width: its size.
+        crops: none where nothing is to be generated.
+        read: decodes it: Pillow's, in the mode of the crops.
+    """
+
+    height: int
+    width: int
+    crops: tuple[Crop, ...]
+    read: Callable[[], Image.Image]
+
+    @property
+    def holes(self) -> list[Hole]:
+        """All of them."""
+        return [hole for crop in self.crops for hole in crop.holes]
+
+    def mask_in(self, box: Box) -> Pixels:
+        """The whole mask in a box, uint8 ``(height, width)``."""
+        return _mask_in(self.holes, box)
+
+    def completed(self, given: Image.Image, made: Sequence[Tensor], blend: Blend) -> Pixels:
+        """The picture with its holes filled, ``(H, W)`` or ``(H, W, C)``; outside them it is as given.
+
+        Args:
+            given: from ``read``.
+            made: uint8 ``(C, h, w)``, what the model made of each crop, in their order.
+            blend: puts what was made into the picture, channel by channel, where a mask says so.
+        """
+        pixels = np.array(given)
+        for crop, picture in zip(self.crops, made, strict=True):
+            for hole in crop.holes:
+                box = hole.box.grown(AROUND).shared(crop.frame).shared(whole(self.width, self.height))
+                mask = hole.mask_in(box)
+                patch = _enlarged(picture, crop.frame, box)
+                there = pixels[box.slices]
+                for channel in np.ndindex(there.shape[2:]):
+                    view = there[(..., *channel)]
+                    view[...] = blend(*(_batch(one) for one in (patch[(..., *channel)], view, mask)))[0, 0].numpy()
+        return pixels
+
+
+def cut(image: Image.Image, mask: Pixels, size: tuple[int, int], margin: float, edits: MaskEdits) -> tuple[Crop, ...]:
+    """The crops of a picture: as few as hold all holes without being reduced more than each hole needs.
+
+    Args:
+        image: mode L or RGB.
+        mask: uint8 ``(H, W)`` of its size, 255 = generate.
+        size: ``(height, width)`` of what the model sees. A crop is never enlarged: it is at least as large.
+        margin: share of a crop's sides that is kept on each side of the hole, as far as the picture reaches.
+        edits: growth and feather, in the picture's pixels.
+    """
+    height, width = size
+    reach = edits.grow + edits.feather
+    boxes = hole_boxes(mask, max(1, min(size) // CELLS), reach)
+    holes = [Hole.of(box, edits.spread(_tensor(mask[box.slices]))[0].numpy()) for box in boxes]
+    place = whole(*image.size)
+
+    def scales(found: Boxes) -> NDArray[np.float64]:
+        return _scales(found, place, width, height, margin)
+
+    def together(one: Boxes, others: Boxes, both: Boxes) -> NDArray[np.bool_]:
+        fits: NDArray[np.bool_] = scales(both) <= np.maximum(scales(one[None]), scales(others)) + 1e-9
+        return fits
+
+    crops, left = [], list(holes)
+    for box in joined(boxes, together):
+        scale = float(scales(np.array([box]))[0])
+        frame = _frame(box, place, math.ceil(scale * width - 1e-6), math.ceil(scale * height - 1e-6))
+        own = tuple(hole for hole in left if hole.box.shared(box) == hole.box)
+        left = [hole for hole in left if hole not in own]
+        crops.append(Crop(frame, own, *_seen(image, holes, frame, width, height)))
+    return tuple(crops)
+
+
+def _scales(boxes: Boxes, place: Box, width: int, height: int, margin: float) -> NDArray[np.float64]:
+    """How many pixels of the picture one of the model's must hold for each box and its margin, 1 or more."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    beside = sides * margin / (1 - 2 * margin)
+    first = np.maximum(boxes[:, :2] - beside, (place.left, place.top))
+    last = np.minimum(boxes[:, 2:] + beside, (place.right, place.bottom))
+    scales: NDArray[np.float64] = ((last - first) / (width, height)).max(1).clip(min=1)
+    return scales
+
+
+def _frame(box: Box, place: Box, width: int, height: int) -> Box:
+    """A frame of this size around the box, inside the picture where that is large enough, else around it all."""
+
+    def start(first: int, last: int, side: int, most: int) -> int:
+        if side >= most:
+            return (most - side) // 2
+        return min(max(0, (first + last - side) // 2), most - side)
+
+    left = start(box.left, box.right, width, place.width)
+    top = start(box.top, box.bottom, height, place.height)
+    return Box(left, top, left + width, top + height)
+
+
+def _seen(image: Image.Image, holes: Sequence[Hole], frame: Box, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """What is in a frame at the model's size, picture and mask.
+
+    Each of the model's pixels is the mean of those that it covers, and to be generated as far as any of them is: so it
+    holds nothing of what the mask hides.
+    """
+    inside = frame.shared(whole(*image.size))
+    around = [
+        (inside.top - frame.top, frame.bottom - inside.bottom),
+        (inside.left - frame.left, frame.right - inside.right),
+    ]
+    picture: Pixels = np.asarray(image.crop(inside))
+    picture = np.pad(picture, around + [(0, 0)] * (picture.ndim - 2), "reflect")
+    mask = np.pad(_mask_in(holes, inside), around, "reflect")
+    if picture.shape[:2] != (height, width):
+        picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+        mask = _largest(_largest(mask, height).T, width).T
+    return _tensor(picture), _tensor(mask)
+
+
+def _largest(values: Pixels, count: int) -> Pixels:
+    """The largest of the rows that each of ``count`` rows covers, also in part."""
+    edges = np.arange(count + 1) * len(values)
+    ends = np.stack([edges[:-1] // count, -(-edges[1:] // count)], 1).reshape(-1)
+    padded = np.concatenate([values, np.zeros_like(values[:1])])  # reduceat takes no end behind the last row
+    found: Pixels = np.maximum.reduceat(padded, ends, axis=0)[::2]
+    return found
+
+
+def _enlarged(picture: Tensor, frame: Box, box: Box) -> Pixels:
+    """What the model made of a frame, in a box inside it, at the picture's own size."""
+    whole_crop = picture.permute(1, 2, 0).numpy()
+    height, width = whole_crop.shape[:2]
+    place = box.seen_from(frame)
+    if (frame.height, frame.width) == (height, width):
+        found = whole_crop[place.slices]
+    else:
+        across, along = width / frame.width, height / frame.height
+        part = (place.left * across, place.top * along, place.right * across, place.bottom * along)
+        crop = Image.fromarray(whole_crop[..., 0] if whole_crop.shape[2] == 1 else whole_crop)
+        found = np.asarray(crop.resize((box.width, box.height), Image.Resampling.BICUBIC, box=part))
+    return found[..., 0] if found.shape[2:] == (1,) else found
+
+
+def _mask_in(holes: Sequence[Hole], box: Box) -> Pixels:
+    found = np.zeros((box.height, box.width), np.uint8)
+    for hole in holes:
+        both = hole.box.shared(box)
+        if both.width > 0 and both.height > 0:
+            found[both.seen_from(box).slices] = hole.mask[both.seen_from(hole.box).slices]
+    return found
+
+
+def _tensor(pixels: NDArray[Any]) -> Tensor:
+    """``(C, H, W)`` of ``(H, W)`` or ``(H, W, C)``."""
+    return torch.from_numpy(np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)))
+
+
+def _batch(pixels: Pixels) -> Tensor:
+    """``(1, 1, H, W)`` of ``(H, W)``."""
+    return torch.from_numpy(np.array(pixels))[None, None]
