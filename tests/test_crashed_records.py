@@ -30,7 +30,7 @@ from fcs.tools.cli.predict import main
 
 
 def reading(shard: Path, work: list[BatchTask], workers: int) -> ReadAhead:
-    return ReadAhead(iter(work), OpenShards(resolve(str(shard)), Format(1, 16, 16, needs_mask=True)), 4, 0, "", workers)
+    return ReadAhead(iter(work), OpenShards(resolve(str(shard)), Format(1, 16, 16, needs_mask=True)), 4, workers)
 
 
 def failing(error: BaseException) -> Callable[..., Record]:
@@ -49,7 +49,7 @@ def test_a_crashed_record_is_not_even_decoded(digits_shard: Path, monkeypatch: p
     assert record is not None
     assert (record.index, record.key) == (6, list(samples(digits_shard))[6])
     assert record.error == "crashed: the process died 4 times while it was sampled"
-    assert not any(batch.valid)
+    assert all(one is None or one.error for one in batch.records)
 
 
 def test_a_torn_end_cannot_crash(digits_shard: Path, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_torn_end_cannot_crash(digits_shard: Path, tmp_path: Path) -> None:
     with closing(OpenShards(resolve(f"{tmp_path}/a.tar"), Format(1, 16, 16))) as shards:
         with shards.reading(0) as reader:
             last = len(reader) - 1
-        (batch,) = ReadAhead(iter([BatchTask(0, 0, (last,), crashed=4)]), shards, last + 1, 0, "", 0)
+        (batch,) = ReadAhead(iter([BatchTask(0, 0, (last,), crashed=4)]), shards, last + 1, 0)
     record = batch.records[last]
     assert record is not None
     assert (record.error or "").startswith("truncated: ")

@@ -16,7 +16,7 @@ import fsspec
 import pytest
 
 from fcs.core.errors import StorageError
-from fcs.core.records import Batch
+from fcs.core.records import ReadBatch
 from fcs.engine.read_ahead import ReadAhead
 from fcs.shards.input.decode import Format
 from fcs.shards.input.open_shards import OpenShards
@@ -191,19 +191,19 @@ class Pipeline:
         pin(self.out, describe({}, self.sources, None))
         self.shards = OpenShards(self.sources, FORM, most)
         self.ledger = Ledger(self.out, self.sources, size, self.shards.rows)
-        self.ahead = ReadAhead(self.ledger.tasks(), self.shards, size, 0, "", workers)
+        self.ahead = ReadAhead(self.ledger.tasks(), self.shards, size, workers)
         self.numbers = {source.stem: number for number, source in enumerate(self.sources)}
         self.sampled: list[tuple[str, int]] = []
 
-    def run(self, seen: Callable[[Batch], None] = lambda batch: None) -> None:
-        held: Batch | None = None
+    def run(self, seen: Callable[[ReadBatch], None] = lambda batch: None) -> None:
+        held: ReadBatch | None = None
         for batch in self.ahead:
             self._sample(held)
             held = batch
             seen(batch)
         self._sample(held)
 
-    def _sample(self, batch: Batch | None) -> None:
+    def _sample(self, batch: ReadBatch | None) -> None:
         rows = [Row(record.index, record.key) for record in batch.records if record] if batch else []
         if batch is not None and rows:
             self.ledger.finish(self.numbers[batch.shard], batch.number, rows)
@@ -219,7 +219,7 @@ def test_sampling_goes_on_while_a_shard_is_copied(folder: Path, store: SlowStore
     store.hold("b.tar.gz")
     with closing(Pipeline(folder)) as pipeline:
 
-        def seen(batch: Batch) -> None:
+        def seen(batch: ReadBatch) -> None:
             if len(pipeline.sampled) == 4 * 3:
                 store.held["b.tar.gz"].set()
 
