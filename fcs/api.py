@@ -58,6 +58,7 @@ def load(
     size: Sequence[int] | None = None,
     arguments: Mapping[str, Any] | None = None,
     lora: str | Sequence[str] = (),
+    textual_inversion: str | Sequence[str] = (),
     offload: Offload = "none",
 ) -> Model:
     """Load a model by name, or take a pipeline that is loaded.
@@ -71,7 +72,8 @@ def load(
             ``model.half()`` would not leave.
         variant: of the weights' files, such as ``fp16`` for ``model.fp16.safetensors``.
         size: ``(height, width)`` of pictures, where a model can make others than its own.
-        lora: LoRA files of a folder's pipeline, each with ``@WEIGHT`` or without.
+        lora: LoRA files of a folder's pipeline, or hub names, each with ``@WEIGHT`` or without.
+        textual_inversion: files of words whose embeddings were learnt, or hub names, each with ``@WORD`` or without.
         offload: what of a folder's pipeline waits in the machine's memory until the GPU needs it: ``none``, its
             ``text`` encoders, the ``model``'s parts, or ``sequential``, their layers one by one.
         arguments: of a pipeline's call, such as ``{"max_sequence_length": 256}``.
@@ -82,12 +84,12 @@ def load(
     """
     if not isinstance(name, str | os.PathLike):
         of_files = {"revision": revision, "variant": variant, "lora": lora or None}
-        of_files["offload"] = None if offload == "none" else offload
+        of_files |= {"textual_inversion": textual_inversion or None, "offload": None if offload == "none" else offload}
         return _from_memory(name, size, arguments, of_files, device, precision)
     autocast = AUTOCAST[given.one_of("precision", str(precision), Precision)]
     place = given.device_of(device)
-    files = (lora,) if isinstance(lora, str) else tuple(lora)
-    options = Options(size, arguments or {}, files, given.one_of("offload", offload, Offload))
+    loras, words = ((one,) if isinstance(one, str) else tuple(one) for one in (lora, textual_inversion))
+    options = Options(size, arguments or {}, loras, words, given.one_of("offload", offload, Offload))
     return load_found(find(os.fspath(name), revision, variant), autocast, options).to(place)
 
 

@@ -13,6 +13,7 @@ from fcs.engine.weights_hashes import WeightsHash
 from fcs.models import Found
 from fcs.models.loading import family_of
 from fcs.models.lora import Lora
+from fcs.models.textual_inversion import TextualInversion
 from fcs.shards.input.mask_source import ALPHA
 
 TOP = ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt", "guidance_stop")
@@ -39,6 +40,8 @@ def pinned_settings(
     keys |= {"model.arguments": config.model.arguments} if config.model.arguments else {}
     loras = [Lora.of(text).fingerprint for text in config.model.options.lora]
     keys |= {"model.lora": loras} if loras else {}
+    words = [TextualInversion.of(text).fingerprint for text in config.model.options.textual_inversion]
+    keys |= {"model.textual_inversion": words} if words else {}
     # A pipeline of which nothing but its own call knows how its network is asked.
     keys |= {"model.way": "pipeline"} if family_of(found, config.model.options).general else {}
     keys |= {"data.keys": config.data.keys} if config.data.keys != "first_dot" else {}

@@ -27,13 +27,12 @@ class Schedule:
 
     Args:
         alphas_cumprod: ``(T,)`` products abar of a diffusion; None for a rectified flow.
-        shift: a flow's shift towards the noise.
-        consistency: whether the network was distilled to jump to a picture from any level (diffusers' LCMScheduler).
+        consistency: whether the network was distilled to jump to a picture from any level (diffusers' LCMScheduler);
+            its levels are those that it was distilled at, each reached by noise that is all new.
     """
 
-    def __init__(self, alphas_cumprod: Tensor | None, shift: float = 1.0, consistency: bool = False) -> None:
+    def __init__(self, alphas_cumprod: Tensor | None, consistency: bool = False) -> None:
         self.alphas_cumprod = alphas_cumprod
-        self.shift = shift
         self.consistency = consistency
 
     def levels(self, steps: int, spacing: Spacing = "even") -> list[Level]:
@@ -47,10 +46,14 @@ class Schedule:
         if self.alphas_cumprod is None:
             if spacing == "paper":
                 raise UsageError.of("levels", spacing, "even for a flow model (the paper's are a diffusion's)")
-            return flow_levels(steps, self.shift)
+            return flow_levels(steps)
         if steps > len(self.alphas_cumprod):
             raise UsageError.of("steps", steps, f"1 to {len(self.alphas_cumprod)}")
         return ddpm_levels(self.alphas_cumprod, steps, spacing)
+
+    def at(self, shape: Sequence[int]) -> Schedule:
+        """The schedule for x_t of ``(C, h, w)``; the same unless it depends on the size."""
+        return self
 
 
 class Model(nn.Module, ABC):
@@ -82,7 +85,7 @@ class Model(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.denoiser = denoiser
-        self.schedule = schedule
+        self.schedule = schedule.at(shape)
         self.shape = shape
         self.picture_shape = picture_shape
         self.factor = picture_shape[1] // shape[1]

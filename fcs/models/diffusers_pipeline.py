@@ -20,8 +20,11 @@ from fcs.models.files import Found
 from fcs.models.lora import add
 from fcs.models.options import Offload, Options
 from fcs.models.packing import Packing, learn
+from fcs.models.pipeline_arguments import check_arguments
 from fcs.models.pipeline_calls import PipelineCalls
 from fcs.models.pipeline_folder import from_folder, pipeline_class
+from fcs.models.schedules import jumps_of, levels_of, renewed
+from fcs.models.textual_inversion import teach_pipeline
 from fcs.models.token_limits import truncates
 
 log = logging.getLogger("fcs")
@@ -43,20 +46,27 @@ class Prompts(NamedTuple):
 
 
 class PipelineSchedule(Schedule):
-    """A pipeline's levels: of a flow, those that it would visit with its own scheduler, shifted as that says."""
+    """A pipeline's levels: of a flow or a consistency model, those that it would visit with its own scheduler."""
 
     def __init__(self, schedule: Schedule, calls: PipelineCalls) -> None:
-        super().__init__(schedule.alphas_cumprod, schedule.shift, schedule.consistency)
+        super().__init__(schedule.alphas_cumprod, schedule.consistency)
         self._calls = calls
         self._found: dict[int, list[Level]] = {}
 
     def levels(self, steps: int, spacing: Spacing = "even") -> list[Level]:
         plain = super().levels(steps, spacing)
-        if self.alphas_cumprod is not None:
+        if spacing == "paper" or (self.alphas_cumprod is not None and not self.consistency):
             return plain
         if steps not in self._found:
-            self._found[steps] = self._calls.levels(steps)
+            self._found[steps] = self._visited(steps)
         return self._found[steps]
+
+    def _visited(self, steps: int) -> list[Level]:
+        timesteps, sigmas = self._calls.levels(steps)
+        if self.alphas_cumprod is not None:
+            return jumps_of(timesteps, self.alphas_cumprod)
+        levels = levels_of(timesteps, sigmas or ())
+        return renewed(levels) if self.consistency else levels
 
 
 class PipelineDenoiser(Denoiser):
@@ -137,6 +147,7 @@ class DiffusersPipeline(Model):
     def load(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
         pipe = from_folder(found, autocast)
         add(pipe, options.lora)
+        teach_pipeline(options.textual_inversion, pipe)
         return cls(pipe, options.size, options.arguments, options.offload)
 
     def __init__(
@@ -147,7 +158,7 @@ class DiffusersPipeline(Model):
         offload: Offload = "none",
     ) -> None:
         pipeline_fit.check_fit(pipe)
-        pipeline_fit.check_arguments(pipe, arguments or {})
+        check_arguments(pipe, arguments or {})
         pipeline_fit.check_offload(pipe, offload)
         predicts, schedule = pipeline_fit.prediction(pipe)
         calls = PipelineCalls(pipe, arguments or {}, size)

@@ -12,7 +12,7 @@ from fcs.models import pipeline_fit
 from fcs.models.base import Model
 from fcs.models.diffusers_pipeline import DiffusersPipeline
 from fcs.models.schedules import schedule_of
-from fcs.models.stable_diffusion import StableDiffusion
+from fcs.models.stable_diffusion import StableDiffusion, told_more
 
 
 def from_memory(pipe: Any, size: Sequence[int] | None = None, arguments: Mapping[str, Any] | None = None) -> Model:
@@ -49,6 +49,7 @@ def _is_plain(pipe: Any) -> bool:
         {"unet", "vae", "text_encoder"} == parts.keys()
         and all(weights.dtype == torch.float32 for part in parts.values() for weights in part.parameters())
         and pipe.unet.config.in_channels == pipe.vae.config.latent_channels
-        and pipe.unet.config.time_cond_proj_dim is None
+        and not told_more(pipe.unet.config)
+        and pipe.unet.encoder_hid_proj is None  # an IP-Adapter's, of which the configuration may say nothing
         and not pipe.scheduler.config.get("prediction_type", "").startswith("flow")
     )

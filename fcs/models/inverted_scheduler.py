@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from copy import copy
 from enum import Enum
 from functools import wraps
@@ -18,6 +19,7 @@ class Question(Enum):
     START = "the latents that it would begin with"
     LEVELS = "the levels that it would visit"
     TAIL = "what its end makes of latents"
+    STEPPED_TAIL = "the same after one step that leaves them as they are"
     OUTPUT = "the network's output at one level"
 
 
@@ -54,7 +56,7 @@ def inverted(scheduler: Any) -> Any:
             raise Answer(self.timesteps, getattr(self, "sigmas", None))
         # The type of t is the original's: some networks look up an integer, others scale a real one.
         kind = torch.float32 if self.timesteps.is_floating_point() else torch.int64
-        asked = self.question is Question.OUTPUT
+        asked = self.question in (Question.OUTPUT, Question.STEPPED_TAIL)
         device = kwargs.get("device") or (args[1] if len(args) > 1 else None)
         self.timesteps = torch.tensor([self.level.t] if asked else [], dtype=kind, device=device)
         self.sigmas = torch.tensor([self.level.sigma, 0.0] if asked else [0.0])
@@ -62,12 +64,17 @@ def inverted(scheduler: Any) -> Any:
         self._step_index = self._begin_index = None
 
     @wraps(base.step)
-    def step(self: Any, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kw: Any) -> None:
+    def step(self: Any, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kw: Any) -> Any:
+        if self.question is Question.STEPPED_TAIL:
+            return sample, sample
         raise Answer(model_output, sample)
 
     def scale_model_input(self: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         return sample
 
+    methods: dict[Any, Any] = {set_timesteps: base.set_timesteps, step: base.step}
+    for method, own in methods.items():
+        method.__signature__ = inspect.signature(own)  # looked at in each call, and slow to find out
     body = {
         "set_timesteps": set_timesteps,
         "step": step,

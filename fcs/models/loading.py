@@ -18,6 +18,7 @@ from fcs.core.errors import UsageError, first_line
 from fcs.models.base import Model
 from fcs.models.files import Found
 from fcs.models.options import PLAIN, Options
+from fcs.models.textual_inversion import KEY as TEXTUAL_INVERSION
 
 PACKAGE = "fcs.models"
 EMBEDDED = Path(__file__).parent.parent / "weights"
@@ -90,6 +91,8 @@ def load(found: Found, autocast: torch.dtype | None = None, options: Options = P
         UsageError: files that are no known model, or one that cannot do what is wanted.
     """
     family = family_of(found, options)
+    if options.textual_inversion and not family.prompted:
+        raise UsageError.of(TEXTUAL_INVERSION, options.textual_inversion[0], "none for this model, which reads no text")
     with _quiet(), _naming(found):
         return family.load(found, autocast, options).eval().requires_grad_(False)
 

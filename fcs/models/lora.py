@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from fcs.core.errors import UsageError
+from safetensors import SafetensorError
 
+from fcs.core.errors import UsageError, first_line
+from fcs.models.weights_file import WeightsFile
+
+KEY = "model.lora"
 FILE = "pytorch_lora_weights.safetensors"  # diffusers' name in a folder
 
 
@@ -22,33 +25,31 @@ class Lora:
         weight: 1 is as it was trained.
     """
 
-    file: Path
+    file: WeightsFile
     weight: float
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """From ``FILE``, ``FOLDER``, or one of them with ``@WEIGHT``.
+        """From a file, a folder or a hub name, each alone or with ``@WEIGHT``.
 
         Raises:
             UsageError: no such file, or a weight that is no number.
         """
-        place, sign, weight = text.rpartition("@")
-        place, weight = (place, weight) if sign else (text, "1")
-        path = Path(place).expanduser()
-        file = path / FILE if path.is_dir() else path
+        file = WeightsFile.of(KEY, text, FILE)
         try:
-            strength = float(weight)
+            return cls(file, 1.0 if file.after is None else float(file.after))
         except ValueError:
-            raise UsageError.of("model.lora", text, "a number after the @") from None
-        if file.suffix != ".safetensors" or not file.is_file():
-            raise UsageError.of("model.lora", text, f"a file .safetensors, or a folder with {FILE}, and maybe @WEIGHT")
-        return cls(file, strength)
+            raise UsageError.of(KEY, text, "a number after the @") from None
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return self.file.path
 
     @property
     def fingerprint(self) -> str:
         """What results depend on, wherever the file lies."""
-        with self.file.open("rb") as stream:
-            return f"{hashlib.file_digest(stream, 'sha256').hexdigest()}@{self.weight:g}"
+        return f"{self.file.sha256}@{self.weight:g}"
 
 
 def add(pipe: Any, given: Sequence[str]) -> None:
@@ -63,13 +64,21 @@ def add(pipe: Any, given: Sequence[str]) -> None:
     if not found:
         return
     if not hasattr(pipe, "load_lora_weights"):
-        raise UsageError.of("model.lora", given[0], f"none: {type(pipe).__name__} takes no LoRA")
+        raise UsageError.of(KEY, given[0], f"none: {type(pipe).__name__} takes no LoRA")
     if not is_peft_available():
-        raise UsageError.of("model.lora", given[0], "peft beside it: pip install peft")
+        raise UsageError.of(KEY, given[0], "peft beside it: pip install peft")
     names = [f"lora{number}" for number in range(len(found))]
-    for name, one in zip(names, found, strict=True):
-        where = {"weight_name": one.file.name, "adapter_name": name, "local_files_only": True}
-        pipe.load_lora_weights(str(one.file.parent), **where)
-        if not any(name in adapters for adapters in pipe.get_list_adapters().values()):
-            raise UsageError.of("model.lora", str(one.file), f"weights that fit {type(pipe).__name__}")
+    for text, name, one in zip(given, names, found, strict=True):
+        _add(pipe, text, name, one)
     pipe.set_adapters(names, [one.weight for one in found])
+
+
+def _add(pipe: Any, text: str, name: str, one: Lora) -> None:
+    where = {"weight_name": one.path.name, "adapter_name": name, "local_files_only": True}
+    reason = ""
+    try:
+        pipe.load_lora_weights(str(one.path.parent), **where)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = f" ({first_line(error)})"
+    if reason or not any(name in adapters for adapters in pipe.get_list_adapters().values()):
+        raise UsageError.of(KEY, text, f"weights that fit {type(pipe).__name__}{reason}")

@@ -19,6 +19,7 @@ class Options:
         size: ``(height, width)`` of pictures; the model's own if None.
         arguments: of a pipeline's call.
         lora: files of LoRA, with ``@WEIGHT`` or without.
+        textual_inversion: files of learnt words, with ``@WORD`` or without.
         offload: what of a pipeline waits in the machine's memory until it is used: nothing, its text encoders, all
             of its parts, or all of their layers.
 
@@ -29,6 +30,7 @@ class Options:
     size: Sequence[int] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     lora: Sequence[str] = ()
+    textual_inversion: Sequence[str] = ()
     offload: Offload = "none"
 
     def __post_init__(self) -> None:

@@ -14,17 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from fcs.core.autocast import ROUNDED, is_off
-from fcs.core.errors import UsageError
+from fcs.core.errors import UsageError, first_line
 from fcs.core.levels import Level
 from fcs.core.products import Products
 from fcs.models.guidance_argument import GuidanceArgument
 from fcs.models.inverted_scheduler import Answer, Question, inverted
+from fcs.models.picture_cache import PictureCache, without_noise
 from fcs.models.pipeline_fit import hooked, networks, weights_type
 from fcs.models.prompt_cache import PromptCache
 
 CLEANERS = ("ftfy", "bs4")  # packages that a pipeline needs to clean a caption
 PLACE = "_place_of_calls"
 PROMPT = "a picture"  # where a question does not depend on it
+# How pipelines read the pictures that they are given beside a prompt.
+PICTURES = ("prepare_image", "prepare_control_image", "prepare_ip_adapter_image_embeds")
 # What a picture of the model's size needs, where the pipeline has the argument.
 PICTURE = {"use_resolution_binning": False, "num_frames": 1}
 
@@ -58,13 +61,16 @@ class PipelineCalls:
         kind = weights_type(next(iter(networks(pipe).values())))
         self.products = Products(kind) if kind in ROUNDED else None
         self._prepare = self.pipe.prepare_latents
-        self.prompts: PromptCache | None = None
-        decoder = copy(pipe.vae)
-        decoder.decode = self._decode
-        replaced = {"scheduler": self.scheduler, "vae": decoder, "prepare_latents": self._prepare_latents}
+        codec = copy(pipe.vae)
+        encode = PictureCache(self._as_written(lambda *args, **kwargs: without_noise(pipe.vae.encode(*args, **kwargs))))
+        codec.encode, codec.decode = encode, self._decode
+        readers: dict[str, Any] = {
+            name: PictureCache(self._as_written(getattr(self.pipe, name))) for name in PICTURES if hasattr(pipe, name)
+        }
         if hasattr(pipe, "encode_prompt"):
-            self.prompts = PromptCache(self._alone(self.pipe.encode_prompt))
-            replaced["encode_prompt"] = self.prompts
+            readers["encode_prompt"] = PromptCache(self._as_written(self.pipe.encode_prompt, fetch=True))
+        self._caches = [encode, *readers.values()]
+        replaced = {"scheduler": self.scheduler, "vae": codec, "prepare_latents": self._prepare_latents, **readers}
         for name, part in replaced.items():
             object.__setattr__(self.pipe, name, part)  # not the pipeline's own, which would change its configuration
         self.pipe.set_progress_bar_config(disable=True)
@@ -81,15 +87,25 @@ class PipelineCalls:
         (latents,) = self._ask(Question.START, None, 1)
         return latents
 
-    def levels(self, steps: int) -> list[Level]:
-        """The levels of a flow that the pipeline would visit with its scheduler, and the clean picture."""
-        timesteps, sigmas = self._ask(Question.LEVELS, None, steps)
-        pairs = zip(timesteps.tolist(), sigmas.tolist(), strict=False)
-        return [Level(float(t), 1 - sigma, sigma) for t, sigma in pairs] + [Level(0.0, 1.0, 0.0)]
+    def levels(self, steps: int) -> tuple[list[float], list[float] | None]:
+        """The timesteps that the pipeline would visit with its scheduler, and its sigmas where it has any.
+
+        Raises:
+            UsageError: a number of steps that it does not take.
+        """
+        try:
+            timesteps, sigmas = self._ask(Question.LEVELS, None, steps)
+        except ValueError as error:
+            expected = f"what {type(self.pipe).__name__} takes ({first_line(error)})"
+            raise UsageError.of("steps", steps, expected) from error
+        return timesteps.tolist(), None if sigmas is None else sigmas.tolist()
 
     def tail(self, latents: Tensor) -> Tensor:
         """What the pipeline hands to its decoder at the end, for latents ``(1, ...)`` after the last level."""
-        (handed,) = self._ask(Question.TAIL, latents, 1)
+        try:
+            (handed,) = self._ask(Question.TAIL, latents, 1)
+        except UnboundLocalError:  # it decodes what its last step gave beside the latents, as LCM's does
+            (handed,) = self._ask(Question.STEPPED_TAIL, latents, 1)
         return handed
 
     def output(self, latents: Tensor, level: Level, arguments: Mapping[str, Any]) -> Tensor:
@@ -121,8 +137,8 @@ class PipelineCalls:
         """Forget what lies on a device."""
         self.begin()
         self._prepared.clear()
-        if self.prompts is not None:
-            self.prompts.clear()
+        for cache in self._caches:
+            cache.clear()
 
     @torch.no_grad()
     def _ask(
@@ -139,12 +155,13 @@ class PipelineCalls:
             self._latents = None
         raise ValueError("the pipeline ended without a step of its scheduler, or without its decoder")
 
-    def _alone(self, encode: Callable[..., Any]) -> Callable[..., Any]:
-        """Text is read in the type of its encoder: nothing of it is differenced."""
+    def _as_written(self, encode: Callable[..., Any], fetch: bool = False) -> Callable[..., Any]:
+        """Texts and pictures are read in the types of their encoders: nothing of them is differenced."""
 
         @wraps(encode)
         def alone(*args: Any, **kwargs: Any) -> Any:
-            with self.products.pause() if self.products else nullcontext(), self._fetched():
+            fetched = self._fetched() if fetch else nullcontext()
+            with self.products.pause() if self.products else nullcontext(), fetched:
                 return encode(*args, **kwargs)
 
         return alone

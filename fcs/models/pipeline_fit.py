@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from fcs.core.denoiser import Predicts
-from fcs.core.errors import UsageError, nearest
+from fcs.core.errors import UsageError
 from fcs.models.base import Schedule
 from fcs.models.options import Offload
-from fcs.models.schedules import PREDICTS, schedule_of
+from fcs.models.schedules import CONSISTENCY, PREDICTS, schedule_of
 
 NETWORKS = ("transformer", "unet")  # how the denoising networks of pipelines are called, before a number
 # Pipelines that have all that is looked for and still do not fit, by the beginning of their names.
@@ -29,26 +28,6 @@ UNFIT = {
 }
 # Arguments of calls that start from a picture, and what to load instead.
 FROM_PICTURE = ("strength", "mask_image")
-# Arguments that are set for each call here, and the keys that say them.
-OURS = {
-    "prompt": "data.prompt",
-    "negative_prompt": "negative_prompt",
-    "num_inference_steps": "steps",
-    "height": "model.size",
-    "width": "model.size",
-    "timesteps": "levels",
-    "sigmas": "levels",
-    "latents": "seed",
-    "generator": "seed",
-    "num_images_per_prompt": "seed",
-    "num_videos_per_prompt": "seed",
-    "output_type": "format",
-    "return_dict": "format",
-    "callback_on_step_end": "sampler",
-    "callback_on_step_end_tensor_inputs": "sampler",
-}
-# What they say depends on the number of a step; here each call of the network is a step of its own.
-COUNTED = ("skip_guidance_layers", "denoising_end", "pag_adaptive_scale")
 
 
 def check_fit(pipe: Any) -> None:
@@ -87,29 +66,6 @@ def check_caches(pipe: Any) -> None:
         if getattr(network, "is_cache_enabled", False):
             expected = f"{name}.disable_cache() first: a cache takes a small change of x_t for none, so J e would be 0"
             raise UsageError.of("model", f"{type(pipe).__name__} with a cache", expected)
-
-
-def check_arguments(pipe: Any, arguments: Mapping[str, Any]) -> None:
-    """Check what is to be passed to a pipeline's call.
-
-    Raises:
-        UsageError: an argument that it does not have, with the nearest that it has, or that another key says.
-    """
-    parameters = inspect.signature(type(pipe).__call__).parameters
-    names = [
-        name for name, one in parameters.items() if name not in ("self", *OURS) and one.kind is not one.VAR_KEYWORD
-    ]
-    for name, value in arguments.items():
-        if name in OURS:
-            raise UsageError.of(f"model.arguments.{name}", value, f"it as {OURS[name]}")
-        if name in COUNTED:
-            expected = "nothing: it depends on the number of a step, and samplers ask several times at each level"
-            raise UsageError.of(f"model.arguments.{name}", value, expected)
-        if name not in names:
-            kind = type(pipe).__name__
-            near = nearest(name, names)
-            hint = f"; did you mean {near}?" if near else f": {', '.join(names)}"
-            raise UsageError.of(f"model.arguments.{name}", value, f"an argument of {kind}'s call{hint}")
 
 
 def check_offload(pipe: Any, wanted: Offload) -> None:
@@ -182,7 +138,7 @@ def prediction(pipe: Any) -> tuple[Predicts, Schedule]:
     config = dict(pipe.scheduler.config)
     name = type(pipe.scheduler).__name__
     if name.startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction":
-        return "flow", Schedule(None)
+        return "flow", Schedule(None, consistency=name in CONSISTENCY)
     if "beta_schedule" not in config or config.get("prediction_type", "epsilon") not in PREDICTS:
         kinds = " or ".join(PREDICTS)
         expected = f"a scheduler of a flow, or of a diffusion with betas and prediction_type {kinds}"

@@ -15,6 +15,7 @@ from fcs.core.errors import UsageError
 from fcs.models.base import Model, Schedule
 from fcs.models.files import Found
 from fcs.models.options import Options
+from fcs.models.textual_inversion import spelled, teach
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer")
 FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"  # in every Stable Diffusion checkpoint
+UNET_CONFIG = "unet/config.json"
+FURTHER = ("time_cond_proj_dim", "encoder_hid_dim_type", "addition_embed_type", "class_embed_type")
 LATENT_CHANNELS = 4  # what diffusers takes where a config says nothing
 KEPT_EMBEDDINGS = 1024  # 240 MB for Stable Diffusion 1.5
 
@@ -99,7 +102,8 @@ class StableDiffusion(Model):
     @classmethod
     def is_in(cls, found: Found) -> bool:
         if not found.is_file:
-            return found.part("unet") == "UNet2DConditionModel" and found.part("text_encoder_2") is None
+            known = found.part("unet") == "UNet2DConditionModel" and found.part("text_encoder_2") is None
+            return known and not ((found.path / UNET_CONFIG).is_file() and told_more(found.json(UNET_CONFIG)))
         with safe_open(found.path, "pt") as file:
             return FIRST_CONVOLUTION in file.keys()  # noqa: SIM118 (not a mapping)
 
@@ -115,11 +119,14 @@ class StableDiffusion(Model):
         predicts, schedule = found.schedule()
         kind = {"use_safetensors": True, "variant": found.variant}
         reading = {"torch_dtype": torch.float32, **kind}
+        text_encoder = CLIPTextModel.from_pretrained(found.path / "text_encoder", dtype=torch.float32, **kind)
+        tokenizer = CLIPTokenizer.from_pretrained(found.path / "tokenizer")
+        teach(options.textual_inversion, [(tokenizer, text_encoder)], found.name)
         return cls(
             UNet2DConditionModel.from_pretrained(found.path / "unet", **reading),
             AutoencoderKL.from_pretrained(found.path / "vae", **reading),
-            CLIPTextModel.from_pretrained(found.path / "text_encoder", dtype=torch.float32, **kind),
-            CLIPTokenizer.from_pretrained(found.path / "tokenizer"),
+            text_encoder,
+            tokenizer,
             predicts,
             schedule,
             autocast,
@@ -143,6 +150,7 @@ class StableDiffusion(Model):
             found.path, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
         )
         predicts, schedule = found.schedule({"_class_name": "", **parts.scheduler.config})
+        teach(options.textual_inversion, [(parts.tokenizer, parts.text_encoder)], found.name)
         own = (parts.unet, parts.vae, parts.text_encoder, parts.tokenizer)
         return cls(*own, predicts, schedule, autocast, options.size)
 
@@ -184,7 +192,7 @@ class StableDiffusion(Model):
         return min(self.tokenizer.model_max_length, positions or self.tokenizer.model_max_length)
 
     def truncates(self, prompt: str) -> bool:
-        return len(self.tokenizer(prompt, verbose=False).input_ids) > self.text_length
+        return len(self.tokenizer(spelled(self.tokenizer, prompt), verbose=False).input_ids) > self.text_length
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
@@ -193,8 +201,9 @@ class StableDiffusion(Model):
             self._embeddings.clear()
         for prompt in dict.fromkeys(prompts):
             if prompt not in self._embeddings:
+                text, length = spelled(self.tokenizer, prompt), self.text_length
                 tokens = self.tokenizer(
-                    prompt, padding="max_length", max_length=self.text_length, truncation=True, return_tensors="pt"
+                    text, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
                 )
                 # One prompt at a time: an embedding must not depend on which prompts came with it.
                 self._embeddings[prompt] = self.text_encoder(tokens.input_ids.to(self.device))[0][0]
@@ -221,13 +230,18 @@ def _step(unet: Mapping[str, Any], factor: int) -> int:
     return factor * int(2 ** (len(unet["block_out_channels"]) - 1))
 
 
+def told_more(config: Mapping[str, Any]) -> bool:
+    """Whether a UNet is told more than x_t, t and the text: guidance (LCM), pictures (IP-Adapter), sizes (SDXL)."""
+    return any(config.get(name) is not None for name in FURTHER)
+
+
 def input_channels(found: Found) -> int:
     """Channels that the UNet of these files sees."""
     if found.is_file:
         with safe_open(found.path, "pt") as file:
             return int(file.get_slice(FIRST_CONVOLUTION).get_shape()[1])
     found.require(*PARTS)
-    return int(found.json("unet/config.json").get("in_channels", LATENT_CHANNELS))
+    return int(found.json(UNET_CONFIG).get("in_channels", LATENT_CHANNELS))
 
 
 def latent_channels(found: Found) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fcs.models.textual_inversion import spelled
+
 
 def truncates(pipe: Any, prompt: str, sequence_length: int | None) -> bool:
     """Whether every text encoder of a pipeline takes less than the whole of a prompt.
@@ -17,8 +19,15 @@ def truncates(pipe: Any, prompt: str, sequence_length: int | None) -> bool:
         sequence_length: tokens that encoders other than CLIP read; None for their tokenizers' own number.
     """
     tokenizers = [part for name, part in pipe.components.items() if name.startswith("tokenizer") and part is not None]
-    limits = [(tokenizer, _limit(tokenizer, sequence_length)) for tokenizer in tokenizers]
-    return bool(limits) and all(_count(tokenizer, prompt) > limit for tokenizer, limit in limits)
+    if not tokenizers:
+        return False
+    longest = [(tokenizer, _limit(tokenizer, sequence_length)) for tokenizer in tokenizers]
+    return all(_count(tokenizer, _read(pipe, tokenizer, prompt)) > limit for tokenizer, limit in longest)
+
+
+def _read(pipe: Any, tokenizer: Any, prompt: str) -> str:
+    """The prompt as the pipeline hands it to a tokenizer."""
+    return spelled(tokenizer, prompt) if hasattr(pipe, "load_textual_inversion") else prompt
 
 
 def _limit(tokenizer: Any, sequence_length: int | None) -> int:

@@ -24,7 +24,8 @@ class LATINO(StepSampler):
     and ``gamma = trust sigma_t^2 / noise^2``; then x_s is that x_0 under new noise. The published code samples at 8
     levels (999, 874, ..., 124), with the trust below for inpainting; for superresolution and blur trust is proportional
     to ``|y - A x|`` by factors for 1024 pixels, which are not carried over. It begins at the noised ``E(A^T y)``, whose
-    share of the first level is alpha = .07; here sampling begins at noise, as in other methods. It clips D(x_0), and
+    share of the first level is alpha = .07; here sampling begins at noise, as in other methods, and its levels are the
+    nearest of the 50 at which the network was distilled (999, 879, ..., 139). It clips D(x_0), and
     LCMScheduler weighs x_0 by a factor that is 1 but for the very last levels. Where entries of the model's own space
     are known (inpainting) A is the mask in that space; the published code masks pixels. LATINO-PRO's prompt tuning is
     not here.

@@ -16,9 +16,15 @@ SAFE = {"safety_checker": None, "feature_extractor": None, "requires_safety_chec
 
 
 def family(build: Callable[[], Any]) -> Callable[[], Any]:
-    """A builder under its name; its weights are the same each time."""
+    """A builder under its name."""
+    FAMILIES[build.__name__] = seeded(build)
+    return FAMILIES[build.__name__]
 
-    def seeded() -> Any:
+
+def seeded(build: Callable[[], Any]) -> Callable[[], Any]:
+    """A builder whose weights are the same each time."""
+
+    def made() -> Any:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             pipe = build()
@@ -29,8 +35,7 @@ def family(build: Callable[[], Any]) -> Callable[[], Any]:
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
-    FAMILIES[build.__name__] = seeded
-    return seeded
+    return made
 
 
 @torch.no_grad()

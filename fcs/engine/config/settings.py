@@ -86,7 +86,9 @@ class ModelName:
         size: ``[height, width]`` of pictures, where the model can make others than its own.
         arguments: what goes to a diffusers pipeline's call beside what other keys say, such as
             ``{max_sequence_length: 256}``; with them, Stable Diffusion runs through that call too.
-        lora: LoRA files (.safetensors) of a pipeline, each with ``@WEIGHT`` or without; needs peft.
+        lora: LoRA files (.safetensors) of a pipeline, or hub names, each with ``@WEIGHT`` or without; needs peft.
+        textual_inversion: files (.safetensors) of words whose embeddings were learnt, or hub names, each with ``@WORD``
+            as it stands in prompts, or without: then it is the word that the file names, or else the file's name.
         offload: what of a pipeline waits in the machine's memory until a GPU needs it: ``none``, its ``text`` encoders,
             the ``model``'s parts, or ``sequential``, their layers one by one; the last two need accelerate.
     """
@@ -98,13 +100,19 @@ class ModelName:
     size: list[PositiveInt] | None = None
     arguments: dict[str, Any] | None = None
     lora: str | list[str] | None = None
+    textual_inversion: str | list[str] | None = None
     offload: Offload = "none"
 
     @property
     def options(self) -> Options:
         """What is wanted of the model beside its files."""
-        lora = [self.lora] if isinstance(self.lora, str) else self.lora or []
-        return Options(self.size, self.arguments or {}, tuple(lora), self.offload)
+        return Options(
+            self.size, self.arguments or {}, _listed(self.lora), _listed(self.textual_inversion), self.offload
+        )
+
+
+def _listed(given: str | list[str] | None) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
 @dataclass(frozen=True)
