@@ -10,7 +10,7 @@ from typing import Any, Self
 from safetensors import SafetensorError
 
 from fcs.core.errors import UsageError, first_line
-from fcs.models.weights_file import WeightsFile
+from fcs.models.weights_file import WeightsFile, parted
 
 KEY = "model.lora"
 FILE = "pytorch_lora_weights.safetensors"  # diffusers' name in a folder
@@ -35,11 +35,12 @@ class Lora:
         Raises:
             UsageError: no such file, or a weight that is no number.
         """
-        file = WeightsFile.of(KEY, text, FILE)
+        _, weight = parted(text)
         try:
-            return cls(file, 1.0 if file.after is None else float(file.after))
+            strength = 1.0 if weight is None else float(weight)
         except ValueError:
             raise UsageError.of(KEY, text, "a number after the @") from None
+        return cls(WeightsFile.of(KEY, text, FILE), strength)
 
     @property
     def path(self) -> Path:

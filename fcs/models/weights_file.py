@@ -37,23 +37,27 @@ class WeightsFile:
         Raises:
             UsageError: there is no such file, here or on the hub.
         """
-        place, sign, after = text.rpartition("@")
-        if not sign or os.path.exists(os.path.expanduser(text)):
-            place, sign, after = text, "", ""
+        place, after = parted(text)
         path = Path(os.path.expanduser(place))
         file = path / name if path.is_dir() else path
         if file.suffix == ".safetensors" and file.is_file():
-            return cls(file, after if sign else None)
+            return cls(file, after)
         in_hub = IN_HUB.fullmatch(place)
         if in_hub is None or path.exists() or in_hub[1].endswith(".safetensors"):
             raise UsageError.of(key, text, _expected(name))
-        return cls(_fetched(key, text, in_hub[1], in_hub[2] or name, name), after if sign else None)
+        return cls(_fetched(key, text, in_hub[1], in_hub[2] or name, name), after)
 
     @property
     def sha256(self) -> str:
         """Of its content."""
         with self.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def parted(text: str) -> tuple[str, str | None]:
+    """A place, and what follows its last ``@``; a file or folder that is there is a place as a whole."""
+    place, sign, after = text.rpartition("@")
+    return (place, after) if sign and not os.path.exists(os.path.expanduser(text)) else (text, None)
 
 
 def _fetched(key: str, text: str, repository: str, file: str, name: str) -> Path:
