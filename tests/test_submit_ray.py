@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers.waiting import GUARD, wait_until
 
+from fcs.shards.store.atomic_files import read_json
 from fcs.tools.cli.predict import main as predict
 
 Rows = tuple[str, list[tuple[str, str, int]]]
@@ -28,6 +29,7 @@ TESTS = Path(__file__).parent
 SETTINGS = ["steps=1", "data.limit=40", "data.batch_size=1", "data.workers=1", "previews.max=0", "trainer.grace=2"]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 2 * "0123456789abcdef0123456789abcdef"}
 SETTINGS += ["task=helpers.slurm_paced.Paced"]  # five slices
+STARTS = 9  # Ray gives up after 30 s, whatever else the machine does
 # Ends when its standard input does, and the cluster with it.
 CLUSTER = """
 import ray, sys
@@ -55,17 +57,24 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "SLURM_JOB_NUM_NODES": "2",
     }
     environment = {**os.environ, **QUIET, **TOKEN, **launcher, "PYTHONPATH": path}
-    command = [sys.executable, "-c", CLUSTER]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address, "Ray did not start"
-        yield address
-        process.stdin.close()
-        process.wait(GUARD)
+    for _ in range(STARTS):
+        with subprocess.Popen(
+            [sys.executable, "-c", CLUSTER],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            if address:
+                yield address
+                process.stdin.close()
+                process.wait(GUARD)
+                return
+    pytest.fail("Ray did not start")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +98,7 @@ def written(out: Path) -> Rows:
 
 @dataclass(frozen=True)
 class Trial:
-    """One run under Ray, whose steps take a second until ``go``."""
+    """One run under Ray, whose steps take so long until ``go`` that each worker finds work, however late it starts."""
 
     out: Path
     address: str
@@ -98,7 +107,7 @@ class Trial:
     def submitted(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         command = [sys.executable, "-m", "fcs.tools.cli.submit", "digits_inpaint", f"out={self.out}", *SETTINGS]
         command += ["--on", "ray", "--address", self.address, "--workers", "3", "--gpus", "0", "--cpus", "1"]
-        command += ["--env", "FCS_TEST_PACE=1", "--env", f"FCS_TEST_GO={self.out}.go", *words]
+        command += ["--env", "FCS_TEST_PACE=20", "--env", f"FCS_TEST_GO={self.out}.go", *words]
         environment = {
             **os.environ,
             **TOKEN,
@@ -113,9 +122,20 @@ class Trial:
                 process.kill()
 
     def at_work(self, workers: int, without: frozenset[int] = frozenset()) -> frozenset[int]:
-        """Wait until so many workers' processes run, none of them ``without``, and one has finished a batch."""
-        wait_until(lambda: len(self.pids() - without) == workers and any((self.out / "workers").glob("*.json")))
-        return self.pids()
+        """Wait until so many workers' processes have each taken a slice; those ``without`` do not count."""
+        found: list[frozenset[int]] = []
+
+        def all_claim() -> bool:
+            found.append((self.pids() & self.claimants()) - without)
+            return len(found[-1]) == workers
+
+        wait_until(all_claim)
+        return found[-1]
+
+    def claimants(self) -> frozenset[int]:
+        """Processes that have taken a slice."""
+        claims = (read_json(path) for path in (self.out / "claims").rglob("[0-9]*"))
+        return frozenset(claim["pid"] for claim in claims if claim is not None)
 
     def pids(self) -> frozenset[int]:
         """Of the workers' processes that run."""

@@ -27,6 +27,7 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here would send statistics to Ray's makers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns; workers without GPUs are shown none anyway
     "RAY_agent_register_timeout_ms": "300000",  # a cluster starts on a busy machine too
+    "RAY_gcs_server_port_wait_time_s": "300",
 }
 
 
