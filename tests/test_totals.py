@@ -61,7 +61,7 @@ def test_results_that_are_gone_are_computed_again(
 ) -> None:
     finish(tmp_path)
     (tmp_path / "shards/a.tar").write_bytes(b"")
-    monkeypatch.setattr("fcs.shards.ledger.commit_records.SETTLED", -1.0)
+    monkeypatch.setattr("fcs.shards.ledger.commit_list.SETTLED", -1.0)
     with closing(ledger(tmp_path)) as book:
         for item in book.tasks():
             assert item.source == 0

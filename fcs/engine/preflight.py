@@ -21,7 +21,7 @@ from fcs.metrics import weights
 from fcs.models import Found, find
 from fcs.shards.input.mask_source import mask_source
 from fcs.shards.input.sources import Source, resolve
-from fcs.shards.ledger.commit_records import damaged, is_complete
+from fcs.shards.ledger.commit_list import nothing_left
 from fcs.shards.ledger.layout import RUN
 from fcs.shards.ledger.pinned_run import describe
 from fcs.shards.ledger.repin import check_pin
@@ -59,9 +59,7 @@ class Preflight:
         stems = [source.stem for source in self.sources]
         if (self.out.json(RUN) or {}).get("fingerprint") != self.pinned["fingerprint"]:
             return False  # nothing is there, or a run that gives way
-        if not is_complete(self.out, stems, self.config.data.limit):
-            return False
-        return not damaged(self.out, stems)
+        return nothing_left(self.out, stems, self.pinned["fingerprint"], self.config.data.limit)
 
     def retried(self, here: bool = True) -> Preflight:
         """The run after ``data.retry_failed``: shards with failed records are open again, if that was asked for.

@@ -15,5 +15,6 @@ the next process that comes by. Claims only save work: where two processes do on
 
 ``ledger`` is what the engine uses, ``scheduler`` chooses the next batch, ``leases`` holds what this process has.
 ``commit_shard`` commits a shard by ``merge_parts``, ``commit_tracker`` knows which shards are committed and
-``commit_records`` reads their records. ``layout`` names every file.
+``commit_records`` reads their records, ``commit_list`` most of them from one file, the ``commit_manifest``. ``layout``
+names every file.
 """

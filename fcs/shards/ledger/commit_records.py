@@ -1,20 +1,16 @@
 """Commit records: which shards are committed, and whether their files are still as the record says.
 
-``commit_shard`` writes them, this module reads them. It imports nothing large, so that the status command starts fast.
+``commit_shard`` writes them, this module reads them, ``commit_list`` does with as few reads as can be. Neither imports
+anything large, so that the status command starts fast.
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fcs.shards.ledger.layout import FEATURES, METRICS, SHARDS, SUMMARY, commit_file
+from fcs.shards.ledger.layout import SHARDS, commit_file
 from fcs.shards.store.base import Stat, Store, map_threads
-
-SETTLED = 600.0  # seconds in which the files of a commit may still be invisible on other hosts
-log = logging.getLogger("fcs.shards")
 
 
 def read_commit(out: Store, stem: str, listed: Stat | None = None) -> dict[str, Any] | None:
@@ -66,56 +62,3 @@ def files_match(out: Store, record: Mapping[str, Any], listed: Mapping[str, Stat
         return all(stat is not None and stat.size == size for stat, size in stats)
     except (KeyError, TypeError, AttributeError):
         return False
-
-
-def retract_damaged(out: Store, stems: Sequence[str]) -> set[str]:
-    """Take back commit records whose files are gone or have another size: those shards are computed again.
-
-    Returns:
-        The STEMs of the shards that are committed.
-
-    Raises:
-        StorageError: OUT cannot be read or written.
-    """
-    listed = out.tree(SHARDS)
-    bad = damaged(out, stems, listed)
-    for stem in bad:
-        log.warning("%s: its results are not as they were committed; computing it again", stem)
-        out.delete(SUMMARY, commit_file(stem))
-    return {stem for stem in stems if commit_file(stem) in listed}.difference(bad)
-
-
-def damaged(out: Store, stems: Sequence[str], listed: Mapping[str, Stat] | None = None) -> list[str]:
-    """The shards with a commit record that is damaged, or whose files are not there as it says.
-
-    Args:
-        out: the run's store.
-        stems: the shards.
-        listed: what ``out.tree("shards")`` has just said.
-
-    Raises:
-        StorageError: OUT cannot be read.
-    """
-    listed = out.tree(SHARDS) if listed is None else listed
-    done = read_commits(out, stems, listed)
-    sizes = {**listed, **out.tree(METRICS), **(out.tree(FEATURES) if _has_features(done) else {})}
-    # Each is checked once more by itself: between the listings it may have been committed, or tried again.
-    return [
-        stem
-        for stem in stems
-        if commit_file(stem) in listed and not _is_good(out, done.get(stem), sizes) and _is_damaged(out, stem)
-    ]
-
-
-def _is_good(out: Store, record: Mapping[str, Any] | None, sizes: Mapping[str, Stat] | None = None) -> bool:
-    if record is None:
-        return False
-    return time.time() - record["timings"]["committed"] < SETTLED or files_match(out, record, sizes)
-
-
-def _is_damaged(out: Store, stem: str) -> bool:
-    return not _is_good(out, read_commit(out, stem)) and out.exists(commit_file(stem))
-
-
-def _has_features(done: Mapping[str, Mapping[str, Any]]) -> bool:
-    return any(name.startswith(FEATURES) for record in done.values() for name in record["files"])

@@ -10,12 +10,15 @@ from typing import Any
 from fcs.shards.input.sources import Source
 from fcs.shards.ledger import parts
 from fcs.shards.ledger.claims import Claims
+from fcs.shards.ledger.commit_list import list_commits
+from fcs.shards.ledger.commit_manifest import LEAST, is_turn, write_manifest
 from fcs.shards.ledger.commit_shard import clean_up, commit_shard, remove_empty_folders
-from fcs.shards.ledger.layout import CLAIMS, PARTS, SUMMARY, claims_folder, commit_file, parts_folder
+from fcs.shards.ledger.layout import CLAIMS, PARTS, SHARDS, SUMMARY, claims_folder, commit_file, parts_folder
 from fcs.shards.ledger.shard_sizes import ShardSizes
 from fcs.shards.ledger.summary import write_summary
 from fcs.shards.store.base import Store
 
+LISTED = 500  # committed shards that one operation lists, each with two files
 _MERGE = "merge"
 
 
@@ -44,14 +47,15 @@ class CommitTracker:
     ) -> None:
         self.out, self.sources, self.sizes, self.claims, self.facts = out, sources, sizes, claims, facts
         self._done: set[int] = set()
+        self._met = 0  # committed shards that were found one by one since the last listing
         self._merging = threading.Lock()
 
     def load(self, stems: Collection[str]) -> None:
         """Learn the STEMs of all committed shards, and clean up after those that still have parts or claims."""
         leftovers = _stems_with_leftovers(self.out)
-        self._done = {number for number, source in enumerate(self.sources) if source.stem in stems}
-        for number in [number for number in self._done if self.sources[number].stem in leftovers]:
-            self._done.discard(number)
+        found = [number for number, source in enumerate(self.sources) if source.stem in stems]
+        self._done = {number for number in found if self.sources[number].stem not in leftovers}
+        for number in found:
             self.is_committed(number)
 
     def is_known(self, number: int) -> bool:
@@ -69,7 +73,18 @@ class CommitTracker:
         if leftovers and not clean_up(self.out, stem, self.facts.features):  # of a process that was killed
             return False
         self._done.add(number)
+        self._met += 1
+        if self._met >= max(LEAST, len(self.sources) // LISTED):
+            self._list()
         return True
+
+    def _list(self) -> None:
+        """Learn what others have committed meanwhile, which costs less than to ask for each shard."""
+        self._met = 0
+        leftovers, files = _stems_with_leftovers(self.out), set(self.out.below(SHARDS))
+        for number, source in enumerate(self.sources):
+            if commit_file(source.stem) in files and source.stem not in leftovers:
+                self._done.add(number)
 
     def all_committed(self) -> bool:
         """True where all shards are committed (with a limit: those with its records)."""
@@ -100,9 +115,17 @@ class CommitTracker:
             self._merging.release()
         if done:
             self._done.add(number)
-            if self.all_committed():
+            ended = self.all_committed()
+            if len(self.sources) >= LEAST and (ended or is_turn(number, len(self.sources))):
+                self._write_manifest()
+            if ended:
                 write_summary(self.out)
         return done
+
+    def _write_manifest(self) -> None:
+        stems, fingerprint = [source.stem for source in self.sources], self.facts.fingerprint
+        found = list_commits(self.out, stems, fingerprint)
+        write_manifest(self.out, fingerprint, found.listed, found.records)
 
     def _commit(self, number: int) -> bool:
         stem, count, facts = self.sources[number].stem, self.sizes.known[number], self.facts
@@ -138,4 +161,4 @@ def finish_run(out: Store) -> None:
 
 def _stems_with_leftovers(out: Store) -> set[str]:
     """STEMs that still have parts or claims."""
-    return {name.partition("/")[2].rpartition("/")[0] for top in (PARTS, CLAIMS) for name in out.tree(top)}
+    return {name.partition("/")[2].rpartition("/")[0] for top in (PARTS, CLAIMS) for name in out.below(top)}

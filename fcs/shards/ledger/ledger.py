@@ -9,7 +9,7 @@ from fcs.shards.input.sources import Source
 from fcs.shards.ledger import parts, result_rows
 from fcs.shards.ledger.batch_task import BatchTask
 from fcs.shards.ledger.claims import HEARTBEAT, STALE, Claims
-from fcs.shards.ledger.commit_records import retract_damaged
+from fcs.shards.ledger.commit_list import keep_manifest, list_commits, retract_damaged
 from fcs.shards.ledger.commit_tracker import CommitTracker, RunFacts
 from fcs.shards.ledger.layout import RUN, commit_file
 from fcs.shards.ledger.leases import Leases
@@ -97,7 +97,14 @@ class Ledger:
         """
         if not self._loaded:
             self.out.probe(RUN)
-            self.commits.load(retract_damaged(self.out, [source.stem for source in self.sources]))
+            fingerprint, stems = self.facts.fingerprint, [source.stem for source in self.sources]
+            found = list_commits(self.out, stems, fingerprint, self.sizes.limit)
+            good = retract_damaged(self.out, found)
+            self.commits.load(good)
+            if self.sizes.limit is not None:  # all of these were read
+                self.sizes.learn({stem: found.records[stem]["counts"]["records"] for stem in good})
+            if len(good) < len(stems):
+                keep_manifest(self.out, found, fingerprint)
             self._loaded = True
 
     def finish(self, source: int, batch: int, rows: Sequence[Row]) -> None:
@@ -135,7 +142,7 @@ class Ledger:
 
     def totals(self) -> Totals:
         """Records ok and failed so far over all processes, and how many there are in all."""
-        return totals(self.out, self.sources, self.sizes.limit, self.sizes.known)
+        return totals(self.out, self.sources, self.facts.fingerprint, self.sizes.limit, self.sizes.known)
 
     def failed_elsewhere(self) -> int:
         """Records that failed in other processes since this one began, as far as they have told."""

@@ -19,6 +19,7 @@ from fcs.shards.ledger import parts
 from fcs.shards.ledger.claims import Claims
 from fcs.shards.ledger.layout import (
     CLAIMS,
+    COMMITS,
     DIFFERENCE,
     FEATURES,
     METRICS,
@@ -77,7 +78,7 @@ def pin_anew(out: Store, run: dict[str, Any]) -> None:
         for folder in _FOLDERS:
             out.delete(*sorted(out.tree(folder), key=lambda name: not name.endswith(".json")))
             out.prune_below(folder)
-        out.delete(SUMMARY, DIFFERENCE)
+        out.delete(SUMMARY, DIFFERENCE, COMMITS)
         out.replace(RUN, to_json(run))
     finally:
         out.delete(LOCK)
@@ -86,9 +87,9 @@ def pin_anew(out: Store, run: dict[str, Any]) -> None:
 
 def has_only_failed(out: Store) -> bool:
     """Whether records of the run in OUT have failed, none is done, and no living process works on it."""
-    commits = [out.json(name) or {} for name in out.tree(SHARDS) if name.endswith(".json")]
+    commits = [name for name in out.tree(SHARDS) if name.endswith(".json")]
     finished = parts.by_shard(out.tree(PARTS))
-    if any((commit.get("counts") or {}).get("ok", 1) for commit in commits):
+    if any(((out.json(name) or {}).get("counts") or {}).get("ok", 1) for name in commits):
         return False
     if any(_has_result(out, stem, names) for stem, names in finished.items()):
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from fcs.shards.input.sources import Source, listed_sizes
@@ -27,7 +27,12 @@ class ShardSizes:
         self.out, self.sources, self.limit = out, sources, limit
         self.known: dict[int, int] = {}
         self._rows = rows
+        self._learned: Mapping[str, int] = {}
         self._uncommitted: set[int] = set()  # when they were first asked for
+
+    def learn(self, committed: Mapping[str, int]) -> None:
+        """Take over the sizes of shards whose commit records were read, by STEM."""
+        self._learned = committed
 
     def of(self, number: int, left: int | None = None) -> int | None:
         """Records of a shard that belong to the run; None while it is being opened, which this begins.
@@ -70,7 +75,10 @@ class ShardSizes:
     def _committed(self, number: int) -> int | None:
         if number in self._uncommitted:  # asked again and again while the shard is being opened
             return None
-        record = read_commit(self.out, self.sources[number].stem)
+        stem = self.sources[number].stem
+        if stem in self._learned:
+            return self._learned[stem]
+        record = read_commit(self.out, stem)
         if record is None:
             self._uncommitted.add(number)
             return None

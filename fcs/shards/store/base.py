@@ -115,6 +115,10 @@ class Store(ABC):
     def prune_below(self, top: str) -> None:
         """Remove all empty folders below one, and itself."""
 
+    def below(self, top: str) -> list[str]:
+        """The whole names of all files below a folder."""
+        return list(self.tree(top))
+
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
         return self.stat(name) is not None
@@ -123,7 +127,7 @@ class Store(ABC):
         """The object in a JSON file; None where there is no such file, or no object in it."""
         try:
             value = json.loads(self.read(name, listed))
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
 

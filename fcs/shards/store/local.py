@@ -50,14 +50,18 @@ class LocalStore(Store):
     def tree(self, top: str) -> dict[str, Stat]:
         found = {}
         with files.storage(self.root / top):
-            # What cannot be listed must not look as if it were gone.
-            for folder, _, names in os.walk(self.root / top, onerror=_raise):
-                inside = Path(folder).relative_to(self.root).as_posix()
-                for name in names:
-                    with suppress(FileNotFoundError):
-                        stat = os.stat(f"{folder}/{name}")
-                        found[f"{inside}/{name}"] = Stat(stat.st_size, stat.st_mtime)
+            for name in self.below(top):
+                with suppress(FileNotFoundError):
+                    stat = os.stat(f"{self.root}/{name}")
+                    found[name] = Stat(stat.st_size, stat.st_mtime)
         return found
+
+    def below(self, top: str) -> list[str]:
+        with files.storage(self.root / top):
+            # What cannot be listed must not look as if it were gone.
+            walk = os.walk(self.root / top, onerror=_raise)
+            folders = ((Path(folder).relative_to(self.root).as_posix(), names) for folder, _, names in walk)
+            return [f"{folder}/{name}" for folder, names in folders for name in names]
 
     def create(self, name: str, data: bytes, durable: bool = True) -> bool:
         return files.write_exclusive(self.root / name, data, durable)

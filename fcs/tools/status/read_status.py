@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fcs.core.errors import UsageError
-from fcs.shards.ledger.commit_records import read_commits
+from fcs.shards.ledger.commit_list import list_commits
 from fcs.shards.ledger.layout import PARTS, RUN
 from fcs.shards.store.atomic_files import read_json
 from fcs.shards.store.base import Store
@@ -39,7 +39,9 @@ def read_status(out: Store, now: float | None = None) -> RunStatus:
     run = pinned_run(out)
     # Parts are read before commit records, so that a shard that is committed in between is seen in one of them.
     begun = {stem: _Begun(_spans(names), _failures(out, stem, names)) for stem, names in _parts(out).items()}
-    shards = list(_shards(run, begun, read_commits(out, [shard["stem"] for shard in run["shards"]])))
+    stems = [shard["stem"] for shard in run["shards"]]
+    done = list_commits(out, stems, str(run.get("fingerprint")), run.get("limit"))
+    shards = list(_shards(run, begun, done.records))
     complete = all(shard.counts is not None for shard in shards)
     return RunStatus(tuple(shards), read_processes(out, time.time() if now is None else now, complete))
 
