@@ -22,9 +22,9 @@ from helpers.pack_sources import (
 from PIL import Image
 
 from fcs.shards.input.decode import Format
+from fcs.shards.input.valid_keys import UniqueKeys, valid_key
 from fcs.tools.cli.pack import main
 from fcs.tools.cli.predict import main as predict
-from fcs.tools.pack.source_record import UniqueKeys, valid_key
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from helpers.pack_sources import contents, encoded, mask
 
 from fcs.core.errors import UsageError
+from fcs.shards.input.cell_values import Captions
 from fcs.tools.cli.pack import main
-from fcs.tools.pack.cell_values import Captions
 from fcs.tools.pack.open_source import Reading, open_source
 from fcs.tools.pack.source_record import SourceRecord
 from fcs.tools.pack.table_columns import column_roles

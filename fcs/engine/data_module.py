@@ -24,7 +24,7 @@ from fcs.engine.read_ahead import ReadAhead
 from fcs.engine.shard_writer import ShardWriter, is_empty
 from fcs.metrics import image_scores
 from fcs.shards.input.open_shards import OpenShards
-from fcs.shards.input.sources import Source, local_path
+from fcs.shards.input.sources import TABLE, Source, local_path
 from fcs.shards.ledger.batch_task import BatchTask
 from fcs.shards.ledger.ledger import Ledger
 from fcs.shards.ledger.totals import Totals
@@ -182,4 +182,4 @@ class ShardDataModule(L.LightningDataModule):
 
 def _is_local(source: Source) -> bool:
     """Whether a shard can be counted without copying it first."""
-    return local_path(source.url) is not None and source.url.lower().endswith(".tar")
+    return local_path(source.url) is not None and source.url.lower().endswith((".tar", TABLE))

@@ -22,7 +22,7 @@ class Data:
     """Where records come from.
 
     Args:
-        shards: input shards: a glob, a brace pattern or a list of them; paths or fsspec URLs.
+        shards: input shards, tars or Parquet tables: a glob, a brace pattern or a list; paths or fsspec URLs.
         batch_size: records sampled at once on each device. ``auto`` is the largest power of two that fits, found by
             each process at its start: results are then the same byte for byte only where that is the same number.
         limit: only the first so many records of the whole run.

@@ -1,4 +1,4 @@
-"""Random access to the records of one shard: local tars in place, others by way of a temporary file."""
+"""Random access to the records of one shard: local tars and Parquet tables in place, others by a temporary file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from fcs.core.errors import StorageError
 from fcs.core.records import Record
 from fcs.shards.input import record_index
 from fcs.shards.input.decode import Format, decode
-from fcs.shards.input.sources import Source, local_path
+from fcs.shards.input.sources import TABLE, Source, local_path
+from fcs.shards.input.table_shard import TableShard
 from fcs.shards.store.atomic_files import storage, storage_error
 
 MAX_SHARD_BYTES = 64 << 30
@@ -54,6 +55,10 @@ class ShardReader:
             StorageError: the shard or the temporary folder cannot be read or written at all.
         """
         self.source, self.form = source, form
+        self._table = TableShard(source.url, form) if source.url.lower().endswith(TABLE) else None
+        if self._table is not None:
+            self.index = self._table.index
+            return
         try:
             self._file, broken = _open(source, temporary, max_bytes, cancelled)
             try:
@@ -82,11 +87,13 @@ class ShardReader:
             raise IndexError(f"{self.source.url} has {len(self)} rows, not {number + 1}")
         if number == len(self.index.entries):
             return Record(number, None, error=f"truncated: {self.index.truncated}")
+        if self._table is not None:
+            return self._table.record(number)
         return decode(self.index.entries[number], self._read, self.form)
 
     def close(self) -> None:
         """Close the file; a temporary copy goes with it."""
-        self._file.close()
+        (self._table or self._file).close()
 
     def __enter__(self) -> ShardReader:
         return self

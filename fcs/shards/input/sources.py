@@ -18,7 +18,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from fcs.core.errors import StorageError, UsageError
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+TABLE = ".parquet"
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+SUFFIXES = (*TARS, TABLE)
 KEY = "data.shards"
 _SIZES_BYTES = 16 << 20
 _MARKS = "*?["  # what makes a pattern of a name
@@ -42,10 +44,10 @@ class Source:
 
 
 def resolve(patterns: str | Sequence[str]) -> list[Source]:
-    """The shards that globs, brace patterns, paths and URLs name, sorted, each once.
+    """The shards that globs, brace patterns, paths and URLs name, sorted, each once. A glob prefers tars to tables.
 
     Raises:
-        UsageError: nothing matches, a file is missing or no tar, or two inputs would have one STEM.
+        UsageError: nothing matches, a file is missing or no shard, or two inputs would have one STEM.
         StorageError: the store does not answer.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
@@ -117,7 +119,8 @@ def _glob(fs: Any, pattern: str, folder: str, name: str) -> list[str]:
     path = folder + name
     if any(mark in name for mark in _MARKS):
         there = fs.glob(glob.escape(folder) + name)
-        found = [path for path in there if path.lower().endswith(SUFFIXES) and not fs.isdir(path)]
+        tars, tables = ([path for path in there if path.lower().endswith(ends)] for ends in (TARS, TABLE))
+        found = [path for path in tars or tables if not fs.isdir(path)]  # beside tars a table is their list
         if not found:
             raise UsageError.of(KEY, pattern, f"a glob that matches shards; nothing matches {path}")
         return found
@@ -139,7 +142,7 @@ def _files(fs: Any, pattern: str, paths: list[str]) -> dict[str, dict[str, Any]]
             raise UsageError.of(KEY, pattern, f"tar files, not a folder; all in it: {_escaped(path.rstrip('/'))}/*.tar")
         name = path.lower()
         if not name.endswith(SUFFIXES):
-            raise UsageError.of(KEY, pattern, f"a tar file ({', '.join(SUFFIXES)})")
+            raise UsageError.of(KEY, pattern, f"a tar file or a table ({', '.join(SUFFIXES)})")
         if name.endswith(".zst") and find_spec("zstandard") is None:
             raise UsageError.of(KEY, pattern, "no .zst without the package zstandard (pip install zstandard)")
         info, local = fs.info(path), isinstance(fs, LocalFileSystem)
@@ -150,7 +153,7 @@ def _files(fs: Any, pattern: str, paths: list[str]) -> dict[str, dict[str, Any]]
 
 
 def _changed(info: dict[str, Any]) -> float | str:
-    for name in ("mtime", "ETag", "etag", "LastModified", "last_modified", "updated"):
+    for name in ("mtime", "ETag", "etag", "LastModified", "last_modified", "updated", "blob_id"):
         value = info.get(name)
         if isinstance(value, (int, float)):
             return float(value)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fcs.core.errors import UsageError
+from fcs.shards.input.cell_values import Captions
 from fcs.shards.store.atomic_files import read_json
-from fcs.tools.pack.cell_values import Captions
 from fcs.tools.pack.folder_names import PICTURES, MaskNames
 from fcs.tools.pack.picture_folder import files_below, folder_records
 from fcs.tools.pack.source_record import SourceRecord
@@ -27,7 +27,7 @@ class Reading:
     """How a source is read.
 
     Attributes:
-        columns: column of a table by role (``table_columns.ROLES``), where it has an unusual name.
+        columns: column of a table by role (``table_roles.ROLES``), where it has an unusual name.
         split: of a dataset that has several.
         masks: how masks in a folder are told from pictures.
         captions: which of several captions is the prompt; None where nothing was said.

@@ -1,4 +1,4 @@
-"""The columns of a table: which one is the image, the mask, ... and how a row becomes a record."""
+"""The columns of a table: those that the user names, and how a row becomes a record."""
 
 from __future__ import annotations
 
@@ -8,25 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from fcs.core.errors import UsageError
-from fcs.tools.pack.cell_values import Captions, holds_bytes, is_empty, path_of, picture, plain, seed_of
-from fcs.tools.pack.source_record import SourceRecord, valid_key
+from fcs.shards.input.cell_values import Captions, is_empty, path_of, picture
+from fcs.shards.input.table_roles import row_facts, tidy, usual_roles
+from fcs.tools.pack.source_record import SourceRecord
 from fcs.tools.pack.table_files import Row, Table
 
-# What a column can be for, and the names that it has if nothing else is said; the first that is there counts.
-ROLES = {
-    "image": ("image", "image_path", "path", "file_name", "filename", "file", "img", "png", "jpg", "jpeg", "webp"),
-    "mask": ("mask", "mask_path", "mask.png"),
-    "prompt": ("prompt", "caption", "text", "txt"),
-    "key": ("key", "id", "__key__"),
-    "seed": ("seed",),
-}
 _LONGEST = 120  # characters of a path in a message
 
 
 def column_roles(given: Mapping[str, str | None], names: Sequence[str], pictures: Sequence[str] = ()) -> dict[str, str]:
-    """The column of each role that the table has one for.
-
-    Capitals and spaces around a name make no difference, unless two columns differ in nothing else.
+    """The column of each role that the table has one for; see ``usual_roles``.
 
     Args:
         given: column by role, where the user said it.
@@ -36,20 +27,13 @@ def column_roles(given: Mapping[str, str | None], names: Sequence[str], pictures
     Raises:
         UsageError: a column that the table does not have, or none for the image, or several.
     """
-    found = {role: _named(role, column, names) for role, column in given.items() if column is not None}
-    free = [name for name in names if name not in found.values()]
-    for role, usual in ROLES.items():
-        exact = next((name for name in usual if name in free), None)
-        column = exact or next((name for one in usual for name in free if _tidy(name) == one), None)
-        if role not in found and column is not None:
-            found[role] = column
-    unused = [name for name in pictures if name not in found.values()]
-    if "image" not in found and len(unused) > 1:
-        raise UsageError(f"--image-column: expected one of {', '.join(unused)}; none of them is usual for images")
-    if "image" not in found and unused:
-        found["image"] = unused[0]
+    found = usual_roles(
+        {role: _named(role, column, names) for role, column in given.items() if column is not None}, names, pictures
+    )
     if "image" not in found:
-        raise UsageError(f"--image-column: expected one of {', '.join(names)}; none of them is usual for images")
+        unused = [name for name in pictures if name not in found.values()]
+        some = ", ".join(unused or names)
+        raise UsageError(f"--image-column: expected one of {some}; none of them is usual for images")
     return found
 
 
@@ -86,14 +70,10 @@ def table_records(
 
 
 def _named(role: str, column: str, names: Sequence[str]) -> str:
-    alike = [name for name in names if name == column] or [name for name in names if _tidy(name) == _tidy(column)]
+    alike = [name for name in names if name == column] or [name for name in names if tidy(name) == tidy(column)]
     if len(alike) != 1:
         raise UsageError.of(f"--{role}-column", column, f"a column of {', '.join(names)}", names)
     return alike[0]
-
-
-def _tidy(name: str) -> str:
-    return name.strip().casefold()
 
 
 def _record(
@@ -113,7 +93,7 @@ def _record(
         role = "prompt"
         prompt = captions.choose(values.get("prompt"), key)
         role = "seed"
-        facts = _facts(row, columns, key)
+        facts = row_facts(row, columns, key)
     except ValueError as error:
         return SourceRecord(name, "", error=f"column {columns[role]}: {error}")
     return SourceRecord(
@@ -124,17 +104,6 @@ def _record(
         prompt=None if prompt is None else prompt.encode("utf-8", "replace"),
         facts=json.dumps(facts).encode() if facts else None,
     )
-
-
-def _facts(row: Mapping[str, Any], columns: Mapping[str, str], key: str) -> dict[str, Any]:
-    """What stands in the other columns, the seed, and the key where it could not be kept as it is."""
-    facts = {column: value for column, value in row.items() if column not in columns.values()}
-    given = {role: row.get(columns[role]) for role in ("key", "seed") if role in columns}
-    if not is_empty(given.get("key")) and valid_key(key) != str(given["key"]):
-        facts[columns["key"]] = given["key"]
-    if not is_empty(given.get("seed")):
-        facts["seed"] = seed_of(given["seed"])
-    return {column: plain(value) for column, value in facts.items() if not holds_bytes(value)}
 
 
 def _key(given: Any, image: Any, number: int) -> str:

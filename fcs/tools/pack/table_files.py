@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fcs.core.errors import StorageError, UsageError, first_line
+from fcs.shards.input.table_roles import has_bytes, is_picture
 from fcs.shards.store.atomic_files import storage
 
 KEY = "SOURCE"
@@ -133,20 +134,9 @@ def _parquet(path: Path) -> Table:
 
 
 def _of_schema(path: Path, schema: pa.Schema, read: Callable[[], Iterator[Row]]) -> Table:
-    pictures = [column.name for column in schema if _is_picture(column.type)]
-    unkept = [column.name for column in schema if _holds_bytes(column.type)]
+    pictures = [column.name for column in schema if is_picture(column.type)]
+    unkept = [column.name for column in schema if has_bytes(column.type)]
     return Table(path, tuple(schema.names), tuple(pictures), tuple(unkept), lambda: _checked(path, read()))
-
-
-def _is_picture(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind) and "bytes" in [kind.field(i).name for i in range(kind.num_fields)]:
-        kind = kind.field("bytes").type
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    inner = [kind.field(i).type for i in range(kind.num_fields)]
-    return _is_picture(kind) or any(map(_holds_bytes, inner))
 
 
 def _arrow_schema(path: Path) -> Iterator[pa.Schema]:

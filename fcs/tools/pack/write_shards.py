@@ -12,10 +12,11 @@ from itertools import chain, islice
 from pathlib import Path
 
 from fcs.core.errors import UsageError
+from fcs.shards.input.valid_keys import UniqueKeys
 from fcs.shards.store.atomic_files import replacing, storage, to_json, write_replace
 from fcs.shards.store.tar_writer import TarWriter
 from fcs.tools.pack.record_members import LeftOutError, Recipe, record_members
-from fcs.tools.pack.source_record import SourceRecord, UniqueKeys
+from fcs.tools.pack.source_record import SourceRecord
 
 KEY = "OUT"
 SIZES = "sizes.json"
