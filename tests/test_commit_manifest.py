@@ -21,6 +21,8 @@ from fcs.shards.ledger.ledger import Ledger
 from fcs.shards.ledger.pinned_run import describe, fingerprint, pin
 from fcs.shards.ledger.result_rows import Row
 from fcs.shards.ledger.retry import retry_failed
+from fcs.shards.ledger.shard_order import most_passed
+from fcs.shards.ledger.summary import failed_records
 from fcs.shards.store.base import Stat, Store
 from fcs.tools.status.read_status import read_status
 
@@ -220,3 +222,28 @@ def test_a_retry_asks_the_records_themselves() -> None:
     compute(out, failing=5)
     out.replace(COMMITS, other_sizes(out.read(COMMITS)))
     assert retry_failed(out) == ["05"]
+
+
+def test_a_process_of_a_large_run_passes_few_shards_of_others() -> None:
+    """Alone, it looks at all of them, and finds what is free behind."""
+    store = remote(Objects())
+    sources = committed_run(store.replace, 0, MANY)
+    with closing(book(store, sources)) as busy:
+        for number, item in enumerate(busy.tasks()):  # one slice in each shard, held
+            if number == MANY - 2:
+                break
+            assert item is not None
+        out = CountedStore(store)
+        with closing(Ledger(out, sources, 1, lambda number: 1, world=4096)) as late:
+            late.load_commits()
+            out.asked.clear()
+            assert list(late.tasks()) == []
+            assert out.operations <= 10 * most_passed(4096)
+        with closing(Ledger(out, sources, 1, lambda number: 1)) as alone:
+            assert next(alone.tasks()).source == MANY - 1  # type: ignore[union-attr]
+
+
+def test_failed_records_are_named_by_next_to_nothing(large: tuple[CountedStore, list[Source]]) -> None:
+    out, _ = large
+    assert failed_records(out, 20) == []
+    assert out.operations <= 0.02 * MANY

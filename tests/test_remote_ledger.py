@@ -216,6 +216,7 @@ def test_starting_on_many_committed_shards_asks_little() -> None:
     fs.asked.clear()
     held = dict(fs.held)
     with closing(Ledger(out, sources, 2, lambda i: 1)) as book:
+        book.load_commits()
         assert book.totals() == (shards, 0, shards)
         assert list(book.tasks()) == []
         assert book.complete()

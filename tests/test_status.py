@@ -131,7 +131,7 @@ def test_failed_records_are_not_done_and_count_before_their_shard_is_committed(
     expected = {"total": 63, "done": 10, "missing": 41, "failed": 12, "failures": failures}
     assert asked(out, capsys)["records"] == expected
     assert next(lines(read_status(LocalStore(out)))) == "records    10 of 63 done, 12 failed, 41 missing"
-    assert totals(LocalStore(out), found, "") == (10, 12, 63)
+    assert totals(LocalStore(out), found) == (10, 12, 63)
 
 
 def test_a_limit(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

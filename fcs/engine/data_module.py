@@ -163,6 +163,7 @@ class ShardDataModule(L.LightningDataModule):
             rank=self.rank,
             world=world,
             fingerprint=run.pinned["fingerprint"],
+            watched=run.config.data.max_failed is not None,
             info={"versions": {"fcs": __version__, **{name: version(name) for name in PACKAGES}}, "card": card},
             scores=(*image_scores.NAMES, *run.config.task.scored, *(judge.scores if judge else ())),
             features=judge.names(has_reference(module.pipeline)) if judge else (),

@@ -1,152 +1,196 @@
-"""What the ledger of a run asks of its storage, counted and timed without a model."""
+"""What the ledger of a run asks of its store, counted and timed without a model."""
 
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
+
+from scale.committed_run import committed_run
+from scale.meters import CallMeter, FileMeter, Meter, Reading
 
 from fcs.shards.input.sources import Source
 from fcs.shards.ledger.claims import SLICE
+from fcs.shards.ledger.layout import SHARDS
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.pinned_run import describe, fingerprint, pin
 from fcs.shards.ledger.result_rows import Row
-from fcs.shards.store.local import LocalStore
+from fcs.shards.store.base import Store
+from fcs.shards.store.open_store import open_store
 
-EVENTS = {"open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir", "os.utime"}
+FEW, MANY = 20, 220  # committed shards of two starts
+SLICES = (1, 3, 1)  # of three shards; the last one's commit ends the run
+FINGERPRINT = fingerprint({})
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured here.
+    """Operations, as the store's meter counts them, and seconds here.
 
     Attributes:
-        startup: CPU seconds from the command to its first batch.
-        part, merge: seconds to write a batch's part; to merge a record into its shard.
-        per_part, per_slice, per_shard: metadata operations of a batch, of taking a slice, of committing a shard.
-        per_look, per_claim: of one look at an unfinished shard by a process that waits, and more for each claim in it.
-        per_start: of a process's start, for each shard that is committed already.
+        start, committed: of a process's start; more for each shard that is committed then.
+        learn: of learning by a listing what others have committed, for each shard of the run.
+        slice, part: of taking and giving back a slice; of writing a batch.
+        shard, merged: of committing a shard; more for each of its parts.
+        look: at a shard in which others have all that is to do, by a process that waits.
+        slice_seconds, part_seconds, shard_seconds, list_seconds: of one; of listing 1000 files.
+        merge: seconds to merge a record into its shard, and to write it there.
     """
 
-    startup: float
+    start: float
+    committed: float
+    learn: float
+    slice: float
     part: float
+    shard: float
+    merged: float
+    look: float
+    slice_seconds: float
+    part_seconds: float
+    shard_seconds: float
+    list_seconds: float
     merge: float
-    per_part: float
-    per_slice: float
-    per_shard: float
-    per_look: float
-    per_claim: float
-    per_start: float
 
 
-class Operations:
-    """Counts metadata operations below a folder; opening and the like by Python's audit events, sizes by os.stat."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.on, self.count = str(root), False, 0
-        sys.addaudithook(self._hear)  # for good, but only heard while counting
-
-    def _hear(self, event: str, given: tuple[Any, ...]) -> None:
-        if self.on and event in EVENTS and given and str(given[0]).startswith(self.root):
-            self.count += 1
-
-    def _counted(self, call: Any) -> Any:
-        def counting(path: Any, *rest: Any, **options: Any) -> Any:
-            self.count += str(path).startswith(self.root)
-            return call(path, *rest, **options)
-
-        return counting
-
-    @contextmanager
-    def counted(self, found: list[tuple[int, float]]) -> Iterator[None]:
-        """Append how many a block asks for, and its seconds."""
-        calls = {name: getattr(os, name) for name in ("stat", "lstat")}
-        for name, call in calls.items():
-            setattr(os, name, self._counted(call))
-        self.count, self.on = 0, True
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.on = False
-            found.append((self.count, time.monotonic() - began))
-            for name, call in calls.items():
-                setattr(os, name, call)
+def book(store: Store, counts: Sequence[int], batch: int, world: int = 1, rank: int = 0) -> Ledger:
+    """The ledger of a run without pictures to sample, with shards of so many records."""
+    sources = [Source(f"/in/{number:06d}.tar", f"{number:06d}", 1, 1.0) for number in range(len(counts))]
+    pin(store, describe({}, sources, None))
+    return Ledger(
+        store, sources, batch, lambda number: counts[number], fingerprint=FINGERPRINT, world=world, rank=rank
+    )
 
 
-def book(out: Path, shards: int, records: int, batch: int, first: int = 0) -> Ledger:
-    """The ledger of a run without pictures to sample; shards count from ``first``."""
-    sources = [Source(f"/in/{number}.tar", f"{number:05d}", 1, 1.0) for number in range(first, first + shards)]
-    pin(LocalStore(out), describe({}, sources, None))
-    return Ledger(LocalStore(out), sources, batch, lambda number: records)
-
-
-def rows(wanted: tuple[int, ...], size: int) -> list[Row]:
+def rows(wanted: Sequence[int], size: int) -> list[Row]:
     """Results of so many bytes each."""
     return [Row(i, f"r{i}", None, i, 1, 1.0, 0.0, {}, ((f"r{i}.png", os.urandom(size)),)) for i in wanted]
 
 
-def ledger_costs(folder: Path, batch: int, size: int) -> dict[str, float]:
-    """Operations and seconds of the ledger itself, from a run of four slices in two shards."""
-    folder.mkdir(parents=True)
-    operations = Operations(folder)
-    records = 2 * SLICE * batch
-    given: list[tuple[int, float]] = []
-    written: list[tuple[int, float]] = []
-    with closing(book(folder / "run", 2, records, batch)) as ledger:
+def ledger_costs(meter: Meter, batch: int, size: int) -> Costs:
+    """Costs of the ledger on the stores of a meter, for batches of so many records of ``size`` bytes."""
+    given: list[Reading] = []
+    written: list[Reading] = []
+    with closing(book(meter.store("run"), [SLICE * batch * slices for slices in SLICES], batch)) as ledger:
         walk = ledger.tasks()
-        for _ in range(4 * SLICE):
-            with operations.counted(given):
+        for _ in range(SLICE * sum(SLICES)):
+            with meter.counted(given):
                 item = next(walk)
+            assert item is not None
             made = rows(item.wanted, size)
-            with operations.counted(written):
+            with meter.counted(written):
                 ledger.finish(item.source, item.batch, made)
-    plain = sorted(written[: 2 * SLICE - 1])[SLICE]  # the middle of those that complete no shard
-    within, taken = given[1], given[SLICE]
-    last = written[2 * SLICE - 1]
-    looks = [look(folder / f"look-{claims}", operations, claims, batch) for claims in (1, 3)]
-    starts = [start(folder / f"start-{count}", operations, count, batch) for count in (2, 6)]
-    per_claim = (looks[1] - looks[0]) / 2
-    return {
-        "part": plain[1],
-        "merge": max(0.0, last[1] - plain[1]) / records,
-        "per_part": plain[0] + within[0],
-        "per_slice": taken[0] - within[0],
-        "per_shard": last[0] - plain[0],
-        "per_look": looks[0] - per_claim,
-        "per_claim": per_claim,
-        "per_start": (starts[1] - starts[0]) / 4,
-    }
+    within = [given[number] for number in range(len(given)) if number % SLICE]
+    plain = [written[number] for number in range(len(written)) if number % SLICE != SLICE - 1]
+    mark, write = _middle(within), _middle(plain)
+    taken, kept, small, large = given[2 * SLICE], written[2 * SLICE - 1], written[SLICE - 1], written[4 * SLICE - 1]
+    merged = (large.operations - small.operations) / (2 * SLICE)
+    look = _look(meter, batch, 3) - (_look(meter, batch, 3) - _look(meter, batch, 1)) / 2 * 2
+    starts = [_start(meter, count, batch) for count in (FEW, MANY)]
+    committed = (starts[1] - starts[0]) / (MANY - FEW)
+    return Costs(
+        start=starts[0] - committed * FEW,
+        committed=committed,
+        learn=_learn(meter, MANY) / MANY,
+        slice=taken.operations - mark.operations + kept.operations - write.operations,
+        part=write.operations + mark.operations,
+        shard=small.operations - kept.operations - merged * SLICE,
+        merged=merged,
+        look=look,
+        slice_seconds=max(0.0, taken.seconds - mark.seconds + kept.seconds - write.seconds),
+        part_seconds=write.seconds + mark.seconds,
+        shard_seconds=max(0.0, small.seconds - kept.seconds),
+        list_seconds=_list(meter, MANY),
+        merge=max(0.0, large.seconds - small.seconds) / (2 * SLICE * batch),
+    )
 
 
-def look(out: Path, operations: Operations, claims: int, batch: int) -> float:
-    """Operations of a process that waits, in a shard of so many slices that all are in other hands."""
-    found: list[tuple[int, float]] = []
-    with closing(book(out, 1, claims * SLICE * batch, batch)) as busy, closing(book(out, 1, 0, batch)) as idle:
+def _middle(found: Sequence[Reading]) -> Reading:
+    return Reading(round(median(one.operations for one in found)), median(one.seconds for one in found))
+
+
+def _look(meter: Meter, batch: int, claims: int) -> float:
+    """Operations of a process that waits, in a shard of so many slices that are all in other hands."""
+    found: list[Reading] = []
+    store = meter.store(f"look-{claims}-{len(os.listdir('/proc/self/fd'))}-{os.urandom(2).hex()}")
+    counts = [claims * SLICE * batch]
+    with closing(book(store, counts, batch)) as busy, closing(book(store, counts, batch)) as idle:
         walk = busy.tasks()
         for _ in range((claims - 1) * SLICE + 1):
             next(walk)
-        idle.sizes.known[0] = claims * SLICE * batch
-        for _ in range(3):
-            with operations.counted(found):
+        for _ in range(2):
+            with meter.counted(found):
                 assert next(idle.tasks(), None) is None
         walk.close()
-    return found[-1][0]
+    return found[-1].operations
 
 
-def start(out: Path, operations: Operations, committed: int, batch: int) -> float:
-    """Operations of a process that comes to a run with so many committed shards."""
-    with closing(book(out, committed, 1, batch)) as ledger:
-        for item in ledger.tasks():
-            ledger.finish(item.source, item.batch, rows(item.wanted, 1))
-    found: list[tuple[int, float]] = []
-    with closing(book(out, committed, 1, batch)) as ledger, operations.counted(found):
-        ledger.load_commits()
-        ledger.totals()
-        list(ledger.tasks())
-    return found[0][0]
+def _start(meter: Meter, committed: int, batch: int) -> float:
+    """Operations of a process that comes to a run with so many committed shards, until it has its first batch."""
+    store = meter.store(f"start-{committed}")
+    committed_run(store.replace, committed, 1)
+    counts = [1000] * committed + [batch]
+    found: list[Reading] = []
+    for _ in range(2):  # the first writes the manifest
+        with closing(book(store, counts, batch)) as ledger, meter.counted(found):
+            ledger.load_commits()
+            ledger.totals()
+            assert next(ledger.tasks()) is not None
+    return found[1].operations
+
+
+def _learn(meter: Meter, shards: int) -> float:
+    found: list[Reading] = []
+    store = meter.store(f"start-{shards}")
+    with meter.counted(found):
+        store.below(SHARDS)
+    return found[0].operations
+
+
+def _list(meter: Meter, shards: int) -> float:
+    """Seconds to list 1000 files with their sizes."""
+    found: list[Reading] = []
+    store = meter.store(f"start-{shards}")
+    for _ in range(3):
+        with meter.counted(found):
+            names = len(store.tree(SHARDS))
+    return median(one.seconds for one in found) * 1000 / names
+
+
+@contextmanager
+def object_meter() -> Iterator[Meter]:
+    """An S3 server on this machine's loopback.
+
+    Raises:
+        ImportError: moto's server or s3fs is not installed.
+    """
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    own = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        s3fs.S3FileSystem().mkdir("scale")
+        yield CallMeter(lambda name: open_store(f"s3://scale/{name}"))
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        server.stop()
+
+
+def file_meter(root: Path, wait: float = 0.0) -> Meter:
+    """A folder of this machine's, or one as far away as ``wait`` says (seconds an operation)."""
+    root.mkdir(parents=True)
+    return FileMeter(root, wait)

@@ -49,12 +49,7 @@ def list_commits(out: Store, stems: Sequence[str], fingerprint: str, limit: int 
     Raises:
         StorageError: OUT cannot be read.
     """
-    return _records(out, [*stems], out.tree(SHARDS), fingerprint, limit)
-
-
-def _records(
-    out: Store, stems: Sequence[str], listed: Mapping[str, Stat], fingerprint: str, limit: int | None
-) -> CommitList:
+    listed = out.tree(SHARDS)
     found = [stem for stem in stems if commit_file(stem) in listed]
     asked = limit is None and len(found) >= LEAST
     manifest = out.stat(COMMITS) if asked else None
@@ -69,16 +64,32 @@ def _records(
     return CommitList(listed, found, records, len(found) - len(known), manifest)
 
 
+def committed_since(
+    out: Store, stems: Sequence[str], known: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """The records of the shards that are committed now; those that are known already are not asked for again.
+
+    Raises:
+        StorageError: OUT cannot be read.
+    """
+    names = set(out.below(SHARDS))
+    found = [stem for stem in stems if commit_file(stem) in names]
+    new = [stem for stem in found if stem not in known]
+    read = dict(zip(new, map_threads(lambda stem: read_commit(out, stem), new), strict=True))
+    records = {stem: known.get(stem) or read[stem] for stem in found}
+    return {stem: record for stem, record in records.items() if record is not None}
+
+
 def nothing_left(out: Store, stems: Sequence[str], fingerprint: str, limit: int | None = None) -> bool:
     """True where each shard is committed, or those are that hold the first ``limit`` records, and all files are there.
 
     Raises:
         StorageError: OUT cannot be read.
     """
-    listed = out.tree(SHARDS)
-    if limit is None and any(commit_file(stem) not in listed for stem in stems):
+    names = set(out.below(SHARDS)) if limit is None else set()
+    if limit is None and any(commit_file(stem) not in names for stem in stems):
         return False
-    found = _records(out, stems, listed, fingerprint, limit)
+    found = list_commits(out, stems, fingerprint, limit)
     return covers_run(found.records, stems, limit) and not _damaged(out, found)
 
 

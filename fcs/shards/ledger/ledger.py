@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fcs.shards.input.sources import Source
@@ -45,6 +45,7 @@ class Ledger:
         features: Sequence[str] = (),
         fingerprint: str = "",
         info: dict[str, Any] | None = None,
+        watched: bool = True,
         stale: float = STALE,
         heartbeat: float = HEARTBEAT,
     ) -> None:
@@ -62,6 +63,7 @@ class Ledger:
             features: names of features that rows may have.
             fingerprint: of the run's settings, for commit records.
             info: further entries for commit records (versions, card).
+            watched: whether ``failed_elsewhere`` will be asked; the files of all processes are read for it now.
             stale: seconds without a heartbeat after which a claim is void.
             heartbeat: seconds between two of them.
         """
@@ -73,8 +75,9 @@ class Ledger:
         self.commits = CommitTracker(out, self.sources, self.sizes, self.claims, self.facts)
         self.leases = Leases(out, self.sources, self.claims)
         self.scheduler = Scheduler(out, self.sources, batch_size, self.sizes, self.commits, self.leases, rank, world)
-        self._failed_before = failed_count(out)
+        self._failed_before = failed_count(out) if watched else 0
         self._loaded = False
+        self._committed: Mapping[str, Mapping[str, Any]] = {}  # records that were known at the start
 
     def tasks(self) -> Iterator[BatchTask | None]:
         """Batches that no process has, each once; ends when there are no more. Never waits.
@@ -100,9 +103,10 @@ class Ledger:
             fingerprint, stems = self.facts.fingerprint, [source.stem for source in self.sources]
             found = list_commits(self.out, stems, fingerprint, self.sizes.limit)
             good = retract_damaged(self.out, found)
+            self._committed = {stem: record for stem, record in found.records.items() if stem in good}
             self.commits.load(good)
             if self.sizes.limit is not None:  # all of these were read
-                self.sizes.learn({stem: found.records[stem]["counts"]["records"] for stem in good})
+                self.sizes.learn({stem: record["counts"]["records"] for stem, record in self._committed.items()})
             if len(good) < len(stems):
                 keep_manifest(self.out, found, fingerprint)
             self._loaded = True
@@ -142,7 +146,7 @@ class Ledger:
 
     def totals(self) -> Totals:
         """Records ok and failed so far over all processes, and how many there are in all."""
-        return totals(self.out, self.sources, self.facts.fingerprint, self.sizes.limit, self.sizes.known)
+        return totals(self.out, self.sources, self.sizes.limit, self.sizes.known, self._committed)
 
     def failed_elsewhere(self) -> int:
         """Records that failed in other processes since this one began, as far as they have told."""

@@ -17,7 +17,7 @@ from fcs.shards.ledger.crash_markers import read_markers
 from fcs.shards.ledger.layout import claims_folder
 from fcs.shards.ledger.leases import Leases
 from fcs.shards.ledger.retry import expand
-from fcs.shards.ledger.shard_order import OPEN_AHEAD, ShardVisit, polled_shards, shard_order
+from fcs.shards.ledger.shard_order import OPEN_AHEAD, ShardVisit, most_passed, polled_shards, shard_order
 from fcs.shards.ledger.shard_sizes import ShardSizes
 from fcs.shards.store.base import Store
 
@@ -41,20 +41,23 @@ class Scheduler:
         self.out, self.sources, self.batch_size = out, sources, batch_size
         self.sizes, self.commits, self.leases = sizes, commits, leases
         self.rank, self.world = rank, world
+        self._most_passed = most_passed(world)
         self._idle_passes = 0  # in a row that found nothing free
+        self._passed = 0  # shards in a row, of this pass, of which others have all that is to do
 
     def tasks(self) -> Iterator[BatchTask | None]:
         """Batches that no process has; see ``Ledger.tasks``."""
         found = not self.leases.alone
         suspects: list[Slice] = []
         while found and not self.leases.closed:
-            found, suspects = False, []
+            found, suspects, self._passed = False, [], 0
             for visit in self._open_visits():
                 if visit is None:
                     yield None
                     continue
+                self._passed += 1
                 for task in self._shard_tasks(visit, suspects):
-                    found, self._idle_passes = True, 0
+                    found, self._idle_passes, self._passed = True, 0, 0
                     yield task
             if self.commits.all_committed():
                 finish_run(self.out)
@@ -71,9 +74,16 @@ class Scheduler:
         following = iter(polled_shards(order, self._idle_passes))
         opening: list[ShardVisit] = []
         while not self.leases.closed:
-            while len(opening) < OPEN_AHEAD and (visit := next(following, None)) is not None:
+            while len(opening) < OPEN_AHEAD and self._passed < self._most_passed:
+                visit = next(following, None)
+                if visit is None:
+                    break
+                if self.commits.is_committed(visit.number):
+                    continue
                 if self._may_have_tasks(visit.number):
                     opening.append(visit)
+                else:
+                    self._passed += 1
             if not opening:
                 return
             opened = [visit for visit in opening if self.sizes.of(visit.number) is not None]
@@ -82,9 +92,7 @@ class Scheduler:
             yield opened[0] if opened else None
 
     def _may_have_tasks(self, number: int) -> bool:
-        """Whether a shard must be visited, as far as that can be said without opening it."""
-        if self.commits.is_committed(number):
-            return False
+        """Whether a shard that is not committed must be visited, as far as that can be said without opening it."""
         listed = self.sizes.listed(number)
         if number in self.sizes.known or not listed:
             return True

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 OPEN_AHEAD = 2  # shards that are open or being opened before their turn
 POLLED_SHARDS = 8  # shards that a process visits again while it waits for others
+PASSED = 64  # shards in which others have all that is to do, after which a process of a large run gives a walk up
+WALKED = 1 << 16  # such visits of all processes together that cost a file server little
 
 
 class ShardVisit(NamedTuple):
@@ -37,6 +39,15 @@ def shard_order(active: Sequence[int], rank: int, world: int, exclusive: bool) -
     passes = [None] if exclusive else [True, False]
     visits = [(number, 0.0 if place else rest / world) for place, number in enumerate(order)]
     return [ShardVisit(number, own, start) for own in passes for number, start in visits]
+
+
+def most_passed(world: int) -> int:
+    """How many shards in a row a process passes, of which others have all that is to do, before it waits for them.
+
+    When the work runs out, each of W processes would look at the shards of all W. What lies further on, the processes
+    find that begin there.
+    """
+    return max(PASSED, WALKED // world)
 
 
 def polled_shards(visits: Sequence[ShardVisit], idle_passes: int) -> list[ShardVisit]:

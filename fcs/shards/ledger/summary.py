@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from fcs.core.errors import StorageError
 from fcs.core.intervals import Column, total
 from fcs.shards.ledger import parts, result_rows
+from fcs.shards.ledger.commit_list import list_commits
 from fcs.shards.ledger.commit_records import covers_run, read_commits
 from fcs.shards.ledger.layout import PARTS, SUMMARY, metrics_file
 from fcs.shards.ledger.pinned_run import read_run
@@ -69,7 +70,9 @@ def write_summary(out: Store, further: Mapping[str, Any] | None = None) -> dict[
 def failed_records(out: Store, most: int) -> list[tuple[str, str | None, str]]:
     """The first ``most`` failed records of the committed shards as (shard, key, error)."""
     found: list[tuple[str, str | None, str]] = []
-    for stem, record in read_commits(out, (shard["stem"] for shard in read_run(out)["shards"])).items():
+    run = read_run(out)
+    stems = [shard["stem"] for shard in run["shards"]]
+    for stem, record in list_commits(out, stems, str(run.get("fingerprint"))).records.items():
         if not record["counts"]["failed"] or len(found) >= most:
             continue
         rows = _read(out, stem, ["key", "status", "error"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fcs.shards.input.sources import Source, listed_sizes
 from fcs.shards.ledger import parts
-from fcs.shards.ledger.commit_list import list_commits
+from fcs.shards.ledger.commit_list import committed_since
 from fcs.shards.ledger.layout import PARTS
 from fcs.shards.store.base import Store
 
@@ -23,18 +23,18 @@ class Totals(NamedTuple):
 def totals(
     out: Store,
     sources: Sequence[Source],
-    fingerprint: str,
     limit: int | None = None,
     known: Mapping[int, int] | None = None,
+    committed: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Totals:
     """Records done so far over all processes, committed or in parts, and how many there are in all.
 
     Args:
         out: the run's store.
         sources: its shards.
-        fingerprint: of its settings.
         limit: first N records over the list.
         known: rows of the shards that were opened, by number; of the others ``sizes.json`` is believed.
+        committed: commit records, or what is known of them, that need not be read.
 
     Raises:
         StorageError: OUT cannot be read.
@@ -43,7 +43,7 @@ def totals(
     sizes = listed_sizes(sources)
     # The parts first: a shard that is committed in between is then seen in at least one of the two.
     begun = parts.by_shard(out.tree(PARTS))
-    done = list_commits(out, [source.stem for source in sources], fingerprint, limit).records
+    done = committed_since(out, [source.stem for source in sources], committed or {})
     for number, source in enumerate(sources):
         if source.stem in done:
             good, bad = done[source.stem]["counts"]["ok"], done[source.stem]["counts"]["failed"]
