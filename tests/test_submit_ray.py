@@ -107,7 +107,7 @@ class Trial:
     def submitted(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         command = [sys.executable, "-m", "fcs.tools.cli.submit", "digits_inpaint", f"out={self.out}", *SETTINGS]
         command += ["--on", "ray", "--address", self.address, "--workers", "3", "--gpus", "0", "--cpus", "1"]
-        command += ["--env", "FCS_TEST_PACE=20", "--env", f"FCS_TEST_GO={self.out}.go", *words]
+        command += ["--env", "FCS_TEST_PACE=100", "--env", f"FCS_TEST_GO={self.out}.go", *words]
         environment = {
             **os.environ,
             **TOKEN,

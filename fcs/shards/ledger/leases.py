@@ -42,13 +42,13 @@ class Leases:
 
     def is_free(self, number: int, slice_number: int) -> bool:
         """Whether nobody seems to have a slice; only ``acquire`` makes sure."""
-        return self.claims.is_free(self.sources[number].stem, _name(slice_number))
+        return self.claims.is_free(self.sources[number].stem, slice_name(slice_number))
 
     def acquire(self, number: int, slice_number: int) -> bool:
         """Claim a slice; False where this process or another has it. ``hold`` or ``release`` must follow."""
         with self._lock:
             ours = (number, slice_number) in self._slices
-        return not ours and self.claims.acquire(self.sources[number].stem, _name(slice_number))
+        return not ours and self.claims.acquire(self.sources[number].stem, slice_name(slice_number))
 
     def hold(self, number: int, slice_number: int, batches: Collection[int]) -> None:
         """Say which batches of an acquired slice are to be done."""
@@ -85,7 +85,7 @@ class Leases:
                     held.difference_update(batches)
                     if not held:
                         del self._slices[number, slice_number]
-                        self.claims.release(self.sources[number].stem, _name(slice_number))
+                        self.claims.release(self.sources[number].stem, slice_name(slice_number))
 
     def close(self) -> None:
         """Give everything back: this process has not crashed."""
@@ -101,5 +101,6 @@ class Leases:
         self.out.delete(*(name for name in names if name is not None))
 
 
-def _name(slice_number: int) -> str:
+def slice_name(slice_number: int) -> str:
+    """Of its claim, in the claims folder of the shard."""
     return f"{slice_number:06d}"

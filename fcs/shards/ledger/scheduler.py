@@ -15,7 +15,7 @@ from fcs.shards.ledger.claims import SLICE
 from fcs.shards.ledger.commit_tracker import CommitTracker, finish_run
 from fcs.shards.ledger.crash_markers import read_markers
 from fcs.shards.ledger.layout import claims_folder
-from fcs.shards.ledger.leases import Leases
+from fcs.shards.ledger.leases import Leases, slice_name
 from fcs.shards.ledger.retry import expand
 from fcs.shards.ledger.shard_order import OPEN_AHEAD, ShardVisit, most_passed, polled_shards, shard_order
 from fcs.shards.ledger.shard_sizes import ShardSizes
@@ -116,6 +116,7 @@ class Scheduler:
         size = SLICE * self.batch_size
         slices = -(-count // size)
         first = int(start * slices)
+        claimed = set(self.out.names(claims_folder(stem)))
         for slice_number in (*range(first, slices), *range(first)):
             if self.leases.closed:
                 return
@@ -123,6 +124,8 @@ class Scheduler:
                 continue
             if own is not None and own != ((number + slice_number - self.rank) % self.world == 0):
                 continue
+            if slice_name(slice_number) in claimed and not self.leases.is_free(number, slice_number):
+                continue  # to look costs less than to try
             if self.leases.acquire(number, slice_number):
                 ready, alone = self._missing_tasks(number, slice_number)
                 if alone:

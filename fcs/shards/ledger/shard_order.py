@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 OPEN_AHEAD = 2  # shards that are open or being opened before their turn
 POLLED_SHARDS = 8  # shards that a process visits again while it waits for others
-PASSED = 64  # shards in which others have all that is to do, after which a process of a large run gives a walk up
-WALKED = 1 << 16  # such visits of all processes together that cost a file server little
+PASSED = 16  # shards in which others have all that is to do, after which a process of a large run gives a walk up
+WALKED = 1 << 15  # such visits of all processes together that cost a file server little
 
 
 class ShardVisit(NamedTuple):
