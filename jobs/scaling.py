@@ -1,116 +1,100 @@
-"""How a run scales: measured on this machine with one and two processes, computed for 1 to 4096 GPUs.
+"""How a run scales: measured on this machine, simulated for 8 to 4096 processes and up to 10^9 records.
 
-    python jobs/scaling.py --out runs/scaling                      both, a few minutes
-    python jobs/scaling.py --out runs/scaling --processes 0        the table alone
+    python jobs/scaling.py --out docs/figures/scaling                  all of it, some minutes
+    python jobs/scaling.py --out runs/scaling --processes 0 --no-s3    what needs no model and no server
 
-Measured: the same digits by one process and by two, one thread each, in turn. The rate is a process's records a second
-of its time at work, added over a pair. Where other programs share the machine, the rates say little. The CPU time
-from batch to batch, in the quietest tenth of them, then says what two processes that share a run pay for each other,
-as far as it is CPU time. Counted: what a process asks of the file server (opening, listing, linking, removing, asking
-for a file's size) for a part, a slice, a shard, a look at what others have in hand, and at its start.
+Measured: pictures a second of one process and of two that share a run, one thread each, in turn, and what they cost in
+CPU seconds, which says more where other programs run too. What the ledger asks of a store to take a slice, write a
+batch, commit a shard, look at others' shards and start: on this disk, on one that answers each operation --far seconds
+later, and on an S3 server on loopback, where a call is an operation.
 
-Computed from those: a run of --records on so many GPUs, where a record takes --seconds on one of them (an assumption:
-take your own), slices taken as they come. Efficiency is the share of the GPUs' time that goes into records, the tail
-the time from the first idle process to the end. Writes OUT/scaling.json and prints the tables.
+Simulated: runs in which a record takes --seconds, on a file server and on an object store that do so many operations
+a second and answer so late (assumptions, which the report names: take your own). The real ledger in simulated time,
+with 8 and 64 processes, says how far the simulation is right. Writes OUT/scaling.json and prints the tables.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
-import json
-import math
+import logging
 import os
 import platform
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from command import command
-from scale.costs import Costs, ledger_costs
+from scale.costs import Costs, file_meter, ledger_costs, object_meter
 from scale.rates import side_by_side
+from scale.replay import replay
+from scale.simulation import Asked, Plan, Run, Server
 
 from fcs.bench.origin import origin, write_json
 from fcs.core.errors import UsageError
-from fcs.engine.data_module import LONGEST, POLL, POLLS
-from fcs.shards.ledger.claims import HEARTBEAT, SLICE
-from fcs.shards.ledger.shard_order import POLLED_SHARDS
 from fcs.tools.cli.ends import Parser
 
-GPUS = [2**power for power in range(13)]
-KEPT, ONCE = 3, 4  # files of a committed shard; of a run: run.json, summary.json, a contact sheet, a report
+WORLDS = (8, 64, 512, 4096)
+RUNS = ((10**6, 1000), (10**7, 1000), (10**8, 10_000), (10**9, 10_000))  # records, and of a shard
+SERVERS = {"file server": (10_000.0, 0.0005), "object store": (5000.0, 0.02)}  # operations a second, seconds of one
+CHECKED = ((8, Plan(16 * 256, 256, 4, 1.0)), (64, Plan(64 * 64, 64, 4, 1.0)))  # processes, and the run that they share
+MUCH = 60.0  # seconds that a start may wait for the store
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A run to compute.
-
-    Attributes:
-        records, shard, batch: records of the run, of each shard and batch.
-        seconds: of a record on one GPU.
-        server: metadata operations that the file server does in a second.
-    """
-
-    records: int
-    shard: int
-    batch: int
-    seconds: float
-    server: float
+def asked(costs: Costs, startup: float) -> Asked:
+    """What a simulated run asks for."""
+    names = ("start", "committed", "learn", "slice", "part", "shard", "merged", "look", "merge")
+    return Asked(**{name: getattr(costs, name) for name in names}, startup=startup)
 
 
-def predicted(plan: Plan, costs: Costs, gpus: int) -> dict[str, float]:
-    """What a run on so many GPUs takes and asks of the file server."""
-    shards = math.ceil(plan.records / plan.shard)
-    piece = SLICE * plan.batch
-    sizes = [min(piece, plan.shard - first) for first in range(0, plan.shard, piece)] * shards
-    ends = [costs.startup] * gpus
-    seconds = max(plan.seconds, costs.part / plan.batch)  # parts are written while the next batch is sampled
-    for size in sizes:
-        heapq.heappush(ends, heapq.heappop(ends) + size * seconds)
-    first, total = min(ends), max(ends) + plan.shard * costs.merge
-    working = gpus / seconds / plan.batch  # batches a second
-    asked = working * (costs.per_part + costs.per_slice / SLICE + costs.per_shard * plan.batch / plan.shard)
-    # Half of the processes wait, each looks at a few of the shards that the other half is in.
-    busy = math.ceil(gpus / 2)
-    unfinished = min(shards, busy)
-    each = min(POLLED_SHARDS, unfinished) * (costs.per_look + costs.per_claim * busy / unfinished)
-    waiting = (gpus // 2) * each / min(LONGEST, max(POLL, gpus / POLLS))
+def simulated(plan: Plan, given: Asked, server: tuple[float, float], world: int) -> dict[str, Any]:
+    """A run on so many processes, from nothing, and what starting it again when half of it is committed costs."""
+    outcome = Run(plan, given, Server(*server), world).simulate()
+    rate, latency = server
+    again = given.start + given.committed * plan.shards / 2
+    ideal = plan.records * plan.seconds / world
     return {
-        "gpus": gpus,
-        "hours": total / 3600,
-        "efficiency": plan.records * plan.seconds / (gpus * total),
-        "tail_seconds": total - first,
-        "files": KEPT * shards + gpus + ONCE,
-        "files_at_most": KEPT * shards + gpus + ONCE + min(shards, gpus) * math.ceil(plan.shard / plan.batch) + gpus,
-        "working_per_second": asked + gpus / HEARTBEAT,
-        "waiting_per_second": waiting,
-        "restart_seconds": gpus * costs.per_start * shards / 2 / plan.server,
+        "processes": world,
+        "records": plan.records,
+        "hours": outcome.seconds / 3600,
+        "efficiency": ideal / outcome.seconds,
+        "tail_seconds": outcome.seconds - outcome.idle,
+        "operations_per_second": outcome.at_work,
+        "used": outcome.at_work / rate,
+        "restart_seconds": max(world * again / rate, again * latency),
     }
 
 
-def breaks(table: list[dict[str, float]], plan: Plan) -> dict[str, int | None]:
-    """The smallest number of GPUs at which each thing goes wrong; None where it does not."""
+def breaks(table: list[dict[str, Any]]) -> dict[str, list[int] | None]:
+    """The smallest number of processes, with the number of records, at which each thing goes wrong; None: nowhere."""
     tests = {
         "efficiency_below_95_percent": lambda row: row["efficiency"] < 0.95,
-        "working_asks_more_than_the_server_does": lambda row: row["working_per_second"] > plan.server,
-        "waiting_asks_more_than_the_server_does": lambda row: row["waiting_per_second"] > plan.server,
-        "restart_of_a_run_half_done_takes_over_a_minute": lambda row: row["restart_seconds"] > 60,
+        "the_store_is_more_than_half_used": lambda row: row["used"] > 0.5,
+        "a_restart_waits_over_a_minute": lambda row: row["restart_seconds"] > MUCH,
     }
-    return {name: next((int(row["gpus"]) for row in table if test(row)), None) for name, test in tests.items()}
+    rows = sorted(table, key=lambda row: (row["processes"], row["records"]))
+    found = {name: next((row for row in rows if test(row)), None) for name, test in tests.items()}
+    return {name: row and [row["processes"], row["records"]] for name, row in found.items()}
 
 
-def compute(plan: Plan, costs: Costs) -> dict[str, Any]:
-    """A run on 1 to 4096 GPUs, and where it breaks."""
-    table = [predicted(plan, costs, gpus) for gpus in GPUS]
-    return {"assumed": asdict(plan), "table": table, "breaks_at_gpus": breaks(table, plan)}
+def checked(folder: Path, costs: Costs) -> list[dict[str, Any]]:
+    """The simulation beside the real ledger in simulated time."""
+    given = Asked(**{**asdict(asked(costs, 0.0)), "merge": 0.0})
+    found = []
+    for world, plan in CHECKED:
+        real = replay(file_meter(folder / str(world)), "run", plan, world, Server(*SERVERS["file server"]))
+        said = Run(plan, given, Server(*SERVERS["file server"]), world).simulate()
+        both = {"real": real, "simulated": said}
+        numbers = {name: {"seconds": one.seconds, "operations": one.operations} for name, one in both.items()}
+        found.append({"processes": world, "plan": asdict(plan), **numbers})
+    return found
 
 
-def show(table: list[dict[str, float]]) -> str:
-    """The table for people."""
-    head = "  GPUs     hours  efficiency  tail s    files  at most  working/s  waiting/s  restart s"
-    line = "{gpus:6.0f} {hours:9.1f} {efficiency:11.3f} {tail_seconds:7.0f} {files:8.0f} {files_at_most:8.0f}"
-    line += " {working_per_second:10.0f} {waiting_per_second:10.0f} {restart_seconds:10.1f}"
+def show(table: list[dict[str, Any]]) -> str:
+    """A table for people."""
+    head = "processes    records      hours  efficiency  tail s  operations/s   used  restart s"
+    line = "{processes:9d} {records:10.0e} {hours:10.2f} {efficiency:11.3f} {tail_seconds:7.0f}"
+    line += " {operations_per_second:13.0f} {used:6.3f} {restart_seconds:10.1f}"
     return "\n".join([head, *(line.format(**row) for row in table)])
 
 
@@ -121,18 +105,30 @@ def parser() -> Parser:
     made.add_argument("--processes", type=int, default=2, help="beside one; 0 measures no rates (2)")
     made.add_argument("--measured", type=int, default=320, help="records of each measured run (320)")
     made.add_argument("--repeats", type=int, default=3, help="of each measurement; the best counts (3)")
-    made.add_argument("--records", type=int, default=10_000_000, help="of the computed run (10 M)")
-    made.add_argument("--shards", type=int, nargs="+", default=[1000, 10_000], help="records of a shard (1000 10000)")
-    made.add_argument("--batch", type=int, default=16, help="data.batch_size (16)")
-    made.add_argument("--seconds", type=float, default=1.0, help="of a record on a GPU, assumed (1)")
+    made.add_argument("--batch", type=int, default=16, help="data.batch_size of the simulated runs (16)")
     made.add_argument("--bytes", type=int, default=400_000, help="of a result (400 000)")
-    made.add_argument("--server", type=float, default=10_000.0, help="operations a second, assumed (10 000)")
-    made.add_argument("--startup", type=float, help="seconds, where no rates are measured")
+    made.add_argument("--seconds", type=float, default=1.0, help="of a record, assumed (1)")
+    made.add_argument("--startup", type=float, default=10.0, help="of a process, where no rates are measured (10)")
+    made.add_argument("--far", type=float, default=0.0005, help="seconds of an operation on the far disk (.0005)")
+    made.add_argument("--no-s3", action="store_true", help="without the S3 server, which needs moto, flask and s3fs")
     return made
 
 
+def measured_costs(work: Path, args: argparse.Namespace) -> dict[str, Costs]:
+    """Of the ledger, by the place of its files."""
+    found = {
+        "disk": ledger_costs(file_meter(work / "disk"), args.batch, args.bytes),
+        "far disk": ledger_costs(file_meter(work / "far", args.far), args.batch, args.bytes),
+    }
+    if not args.no_s3:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        with object_meter() as meter:
+            found["S3 on loopback"] = ledger_costs(meter, args.batch, args.bytes)
+    return found
+
+
 def run(args: argparse.Namespace, overrides: list[str]) -> None:
-    """Measure, compute, write scaling.json.
+    """Measure, simulate, write scaling.json.
 
     Raises:
         UsageError: an override, of which there are none.
@@ -141,19 +137,36 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         raise UsageError(f"{overrides[0]}: expected an option of --help")
     work = args.out / "work"
     shutil.rmtree(work, ignore_errors=True)
-    measured = side_by_side(work / "rates", args.processes, args.measured, args.repeats) if args.processes else None
-    startup = measured["startup_cpu_seconds"] if measured else args.startup or 10.0
-    costs = Costs(startup, **ledger_costs(work / "ledger", args.batch, args.bytes))
+    costs = measured_costs(work, args)
+    rates = side_by_side(work / "rates", args.processes, args.measured, args.repeats) if args.processes else None
+    check = checked(work / "check", costs["disk"])
     shutil.rmtree(work)
-    plans = [Plan(args.records, shard, args.batch, args.seconds, args.server) for shard in args.shards]
-    computed = [compute(plan, costs) for plan in plans]
-    hardware = f"{platform.machine()}, {os.cpu_count()} cores"
-    report = {**origin(), "hardware": hardware, "measured": measured, "costs": asdict(costs), "computed": computed}
+    startup = rates["startup_cpu_seconds"] if rates else args.startup
+    used = {"file server": costs["disk"], "object store": costs.get("S3 on loopback")}
+    plans = [Plan(records, shard, args.batch, args.seconds) for records, shard in RUNS]
+    tables = {
+        name: [simulated(plan, asked(one, startup), SERVERS[name], world) for plan in plans for world in WORLDS]
+        for name, one in used.items()
+        if one is not None
+    }
+    report = {
+        **origin(),
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
+        "load_average": os.getloadavg(),
+        "rates": rates,
+        "costs": {name: asdict(one) for name, one in costs.items()},
+        "check": check,
+        "servers": {name: dict(zip(("per_second", "seconds"), SERVERS[name], strict=True)) for name in tables},
+        "simulated": tables,
+        "breaks_at": {name: breaks(table) for name, table in tables.items()},
+    }
     write_json(args.out / "scaling.json", report)
-    if measured:
-        print(f"speed-up by rate {measured['speedup_by_rate']:.2f}, by CPU time {measured['speedup_by_cpu']:.2f}")
-    for one in computed:
-        print(f"\n{one['assumed']}\n{show(one['table'])}\n{json.dumps(one['breaks_at_gpus'])}")
+    if rates:
+        print(f"speed-up by rate {rates['speedup_by_rate']:.2f}, by CPU time {rates['speedup_by_cpu']:.2f}")
+    for one in check:
+        print(f"{one['processes']} processes, real and simulated: {one['real']}, {one['simulated']}")
+    for name, table in tables.items():
+        print(f"\n{name}\n{show(table)}\n{report['breaks_at'][name]}")
 
 
 if __name__ == "__main__":

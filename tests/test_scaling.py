@@ -1,4 +1,4 @@
-"""The computed runs of jobs/scaling.py: what must hold for any costs, and costs that are counted here."""
+"""The simulated runs of jobs/scaling.py: what must hold for any costs, and the real ledger beside them."""
 
 from __future__ import annotations
 
@@ -7,42 +7,85 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from scale.costs import Costs, ledger_costs
+from scale.costs import Costs, file_meter, ledger_costs
+from scale.meters import CallMeter
 from scale.rates import cpu_of_batches
-from scaling import Plan, breaks, predicted, show
+from scale.replay import replay
+from scale.simulation import Asked, Plan, Run, Server
+from scaling import asked, breaks, show, simulated
 
-COSTS = Costs(10.0, 0.1, 0.001, 24, 8, 80, 4, 12, 7)
-PLAN = Plan(records=100_000, shard=1000, batch=16, seconds=1.0, server=800.0)
+from fcs.shards.ledger.claims import HEARTBEAT
+from fcs.shards.store.local import LocalStore
+
+NOTHING = Asked(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+ASKED = Asked(27, 3, 0.01, 10, 24, 45, 2, 10, 0.001, 10)
+PLAN = Plan(records=64_000, shard=1000, batch=16, seconds=1.0)
+FAST = (1e9, 0.0)
 
 
-def test_one_gpu_does_nothing_but_records() -> None:
-    alone = predicted(PLAN, replace(COSTS, startup=0.0, merge=0.0), 1)
-    assert alone["hours"] == pytest.approx(100_000 / 3600)
-    assert (alone["efficiency"], alone["tail_seconds"], alone["waiting_per_second"]) == (1.0, 0.0, 0.0)
-    assert alone["files"] == 3 * 100 + 1 + 4
+@pytest.fixture(scope="module")
+def costs(tmp_path_factory: pytest.TempPathFactory) -> Costs:
+    return ledger_costs(file_meter(tmp_path_factory.mktemp("costs") / "disk"), 2, 10)
 
 
-def test_more_gpus_are_faster_and_ask_for_more() -> None:
-    table = [predicted(PLAN, COSTS, gpus) for gpus in (1, 2, 8, 64, 512)]
+@pytest.mark.parametrize("world", [1, 2, 8, 64])
+def test_what_asks_for_nothing_takes_the_time_of_its_records(world: int) -> None:
+    plan = replace(PLAN, spread=0.0)
+    outcome = Run(plan, NOTHING, Server(*FAST), world).simulate()
+    assert outcome.seconds == pytest.approx(plan.records / world)
+    assert outcome.operations == pytest.approx(plan.records / HEARTBEAT)
+
+
+def test_more_processes_are_faster_and_ask_for_more() -> None:
+    table = [simulated(PLAN, ASKED, (10_000.0, 0.0005), world) for world in (1, 8, 64, 512)]
     for few, many in pairwise(table):
         assert many["hours"] < few["hours"]
-        assert many["efficiency"] <= few["efficiency"] <= 1
-        assert many["working_per_second"] > few["working_per_second"]
+        assert many["efficiency"] <= few["efficiency"] <= 1.0 + PLAN.spread
+        assert many["operations_per_second"] > few["operations_per_second"]
         assert many["restart_seconds"] > few["restart_seconds"]
-    slice_seconds = 8 * PLAN.batch * PLAN.seconds
-    assert all(row["tail_seconds"] <= slice_seconds + PLAN.shard * COSTS.merge for row in table)
-    assert len(show(table).splitlines()) == 6
-    found = breaks(table, PLAN)
-    assert found["working_asks_more_than_the_server_does"] == 512
-    assert found["restart_of_a_run_half_done_takes_over_a_minute"] == 512
-    assert breaks(table, replace(PLAN, server=1e9))["working_asks_more_than_the_server_does"] is None
+    assert len(show(table).splitlines()) == 5
+    found = breaks(table)
+    assert found["the_store_is_more_than_half_used"] is None
+    assert found["efficiency_below_95_percent"] in ([64, PLAN.records], [512, PLAN.records])  # there are 512 slices
 
 
-def test_costs_are_counted(tmp_path: Path) -> None:
-    costs = Costs(1.0, **ledger_costs(tmp_path / "ledger", batch=2, size=10))
-    for name in ("per_part", "per_slice", "per_shard", "per_look", "per_claim", "per_start"):
-        assert 1 <= getattr(costs, name) < 200, name
-    assert ledger_costs(tmp_path / "again", batch=3, size=10)["per_part"] == costs.per_part
+def test_a_store_that_does_too_little_sets_the_pace() -> None:
+    plan = Plan(records=100_000, shard=1000, batch=16, seconds=1.0)
+    outcome = Run(plan, NOTHING, Server(*FAST), 64).simulate()
+    slow = Run(plan, replace(NOTHING, part=100.0), Server(100.0, 0.0), 64).simulate()
+    assert slow.operations == pytest.approx(100 * 100_000 / 16, rel=0.02)
+    assert slow.seconds >= slow.operations / 100
+    assert slow.seconds > 3 * outcome.seconds
+
+
+def test_a_skipped_middle_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is computed of a run agrees with what is simulated."""
+    plan = Plan(records=128_000, shard=1000, batch=16, seconds=1.0)
+    skipped = Run(plan, ASKED, Server(10_000.0, 0.0005), 8).simulate()
+    monkeypatch.setattr("scale.simulation.OWN", 10**9)
+    whole = Run(plan, ASKED, Server(10_000.0, 0.0005), 8).simulate()
+    assert skipped.seconds == pytest.approx(whole.seconds, rel=0.01)
+    assert skipped.operations == pytest.approx(whole.operations, rel=0.1)
+
+
+@pytest.mark.parametrize(("world", "plan"), [(4, Plan(256, 64, 2, 1.0)), (16, Plan(512, 32, 2, 1.0))])
+def test_the_real_ledger_takes_what_is_simulated(tmp_path: Path, costs: Costs, world: int, plan: Plan) -> None:
+    server = (10_000.0, 0.0005)
+    real = replay(file_meter(tmp_path / "check"), "run", plan, world, Server(*server))
+    said = Run(plan, replace(asked(costs, 0.0), merge=0.0), Server(*server), world).simulate()
+    slice_seconds = 8 * plan.batch * plan.seconds
+    assert abs(real.seconds - said.seconds) <= 2 * slice_seconds
+    assert real.operations == pytest.approx(said.operations, rel=0.5)
+
+
+def test_costs_are_counted(tmp_path: Path, costs: Costs) -> None:
+    for name in ("start", "slice", "part", "shard", "merged", "look"):
+        assert 1 <= getattr(costs, name) < 100, name
+    assert costs.committed == 3  # the sizes of its three files
+    assert costs.learn < 0.1
+    calls = ledger_costs(CallMeter(lambda name: LocalStore(tmp_path / name)), 3, 10)
+    assert calls.committed == 0
+    assert 1 <= calls.part < costs.part
 
 
 def test_cpu_time_between_batches_of_each_process(tmp_path: Path) -> None:

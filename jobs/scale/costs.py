@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from scale.committed_run import committed_run
-from scale.meters import CallMeter, FileMeter, Meter, Reading
-
 from fcs.shards.input.sources import Source
 from fcs.shards.ledger.claims import SLICE
 from fcs.shards.ledger.layout import SHARDS
@@ -20,6 +17,8 @@ from fcs.shards.ledger.pinned_run import describe, fingerprint, pin
 from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.base import Store
 from fcs.shards.store.open_store import open_store
+from scale.committed_run import committed_run
+from scale.meters import CallMeter, FileMeter, Meter, Reading
 
 FEW, MANY = 20, 220  # committed shards of two starts
 SLICES = (1, 3, 1)  # of three shards; the last one's commit ends the run
@@ -59,9 +58,7 @@ def book(store: Store, counts: Sequence[int], batch: int, world: int = 1, rank: 
     """The ledger of a run without pictures to sample, with shards of so many records."""
     sources = [Source(f"/in/{number:06d}.tar", f"{number:06d}", 1, 1.0) for number in range(len(counts))]
     pin(store, describe({}, sources, None))
-    return Ledger(
-        store, sources, batch, lambda number: counts[number], fingerprint=FINGERPRINT, world=world, rank=rank
-    )
+    return Ledger(store, sources, batch, lambda number: counts[number], fingerprint=FINGERPRINT, world=world, rank=rank)
 
 
 def rows(wanted: Sequence[int], size: int) -> list[Row]:
@@ -87,7 +84,6 @@ def ledger_costs(meter: Meter, batch: int, size: int) -> Costs:
     mark, write = _middle(within), _middle(plain)
     taken, kept, small, large = given[2 * SLICE], written[2 * SLICE - 1], written[SLICE - 1], written[4 * SLICE - 1]
     merged = (large.operations - small.operations) / (2 * SLICE)
-    look = _look(meter, batch, 3) - (_look(meter, batch, 3) - _look(meter, batch, 1)) / 2 * 2
     starts = [_start(meter, count, batch) for count in (FEW, MANY)]
     committed = (starts[1] - starts[0]) / (MANY - FEW)
     return Costs(
@@ -98,7 +94,7 @@ def ledger_costs(meter: Meter, batch: int, size: int) -> Costs:
         part=write.operations + mark.operations,
         shard=small.operations - kept.operations - merged * SLICE,
         merged=merged,
-        look=look,
+        look=_look(meter, batch),
         slice_seconds=max(0.0, taken.seconds - mark.seconds + kept.seconds - write.seconds),
         part_seconds=write.seconds + mark.seconds,
         shard_seconds=max(0.0, small.seconds - kept.seconds),
@@ -111,15 +107,13 @@ def _middle(found: Sequence[Reading]) -> Reading:
     return Reading(round(median(one.operations for one in found)), median(one.seconds for one in found))
 
 
-def _look(meter: Meter, batch: int, claims: int) -> float:
-    """Operations of a process that waits, in a shard of so many slices that are all in other hands."""
+def _look(meter: Meter, batch: int) -> float:
+    """Operations of a process that waits, in a shard of one slice that another one has."""
     found: list[Reading] = []
-    store = meter.store(f"look-{claims}-{len(os.listdir('/proc/self/fd'))}-{os.urandom(2).hex()}")
-    counts = [claims * SLICE * batch]
+    store, counts = meter.store("look"), [SLICE * batch]
     with closing(book(store, counts, batch)) as busy, closing(book(store, counts, batch)) as idle:
         walk = busy.tasks()
-        for _ in range((claims - 1) * SLICE + 1):
-            next(walk)
+        next(walk)
         for _ in range(2):
             with meter.counted(found):
                 assert next(idle.tasks(), None) is None

@@ -1,5 +1,7 @@
 """Counts and times what a piece of code asks of a store: operations of a file server, calls of an object store."""
 
+# ruff: noqa: D102  # an override is documented where it is declared
+
 from __future__ import annotations
 
 import os
@@ -11,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scale.counted_store import CountedStore
-
 from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
+from scale.counted_store import CountedStore
 
 EVENTS = {"open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir", "os.utime"}
 

@@ -104,6 +104,7 @@ class Process:
         written: when its last results are on the store.
         learned: it has listed what others have committed.
         waits: it has found nothing free the last time.
+        sampled: the slice whose results are to be written, if there is one.
     """
 
     first: int
@@ -112,6 +113,7 @@ class Process:
     written: float = 0.0
     learned: bool = False
     waits: bool = False
+    sampled: int | None = None
 
 
 @dataclass
@@ -138,7 +140,7 @@ class Run:
     """The state of a simulated run."""
 
     plan: Plan
-    asked: Asked
+    asked: Asked | None
     server: Server
     world: int
     seed: int = 0
@@ -176,18 +178,21 @@ class Run:
     @property
     def _seconds(self) -> float:
         """Of a slice."""
-        return min(SLICE * self.plan.batch, self.plan.shard) * self.plan.seconds
+        return self.plan.shard / self.plan.slices * self.plan.seconds
 
     @property
     def _operations(self) -> float:
-        """Of a slice, without commits."""
-        return self.asked.slice + math.ceil(min(SLICE, self.plan.shard / self.plan.batch)) * self.asked.part
+        """Of a slice, with the heartbeats of its claim and without commits."""
+        return (
+            self.asked.slice
+            + self._seconds / HEARTBEAT
+            + self.plan.shard / self.plan.slices / self.plan.batch * self.asked.part
+        )
 
     def _skip(self, events: list[tuple[float, int]]) -> None:
         """All processes in their own ranges, until the fastest has few slices left."""
         parts = math.ceil(self.plan.shard / self.plan.batch)
         per_slice = self._operations + (self.asked.shard + parts * self.asked.merged) / self.plan.slices
-        per_slice += self._seconds / HEARTBEAT
         seconds = max(self._seconds, self.world * per_slice / self.server.rate)
         self.outcome.at_work = self.world * per_slice / seconds
         fastest = max(self.processes, key=lambda process: process.speed)
@@ -214,6 +219,7 @@ class Run:
     def _step(self, now: float, number: int) -> float:
         """What a process does next, from ``now`` on; returns when it comes back."""
         process = self.processes[number]
+        self._write(now, process)
         taken, passed = self._take(number)
         asked = passed * self.asked.look
         if passed and not process.learned:
@@ -226,11 +232,9 @@ class Run:
             return self.server.ask(now, asked) + self.pause
         process.waits = False
         begun = self.server.ask(now, asked + self.asked.slice)
+        process.sampled = taken
         # Parts are written while the next batches are sampled; a process waits where they take longer.
-        ended = max(begun + self._seconds / process.speed, process.written)
-        process.written = self.server.ask(ended, self._operations - self.asked.slice)
-        self._finish(taken // self.plan.slices, process)
-        return ended
+        return max(begun + self._seconds / process.speed, process.written)
 
     def _take(self, number: int) -> tuple[int | None, int]:
         """A slice, None where none was found, and how many shards of others were passed."""
@@ -254,12 +258,16 @@ class Run:
             self.next[empty] = at
         return at
 
-    def _finish(self, shard: int, process: Process) -> None:
-        self.left[shard] -= 1
-        if self.left[shard]:
+    def _write(self, now: float, process: Process) -> None:
+        """The parts of the slice that was sampled, and the commit of its shard where it was the last one."""
+        if process.sampled is None:
             return
-        parts = math.ceil(self.plan.shard / self.plan.batch)
-        committed = self.server.ask(process.written, self.asked.shard + parts * self.asked.merged)
-        process.written = committed + self.plan.shard * self.asked.merge
-        self.undone -= 1
+        shard, operations = process.sampled // self.plan.slices, self._operations - self.asked.slice
+        process.sampled = None
+        self.left[shard] -= 1
+        if not self.left[shard]:
+            operations += self.asked.shard + math.ceil(self.plan.shard / self.plan.batch) * self.asked.merged
+            self.undone -= 1
+        merge = 0.0 if self.left[shard] else self.plan.shard * self.asked.merge
+        process.written = self.server.ask(now, operations) + merge
         self.outcome.seconds = max(self.outcome.seconds, process.written)
