@@ -1,0 +1,1 @@
+"""Photographs of odd sizes, and what completing them costs."""
