@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fcs.core.autocast import is_off, keep_ends, keep_sums
 from fcs.core.levels import Level
+from fcs.core.windows import Windows
 
 Predicts = Literal["eps", "v", "flow"]
 Network = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -29,6 +30,9 @@ class Denoiser(nn.Module):
         predicts: what the output is: the noise ``eps``, the velocity ``v = alpha eps - sigma x_0``, or a rectified
             flow's ``flow = eps - x_0``.
         autocast: type for the network's own arithmetic, None for none; the network is changed for it in place.
+
+    Attributes:
+        windows: what the network sees at once of a larger x_t; all of it if None.
     """
 
     def __init__(self, network: nn.Module, predicts: Predicts, autocast: torch.dtype | None = None) -> None:
@@ -39,6 +43,7 @@ class Denoiser(nn.Module):
         self.network: nn.Module = network
         self.predicts = predicts
         self.autocast = autocast
+        self.windows: Windows | None = None
         self._compiled: tuple[Network, torch.dtype | None] | None = None
 
     def compile_network(self, cuda_graphs: bool = False) -> None:
@@ -64,8 +69,12 @@ class Denoiser(nn.Module):
         inputs = x if concat_cond is None else torch.cat([x, concat_cond.to(x)], 1)
         autocast = self._autocast
         with torch.autocast(x.device.type, autocast, enabled=autocast is not None):
-            out = self._network(dense(inputs), t, cond)
+            out = self._once(inputs, t, cond) if self.windows is None else self.windows(self._once, inputs, t, cond)
         return x0_from(out.to(x.dtype), x, level, self.predicts)
+
+    def _once(self, inputs: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        """One pass through the network."""
+        return self._network(dense(inputs), t, cond)
 
     @property
     def _autocast(self) -> torch.dtype | None:

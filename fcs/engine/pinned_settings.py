@@ -37,6 +37,7 @@ def pinned_settings(
     keys |= {name: getattr(config, name) for name in TOP}
     keys |= {f"data.{name}": getattr(config.data, name) for name in OF_DATA}
     keys |= {"model.size": list(config.model.size)} if config.model.size else {}
+    keys |= {"model.overlap": config.model.overlap} if config.model.overlap else {}
     keys |= {"model.arguments": config.model.arguments} if config.model.arguments else {}
     loras = [Lora.of(text).fingerprint for text in config.model.options.lora]
     keys |= {"model.lora": loras} if loras else {}

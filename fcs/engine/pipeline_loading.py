@@ -43,6 +43,8 @@ def load_pipeline(run: Preflight) -> Pipeline:
         library.disable_progress_bar()  # one bar for each part of a model says less than our own
     model = load(run.found, AUTOCAST[config.trainer.precision], config.model.options)
     model.spare(config.trainer.slicing, config.model.tiling)
+    if config.model.overlap is not None:
+        model.use_windows(config.model.overlap)
     model.schedule.levels(config.steps, config.levels)
     config.task.check_fit(model.picture_shape, model.prompted)
     config.task.input_shape(model)

@@ -137,6 +137,17 @@ class Model(nn.Module, ABC):
         made.shape = (self.shape[0], height // self.factor, width // self.factor)
         return made
 
+    def use_windows(self, overlap: int) -> None:
+        """Show the network windows of the size that it was trained at, and average what it makes of them.
+
+        Args:
+            overlap: pixels that two windows share at least.
+
+        Raises:
+            UsageError: a model of one size, or an overlap that is no less than a window.
+        """
+        raise UsageError.of("model.overlap", overlap, "null for a model that makes pictures of one size")
+
     @property
     def way(self) -> str:
         """How its network is run, in words."""

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from fcs.core.denoiser import Denoiser, Guided, Predicts
 from fcs.core.errors import UsageError
+from fcs.core.windows import Windows
 from fcs.models.base import Model, Schedule
 from fcs.models.files import Found
 from fcs.models.options import Options
@@ -91,6 +92,8 @@ class StableDiffusion(Model):
             picture,
         )
         self._step = _step(unet.config, factor)
+        own = unet.config.sample_size
+        self._own_cells: tuple[int, int] = (own, own) if isinstance(own, int) else (own[0], own[1])
         self.vae = vae
         self.text_encoder = text_encoder
         self.tokenizer = tokenizer
@@ -157,6 +160,21 @@ class StableDiffusion(Model):
     @property
     def step(self) -> int:
         return self._step
+
+    def use_windows(self, overlap: int) -> None:
+        height, width = self._own_cells
+        if not 0 < overlap < self.factor * min(height, width):
+            expected = f"1 to {self.factor * min(height, width) - 1}, less than the {width * self.factor}"
+            raise UsageError.of("model.overlap", overlap, f"{expected}x{height * self.factor} pixels of a window")
+        self.denoiser.windows = Windows(height, width, -(-overlap // self.factor))
+
+    @property
+    def way(self) -> str:
+        windows, way = self.denoiser.windows, super().way
+        if windows is None:
+            return way
+        count, size = windows.count(*self.shape[1:]), f"{windows.width * self.factor}x{windows.height * self.factor}"
+        return f"{way}, {count} {'window' if count == 1 else 'windows'} of {size} pixels a call"
 
     def spare(self, slicing: bool, tiling: bool) -> None:
         self._sliced = slicing
