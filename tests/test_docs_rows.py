@@ -9,11 +9,13 @@ from typing import get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fcs.core.operators import Jpeg
 from fcs.engine.config.class_names import shipped
 from fcs.engine.config.settings import Feature, Score
 from fcs.metrics import image_scores
 from fcs.metrics.weights import FILES
 from fcs.shards.ledger.result_rows import rows_schema
+from fcs.tasks import Restore
 
 PAGE = (Path(__file__).parents[1] / "docs" / "rows.md").read_text()
 FIRST, _, REST = PAGE.partition("## features/")
@@ -27,14 +29,14 @@ def kind(field: pa.Field) -> str:
 
 
 def test_every_column_and_its_type() -> None:
-    tasks = {name for task in shipped("task").values() for name in task.scored}
+    tasks = {name for task in (*shipped("task").values(), Restore(Jpeg())) for name in task.scored}
     scores = {*image_scores.NAMES, *get_args(Score), *tasks}
     assert {field.name: kind(field) for field in rows_schema(scores)} == COLUMNS
 
 
 def test_what_a_run_wrote_is_on_the_page(digits_run: Path) -> None:
     schema = pq.read_schema(digits_run / "metrics" / "mixed.parquet")
-    further = [*get_args(Score), "iou"]
+    further = [*get_args(Score), "consistency", "iou"]
     assert {field.name: kind(field) for field in schema} == {k: v for k, v in COLUMNS.items() if k not in further}
 
 

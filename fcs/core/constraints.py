@@ -80,7 +80,7 @@ class Observed(Constraint):
         """``y - A(x_0)`` ``(N, *)`` in the measurement's space, whose norm is the distance to the target."""
 
 
-class Projectable(Observed):
+class Projectable(Constraint):
     """A measurement whose error is a displacement, not only a direction: x_0 plus its error meets the measurement.
 
     Exactly where entries are known, otherwise as nearly as a linearised autoencoder allows.
@@ -91,7 +91,7 @@ class Projectable(Observed):
         return x0 + self.error(x0)
 
 
-class Known(Projectable):
+class Known(Projectable, Observed):
     """Some entries are known: inpainting in the model's own space.
 
     ``loss = .5 sum m (y - x_0)^2``, hence ``error = m (y - x_0)`` in closed form (Graikos et al. 2025, sec. 4).

@@ -1,7 +1,8 @@
-"""Restoration: the picture whose measurement by a linear operator is the given one."""
+"""Restoration: the picture whose measurement by an operator is the given one."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,14 +12,17 @@ from fcs.core.constraints import Constraint, Measured
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
 from fcs.core.operators.base import Operator
+from fcs.core.operators.cells import Cells
 from fcs.core.operators.linearity import check_linear
 from fcs.core.operators.noise import noise_level, noise_model, with_noise
 from fcs.core.operators.pixels import Pixels
 from fcs.core.per_sample import RecordNoise
-from fcs.core.records import Batch
+from fcs.core.records import Batch, Result
 from fcs.models.base import Model
 from fcs.tasks.base import Task
+from fcs.tasks.in_cell import EncodedInCell, InCell
 from fcs.tasks.measured import EncodedMeasured, Perturbed
+from fcs.tasks.sampling_loop import SamplingLoop
 
 Error = Literal["decoder_gradient", "vae_newton"]
 NOISE_STREAM = 0x6E6F697365  # keeps a record's measurement noise apart from the noise it is sampled from
@@ -29,8 +33,9 @@ class Restore(Task):
     """Find the picture that an operator has turned into the given one.
 
     Args:
-        operator: A, linear. Where it has a noise model (``noise_model``, as deepinv's have), the noise is drawn from
-            it, and the measurement is not rounded.
+        operator: A, linear, or one that leaves cells of pictures (``Cells``); of these, ``consistency`` is scored, the
+            share of the cell's coordinates in which the written picture is inside. Where an operator has a noise model
+            (``noise_model``, as deepinv's have), the noise is drawn from it, and the measurement is not rounded.
         degrade: the records hold the truth, which is measured first (and scored against); otherwise they hold the
             measurement.
         error: how the error of the measurement comes to a latent model's space: ``decoder_gradient``, by
@@ -40,7 +45,8 @@ class Restore(Task):
             degraded one, and left unexplained in any.
         perturb: standard deviation of the perturbation of x_0 at which the error is taken; 0 for none.
         paste: put the measurement back in pixels, ``x + A^+ (y - A x)`` on the decoded picture, which an autoencoder
-            alone does not meet exactly; where A^+ amplifies (a blur's), it amplifies the rounding of y too.
+            alone does not meet exactly; where A^+ amplifies (a blur's), it amplifies the rounding of y too. Of cells,
+            the picture is moved into them.
         measurement: what a record's measurement is: its ``picture``, or the floats in its ``KEY.npy`` (``npy``), A of
             a picture in [-1, 1].
 
@@ -79,6 +85,17 @@ class Restore(Task):
         self.perturb = perturb
         self.paste = paste
         self.measurement = measurement
+        if isinstance(operator, Cells):
+            if noise:
+                raise UsageError.of("task.noise", noise, f"0 for {_called(operator)}, whose cells are its tolerance")
+            self.scored = ("consistency",)
+
+    def check_fit(self, picture_shape: tuple[int, int, int] | None, prompted: bool) -> None:
+        """Check that pictures of the model's size fall into the operator's cells."""
+        if picture_shape is not None and isinstance(self.operator, Cells):
+            expected = self.operator.fits(picture_shape)
+            if expected is not None:
+                raise UsageError.of("task.operator", _called(self.operator), expected)
 
     def prepare(self, model: Model) -> None:
         """Try whether the operator is linear on pictures of the model's size, and whether its noise is said once.
@@ -86,6 +103,8 @@ class Restore(Task):
         Raises:
             UsageError: it is not; noise beside the operator's own, or paste of a measurement with noise.
         """
+        if isinstance(self.operator, Cells):
+            return
         check_linear(self._operator_on(model.device), model.picture_shape, model.device)
         if noise_model(self.operator) is None:
             return
@@ -99,6 +118,8 @@ class Restore(Task):
         """What ``error`` and ``perturb`` make of the measurement."""
         if self.perturb:
             return Constraint
+        if isinstance(self.operator, Cells):
+            return EncodedInCell if self.error == "vae_newton" else InCell
         return EncodedMeasured if self.error == "vae_newton" else Measured
 
     @property
@@ -112,7 +133,7 @@ class Restore(Task):
         Raises:
             UsageError: the measurement is no picture.
         """
-        if self.degrade or self.measurement == "npy":
+        if self.degrade or self.measurement == "npy" or isinstance(self.operator, Cells):
             return model.picture_shape
         shape = self._measured_shape(model)
         if len(shape) != 3 or shape[0] not in (1, 3):
@@ -142,10 +163,16 @@ class Restore(Task):
         operator = self.operator_for(batch)
         noise = self._noise(batch)
         target = self._target(batch, operator, noise)
+        constraint: Constraint
+        if isinstance(operator, Cells):
+            cell = operator.cell(target)
+            constraint = InCell(cell, model.decode)
+            if self.error == "vae_newton":
+                constraint = EncodedInCell(cell, model.decode, model.encode, self.difference)
+            return Perturbed(constraint, self.perturb, noise) if self.perturb else constraint
         own = noise_model(operator)
         level = self.noise if own is None else noise_level(own, target, self._noise_seeds(batch))
         operator = self.operator_for(batch)  # noise is drawn on the CPU, and takes the model's own tensors there
-        constraint: Constraint
         if self.error == "vae_newton":
             constraint = EncodedMeasured(target, operator, model.decode, model.encode, self.difference, level)
         else:
@@ -158,9 +185,22 @@ class Restore(Task):
         if self.paste:
             operator = self.operator_for(batch)
             target = self._target(batch, operator, self._noise(batch))
+            if isinstance(operator, Cells):
+                return to_uint8(operator.cell(target).within_range(picture))
             for _ in range(PASTES):
                 picture = picture + operator.A_dagger(target - operator.A(picture))
         return to_uint8(picture)
+
+    def sample(self, batch: Batch, loop: SamplingLoop) -> Result:
+        """As any task; where measurements leave cells, records without one fail, and ``consistency`` is scored."""
+        result = super().sample(batch, loop)
+        operator = self.operator_for(batch)
+        if not isinstance(operator, Cells):
+            return result
+        target = self._target(batch, operator, self._noise(batch))
+        shares = operator.cell(target).share_inside(to_float(result.images.to(target.device))).tolist()
+        scores = tuple({"consistency": share} for share in shares)
+        return replace(result, scores=scores, errors=operator.refuses(target))
 
     def _noise(self, batch: Batch) -> RecordNoise:
         return RecordNoise(self._noise_seeds(batch), batch.images.device)
@@ -196,6 +236,10 @@ class Restore(Task):
     def reference(self, batch: Batch) -> Tensor | None:
         """The truth where records hold it."""
         return batch.images if self.degrade else None
+
+
+def _called(operator: Operator) -> str:
+    return str(vars(type(operator)).get("known_as", type(operator).__name__)).lower()
 
 
 def _measurements(batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Linear operators: one file each. A config names one by its class, or by its class name in lower case."""
+"""Operators: one file each. A config names one by its class, or by its class name in lower case."""
 
 from fcs.core.discovery import attributes
 from fcs.core.operators.base import Operator

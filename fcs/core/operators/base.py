@@ -18,6 +18,8 @@ METHODS = ("A", "A_adjoint", "A_dagger")
 class Operator(ABC):
     """A linear operator. ``A`` is enough: the transpose comes from autograd, the pseudo-inverse from iteration.
 
+    What is not linear inherits from ``Cells``.
+
     Any object with all three methods counts as one, whether or not it inherits from this class.
 
     Attributes:

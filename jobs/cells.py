@@ -1,0 +1,171 @@
+"""JPEG at quality 10 and palettes of eight colours on the embedded models: results against the input and plain filters.
+
+    python jobs/cells.py --out docs/figures/cells.json
+    python jobs/cells.py --out runs/cells.json --records 8 --models faces-64
+
+Each row is the mean over records: the PSNR against the truth, and the consistency, the share of the coefficients or
+pixels that fall where the measurement says. `input` is the measured picture as it is; `gaussian`, `median` and `tv`
+(total variation) smooth it, each at the strength that has the best PSNR on these very records. `fcs` is one result a
+record, without paste-back and with it. For JPEG, `same_again` is the share of quantized coefficients that Pillow's own
+files of picture and result have in common.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from command import command
+from PIL import Image
+from scipy.ndimage import gaussian_filter, median_filter
+from torch import Tensor
+
+import fcs
+from fcs.bench.origin import origin, write_json
+from fcs.core.images import to_float, to_pil, to_uint8
+from fcs.core.operators import Cells, Jpeg, Quantize
+from fcs.core.package_files import PACKAGE
+from fcs.samplers import ProjectedNewton
+from fcs.tasks import Restore
+from fcs.tools.cli.ends import Parser
+
+MODELS = {
+    "faces-64": ("faces/half.tar", "faces/box.tar", "faces/freeform.tar"),
+    "emoji-64": ("emoji/unseen.tar",),
+}
+OPERATORS: dict[str, Cells] = {"jpeg, quality 10": Jpeg(10), "palette of 8": Quantize(8)}
+STEPS = 20
+FILTERS: dict[str, tuple[Callable[[Tensor, float], Tensor], list[float]]] = {
+    "gaussian": (lambda y, width: filtered(y, gaussian_filter, (0, 0, width, width)), [0.3, 0.5, 0.7, 0.9, 1.2]),
+    "median": (lambda y, width: filtered(y, median_filter, (1, 1, int(width), int(width))), [2, 3, 4]),
+    "tv": (lambda y, weight: total_variation(y, weight), [0.03, 0.06, 0.12, 0.2, 0.3]),
+}
+
+
+def records(names: tuple[str, ...], count: int) -> tuple[Tensor, list[str]]:
+    """Pictures ``(N, 3, H, W)`` uint8 of shipped shards, and their prompts."""
+    pictures, prompts = [], []
+    for name in names:
+        with tarfile.open(PACKAGE / "samples" / name) as shard:
+            for member in shard:
+                suffix, file = member.name.partition(".")[2], shard.extractfile(member)
+                if suffix == "png" and file is not None:
+                    array = np.array(Image.open(io.BytesIO(file.read())).convert("RGB"))
+                    pictures.append(torch.from_numpy(array).permute(2, 0, 1))
+                elif suffix == "txt" and file is not None:
+                    prompts.append(file.read().decode())
+    return torch.stack(pictures)[:count], prompts[:count]
+
+
+def filtered(y: Tensor, by: Callable[..., np.ndarray], size: tuple[float, ...]) -> Tensor:
+    """Pictures after one of scipy's filters; borders are reflected."""
+    return torch.from_numpy(by(y.numpy(), size))
+
+
+def total_variation(y: Tensor, weight: float, iterations: int = 100) -> Tensor:
+    """``argmin_x |x - y|^2 / 2 + weight TV(x)``, colours together (Chambolle 2004)."""
+    p = torch.zeros(2, *y.shape)
+    for _ in range(iterations):
+        step = torch.stack(gradient(divergence(p) - y / weight))
+        length = step.square().sum((0, 2), keepdim=True).sqrt()
+        p = (p + 0.2 * step) / (1 + 0.2 * length)
+    return y - weight * divergence(p)
+
+
+def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward differences, 0 at the far border."""
+    down, right = torch.zeros_like(x), torch.zeros_like(x)
+    down[..., :-1, :] = x[..., 1:, :] - x[..., :-1, :]
+    right[..., :-1] = x[..., 1:] - x[..., :-1]
+    return down, right
+
+
+def divergence(p: Tensor) -> Tensor:
+    """Minus the transpose of ``gradient``."""
+    down, right = p.clone()
+    down[..., -1, :] = 0
+    right[..., -1] = 0
+    down[..., 1:, :] -= p[0][..., :-1, :]
+    right[..., 1:] -= p[1][..., :-1]
+    return down + right
+
+
+def psnr(made: Tensor, truth: Tensor) -> float:
+    """Mean over pictures, uint8, dB."""
+    error = (made.float() - truth.float()).square().flatten(1).mean(1).clamp(min=1e-3)
+    return round((10 * torch.log10(255**2 / error)).mean().item(), 2)
+
+
+def row(name: str, made: Tensor, truth: Tensor, given: Tensor, operator: Cells) -> dict[str, Any]:
+    """Scores of pictures, uint8."""
+    share = operator.cell(to_float(given)).share_inside(to_float(made))
+    found = {"what": name, "psnr": psnr(made, truth), "consistency": round(share.mean().item(), 4)}
+    return {**found, "same_again": same_again(made, given, operator)} if isinstance(operator, Jpeg) else found
+
+
+def same_again(made: Tensor, given: Tensor, operator: Jpeg) -> float:
+    """Share of quantized coefficients that Pillow's files of the results have in common with the given ones."""
+    shares = []
+    for picture, before in zip(made, given, strict=True):
+        buffer = io.BytesIO()
+        to_pil(picture).save(buffer, "jpeg", quality=operator.quality, subsampling=operator.chroma)
+        again = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1)
+        pairs = zip(*(operator.counts(to_float(one[None])) for one in (again, before)), strict=True)
+        shares.append(torch.cat([(a == b).flatten() for a, b in pairs]).float().mean())
+    return round(torch.stack(shares).mean().item(), 4)
+
+
+def pillow_files(truth: Tensor, operator: Jpeg) -> Tensor:
+    """The pictures as Pillow's own JPEG files show them."""
+    shown = []
+    for picture in truth:
+        buffer = io.BytesIO()
+        to_pil(picture).save(buffer, "jpeg", quality=operator.quality, subsampling=operator.chroma)
+        shown.append(torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1))
+    return torch.stack(shown)
+
+
+def rows(model: str, operator: Cells, count: int) -> list[dict[str, Any]]:
+    """All rows for one model and one measurement."""
+    truth, prompts = records(MODELS[model], count)
+    given = pillow_files(truth, operator) if isinstance(operator, Jpeg) else to_uint8(operator.A(to_float(truth)))
+    found = [row("input", given, truth, given, operator)]
+    for name, (smooth, strengths) in FILTERS.items():
+        tried = [(to_uint8(smooth(to_float(given), strength)), strength) for strength in strengths]
+        best, strength = max(tried, key=lambda one: psnr(one[0], truth))
+        found.append({**row(name, best, truth, given, operator), "strength": strength})
+    task, sampler = Restore(operator, error="vae_newton"), ProjectedNewton(moves=[0])
+    options = {"prompt": prompts, "sampler": sampler, "steps": STEPS, "batch_size": 12, "output_type": "pt"}
+    result = fcs.apply(fcs.load(model), task, list(given), **options)
+    pasted = operator.cell(to_float(given)).within_range(2 * result.images - 1)
+    for name, made in {"fcs": 2 * result.images - 1, "fcs, pasted": pasted}.items():
+        found.append({**row(name, to_uint8(made), truth, given, operator), "calls": result.metrics[0]["nfe"]})
+    return found
+
+
+def parser() -> Parser:
+    """Command line."""
+    parser = Parser("python jobs/cells.py", __doc__)
+    parser.add_argument("--out", type=Path, required=True, help="file for the figures")
+    parser.add_argument("--models", default=",".join(MODELS), help="comma separated (%(default)s)")
+    parser.add_argument("--records", type=int, default=24, help="of each model (%(default)s)")
+    return parser
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Measure and write."""
+    found: dict[str, Any] = {}
+    for model in args.models.split(","):
+        for name, operator in OPERATORS.items():
+            found[f"{model}, {name}"] = rows(model, operator, args.records)
+            write_json(args.out, {**origin(), "records": args.records, "rows": found})
+
+
+if __name__ == "__main__":
+    command(parser(), run)
