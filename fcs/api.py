@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from fcs.engine.config.settings import Precision
 from fcs.engine.python_arguments import answering
 from fcs.engine.python_inputs import Picture, as_list, black, records_of, say_notes
 from fcs.engine.python_measurements import measurement, measurements
+from fcs.engine.python_outputs import Callback, OutputType, as_output, preview_of, times
 from fcs.engine.python_results import Pictures as Pictures
 from fcs.engine.python_results import Resize, record_form, sampled
 from fcs.models import Model, find
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 Prompt: TypeAlias = str | Sequence[str | None] | None
-Seed: TypeAlias = int | Sequence[int | None] | torch.Generator | None
+Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | None
+Seed: TypeAlias = int | Sequence[int | None] | Generators
 log = logging.getLogger("fcs")
 EVEN: Spacing = "even"
 SMALL_STEPS = (0.1,) * 10  # the paper's for measurements: ten moves of 0.1 a level
@@ -111,7 +114,7 @@ def _from_memory(
 
 @answering
 def apply(
-    model: Model,
+    model: Model | DiffusionPipeline,
     task: Task | str,
     image: Picture | Sequence[Picture] | None = None,
     mask: Picture | Sequence[Picture] | None = None,
@@ -126,12 +129,16 @@ def apply(
     extra: Sequence[Mapping[str, Any]] | None = None,
     progress: bool = True,
     batch_size: int | None = None,
+    num_images_per_prompt: int = 1,
+    generator: Generators = None,
+    output_type: OutputType = "pil",
+    callback: Callback | None = None,
     resize: Resize = "none",
 ) -> Pictures:
     """Do any task, one of the library's or of your own.
 
     Args:
-        model: from ``fcs.load``.
+        model: from ``fcs.load``, or a diffusers pipeline.
         task: what is wanted of each picture: an object, or a configuration's short name.
         image: PIL pictures, arrays ``(H, W)`` or ``(H, W, 3)``, tensors ``(C, H, W)`` or paths, of the size that the
             task asks for, one or several; read as a record's are (docs/data.md). A black one if left out, for a task
@@ -150,6 +157,12 @@ def apply(
         extra: what a record's JSON would hold, one an image.
         progress: show a bar of network calls on standard error.
         batch_size: pictures, or crops of them, that are sampled at once; all pictures, or up to 16 crops, if left out.
+        num_images_per_prompt: results for each image, one after the other; seeds count up over all of them.
+        generator: what ``seed`` takes too, under diffusers' name; instead of it.
+        output_type: ``pil``, ``np`` for a float32 array ``(N, H, W, C)`` in [0, 1], or ``pt`` for a tensor
+            ``(N, C, H, W)`` in [0, 1]; a list of such where sizes differ.
+        callback: called as ``callback(level, pictures)`` when a noise level is left, 0 being the noisiest, with x_0
+            there as pictures (or crops) of the ``output_type``. What it raises ends the call.
         resize: what becomes of pictures of another size than the model's, as ``data.resize``: ``none`` refuses them,
             ``crop`` and ``pad`` bring them to its size, ``crop_to_mask`` cuts out what the mask asks for and completes
             the picture at its own size.
@@ -163,7 +176,10 @@ def apply(
     model, task = given.checked_model(model), given.chosen("task", task, Task)
     guided = (given.real("guidance", guidance), given.text("negative_prompt", negative_prompt))
     method = InexactNewton() if sampler is None else given.chosen("sampler", sampler, Sampler)
-    share = given.real("guidance_stop", guidance_stop, most=1)
+    share, kind = (
+        given.real("guidance_stop", guidance_stop, most=1),
+        given.one_of("output_type", output_type, OutputType),
+    )
     pipeline = Pipeline(model, task, method, given.whole("steps", steps), levels, *guided, share)
     if task.needs_mask and mask is None:
         raise UsageError(f"mask=None: expected one for task={type(task).__name__.lower()}")
@@ -176,22 +192,29 @@ def apply(
         images: list[Picture] = [blank] * len(measured)
     else:
         images = [blank] if image is None else as_list(image)
-    prompts, numbers = given.texts("prompt", prompt), given.seeds(seed, len(images))
-    holes = None if mask is None else as_list(mask)
+    prompts, holes = given.texts("prompt", prompt), None if mask is None else as_list(mask)
+    each = given.whole("num_images_per_prompt", num_images_per_prompt)
+    if each > 1:
+        holes = holes if holes is None or len(holes) == 1 else times(holes, each)
+        prompts = prompts if isinstance(prompts, str) else times(prompts, each)
+        images, extra = times(images, each), None if extra is None else times(extra, each)
+        measured = None if measured is None else times(measured, each)
+    numbers = given.seeds(given.seed_or_generator(seed, generator), len(images))
     records = records_of(images, holes, prompts, numbers, extra, form, measured)
     most = None if batch_size is None else given.whole("batch_size", batch_size)
     say_notes(records, task.needs_mask)
     task.prepare(model)
-    made = sampled(pipeline, records, form, most, progress)
+    made = sampled(pipeline, records, form, most, progress, preview_of(callback, model, task, kind))
     if any(row.get("truncated") for row in made.metrics):
         told = f"{sum(bool(row['truncated']) for row in made.metrics)} of {len(images)} images"
         log.warning(TRUNCATED, told)
-    return made
+    further = {name: as_output(pictures, kind) for name, pictures in made.further.items()}
+    return replace(made, images=as_output(made.images, kind), further=further)
 
 
 @answering
 def inpaint(
-    model: Model,
+    model: Model | DiffusionPipeline,
     image: Picture | Sequence[Picture],
     mask: Picture | Sequence[Picture],
     prompt: Prompt = "",
@@ -205,6 +228,10 @@ def inpaint(
     guidance_stop: float = 1.0,
     progress: bool = True,
     batch_size: int | None = None,
+    num_images_per_prompt: int = 1,
+    generator: Generators = None,
+    output_type: OutputType = "pil",
+    callback: Callback | None = None,
     resize: Resize = "none",
     margin: float = 0.25,
 ) -> Pictures:
@@ -217,14 +244,15 @@ def inpaint(
 
     The other arguments and errors are those of ``apply``.
     """
+    shared = (num_images_per_prompt, generator, output_type, callback)
     task = Inpaint(paste, margin=given.real("margin", margin))
-    options = (guidance, negative_prompt, levels, guidance_stop, None, progress, batch_size, resize)
+    options = (guidance, negative_prompt, levels, guidance_stop, None, progress, batch_size, *shared, resize)
     return apply(model, task, image, mask, prompt, seed, steps, sampler, *options)
 
 
 @answering
 def superres(
-    model: Model,
+    model: Model | DiffusionPipeline,
     image: Picture | Sequence[Picture],
     scale: int = 8,
     prompt: Prompt = "",
@@ -238,6 +266,10 @@ def superres(
     guidance_stop: float = 1.0,
     progress: bool = True,
     batch_size: int | None = None,
+    num_images_per_prompt: int = 1,
+    generator: Generators = None,
+    output_type: OutputType = "pil",
+    callback: Callback | None = None,
 ) -> Pictures:
     """Enlarge pictures to the model's size.
 
@@ -249,15 +281,16 @@ def superres(
 
     The other arguments and errors are those of ``apply``.
     """
+    shared = (num_images_per_prompt, generator, output_type, callback)
     options = (guidance, negative_prompt, levels, guidance_stop)
     task = Superres(given.whole("scale", scale, 2), error=given.one_of("error", error, Error))
     sampler = InexactNewton(step_sizes=SMALL_STEPS) if sampler is None else sampler
-    return apply(model, task, image, None, prompt, seed, steps, sampler, *options, None, progress, batch_size)
+    return apply(model, task, image, None, prompt, seed, steps, sampler, *options, None, progress, batch_size, *shared)
 
 
 @answering
 def restore(
-    model: Model,
+    model: Model | DiffusionPipeline,
     image: Picture | Sequence[Picture],
     operator: Operator | str,
     prompt: Prompt = "",
@@ -272,6 +305,10 @@ def restore(
     guidance_stop: float = 1.0,
     progress: bool = True,
     batch_size: int | None = None,
+    num_images_per_prompt: int = 1,
+    generator: Generators = None,
+    output_type: OutputType = "pil",
+    callback: Callback | None = None,
 ) -> Pictures:
     """Find the picture that an operator has turned into the given one.
 
@@ -285,18 +322,19 @@ def restore(
 
     The other arguments and errors are those of ``apply``.
     """
+    shared = (num_images_per_prompt, generator, output_type, callback)
     options = (guidance, negative_prompt, levels, guidance_stop)
     kind, way = given.chosen("operator", operator, Operator), given.one_of("error", error, Error)
     measured = None if degrade else measurement(image)
     task = Restore(kind, degrade, way, measurement="picture" if measured is None else "npy")
     image = image if measured is None else measured
     sampler = InexactNewton(step_sizes=SMALL_STEPS) if sampler is None else sampler
-    return apply(model, task, image, None, prompt, seed, steps, sampler, *options, None, progress, batch_size)
+    return apply(model, task, image, None, prompt, seed, steps, sampler, *options, None, progress, batch_size, *shared)
 
 
 @answering
 def style(
-    model: Model,
+    model: Model | DiffusionPipeline,
     image: Picture | Sequence[Picture],
     prompt: Prompt = "",
     clip: str | os.PathLike[str] = "emoji-64",
@@ -311,6 +349,10 @@ def style(
     guidance_stop: float = 1.0,
     progress: bool = True,
     batch_size: int | None = None,
+    num_images_per_prompt: int = 1,
+    generator: Generators = None,
+    output_type: OutputType = "pil",
+    callback: Callback | None = None,
 ) -> Pictures:
     """Generate each prompt in the style of a picture.
 
@@ -322,16 +364,17 @@ def style(
 
     The other arguments and errors are those of ``apply``.
     """
+    shared = (num_images_per_prompt, generator, output_type, callback)
     task, options = (
         Style(os.fspath(clip), given.whole("block", block)),
         (guidance, negative_prompt, levels, guidance_stop),
     )
-    return apply(model, task, image, mask, prompt, seed, steps, sampler, *options, None, progress, batch_size)
+    return apply(model, task, image, mask, prompt, seed, steps, sampler, *options, None, progress, batch_size, *shared)
 
 
 @answering
 def layers(
-    model: Model,
+    model: Model | DiffusionPipeline,
     image: Picture | Sequence[Picture],
     prompts: tuple[str, str] | Sequence[tuple[str, str]] | None = None,
     mask: Picture | Sequence[Picture] | None = None,
@@ -345,6 +388,10 @@ def layers(
     guidance_stop: float = 1.0,
     progress: bool = True,
     batch_size: int | None = None,
+    num_images_per_prompt: int = 1,
+    generator: Generators = None,
+    output_type: OutputType = "pil",
+    callback: Callback | None = None,
 ) -> Pictures:
     """Take pictures apart: two layers and a mask each, with ``image = mask layer1 + (1 - mask) layer2``.
 
@@ -356,11 +403,15 @@ def layers(
 
     The other arguments and errors are those of ``apply``. The composition is in ``images``, the rest in ``further``.
     """
+    shared = (num_images_per_prompt, generator, output_type, callback)
     images, options = as_list(image), (guidance, negative_prompt, levels, guidance_stop)
-    if prompts and not given.checked_model(model).prompted:
+    model = given.checked_model(model)
+    if prompts and not model.prompted:
         raise ValueError(f"prompts={prompts}: expected none for a model without prompts")
     extra = None if prompts is None else [{FIELD: list(pair)} for pair in _pairs(prompts, len(images))]
-    return apply(model, task or Layers(), images, mask, "", seed, steps, sampler, *options, extra, progress, batch_size)
+    return apply(
+        model, task or Layers(), images, mask, "", seed, steps, sampler, *options, extra, progress, batch_size, *shared
+    )
 
 
 def _pairs(prompts: tuple[str, str] | Sequence[tuple[str, str]], count: int) -> list[Sequence[str]]:
@@ -380,7 +431,7 @@ class Free(Inpaint):
 
 @answering
 def sample(
-    model: Model,
+    model: Model | DiffusionPipeline,
     count: int = 1,
     prompt: Prompt = "",
     seed: Seed = 0,
@@ -389,9 +440,15 @@ def sample(
     negative_prompt: str | None = "",
     progress: bool = True,
     batch_size: int | None = None,
+    num_images_per_prompt: int = 1,
+    generator: Generators = None,
+    output_type: OutputType = "pil",
+    callback: Callback | None = None,
 ) -> Pictures:
     """Plain sampling without a constraint: ``count`` pictures, 1 or more, by DDIM. The rest as in ``apply``."""
-    shape, number = given.checked_model(model).picture_shape, given.whole("count", count)
+    shared = (num_images_per_prompt, generator, output_type, callback)
+    model, number = given.checked_model(model), given.whole("count", count)
+    shape = model.picture_shape
     images, mask = [black(shape)] * number, np.full(shape[1:], 255, np.uint8)
-    options = (guidance, negative_prompt, EVEN, 1.0, None, progress, batch_size)
+    options = (guidance, negative_prompt, EVEN, 1.0, None, progress, batch_size, *shared)
     return apply(model, Free(), images, mask, prompt, seed, steps, DDIM(), *options)

@@ -1,35 +1,51 @@
-"""The page of examples runs as it stands, and leaves nothing out."""
+"""The page of examples runs as it stands, as a notebook too, and leaves nothing out."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
+from notebook import written
 
 import fcs
 from fcs.api import Pictures
 from fcs.engine.config.class_names import shipped
 from fcs.tools.cli import predict
 
-PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "python.md").read_text()
+NOTEBOOK = (DOCS / "python.ipynb").read_text()
+CELLS = json.loads(NOTEBOOK)["cells"]
+
+
+def test_the_notebook_is_the_page() -> None:
+    assert written(PAGE) == NOTEBOOK, "python jobs/notebook.py writes it"
+    texts = ["".join(cell["source"]) for cell in CELLS]
+    assert all(text and PAGE.count(text) >= 1 for text in texts)
+    assert [cell["cell_type"] for cell in CELLS].count("code") == PAGE.count("```python")
 
 
 def test_every_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notebook's cells, one after the other, as its kernel runs them."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     made = {}
-    for number, block in enumerate(BLOCKS):
+    blocks = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
+    for number, block in enumerate(blocks):
         line = PAGE[: PAGE.index(block)].count("\n")
         exec(compile("\n" * line + block, "docs/python.md", "exec"), names)
         made |= {f"{number} {name}": value for name, value in names.items() if isinstance(value, Pictures)}
     results = {id(result): result for result in made.values()}.values()
     assert len(results) > 12
     for result in results:
-        assert all(image.size == (64, 64) for image in result.images)
+        sizes = {
+            getattr(image, "size", None) if not hasattr(image, "shape") else image.shape[1:] for image in result.images
+        }
+        assert sizes == {(64, 64)}
         assert all(row["residual"] >= 0 and row["nfe"] > 0 for row in result.metrics)
     assert (tmp_path / "out.png").exists()
 

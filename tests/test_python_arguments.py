@@ -130,7 +130,15 @@ WRONG = {
     "diffusers' steps": ({"num_inference_steps": 5}, "num_inference_steps=5: .*fcs.inpaint; here it is called steps"),
     "diffusers' guidance": ({"guidance_scale": 5}, "here it is called guidance"),
     "diffusers' mask": ({"mask_image": None}, "here it is called mask"),
-    "diffusers' generator": ({"generator": None}, "generator=None: .*here it is called seed"),
+    "seed and generator": (
+        {"seed": 3, "generator": torch.Generator()},
+        "generator=Generator: expected none beside seed",
+    ),
+    "generator": ({"generator": "mt19937"}, "seed='mt19937'"),
+    "output type": ({"output_type": "latent"}, "output_type='latent': expected one of pil, np, pt"),
+    "callback": ({"callback": 5}, "callback=int: expected a function"),
+    "no results": ({"num_images_per_prompt": 0}, "num_images_per_prompt=0: expected a whole number, 1 or more"),
+    "diffusers' callback": ({"callback_on_step_end": None}, "here it is called callback"),
     "a slip": ({"promt": "a"}, "promt='a': .*here it is called prompt"),
     "nothing like it": ({"xyzzy": 1}, "xyzzy=1: expected an argument of fcs.inpaint$"),
 }
@@ -181,7 +189,7 @@ def test_numbers_of_the_tasks_are_checked_too(digits: Model) -> None:
 
 
 def test_every_foreign_argument_means_one_that_a_call_has() -> None:
-    own = {"count of fcs.sample"}
+    own: set[str] = set()
     for call in (fcs.load, fcs.apply, fcs.superres):
         own |= set(call.__wrapped__.__annotations__)  # type: ignore[attr-defined]
     assert {name: meant for name, meant in ARGUMENTS.items() if meant not in own} == {}

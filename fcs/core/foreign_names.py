@@ -32,11 +32,11 @@ KEYS = {
 # The same for the arguments of the calls from Python.
 ARGUMENTS = {
     "accelerator": "device",
+    "callback_on_step_end": "callback",
     "cfg_scale": "guidance",
     "ddim_steps": "steps",
     "disable_progress_bar": "progress",
     "dtype": "precision",
-    "generator": "seed",
     "guidance_scale": "guidance",
     "images": "image",
     "init_image": "image",
@@ -46,8 +46,8 @@ ARGUMENTS = {
     "masks": "mask",
     "n_steps": "steps",
     "negative_prompts": "negative_prompt",
-    "num_images_per_prompt": "count of fcs.sample",
     "num_inference_steps": "steps",
+    "num_samples": "num_images_per_prompt",
     "num_steps": "steps",
     "pretrained_model_name_or_path": "name",
     "random_seed": "seed",

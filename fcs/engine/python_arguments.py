@@ -17,6 +17,7 @@ from fcs.core.foreign_names import ARGUMENTS
 from fcs.core.operators.base import METHODS, Operator
 from fcs.models.base import Model
 from fcs.models.diffusers_pipeline import DiffusersPipeline
+from fcs.models.from_memory import from_memory
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,10 +45,12 @@ def checked_model(model: Any) -> Model:
     """A model whose weights are in float32, or more, or a pipeline in any type.
 
     Raises:
-        UsageError: something else; weights in 16 bits.
+        UsageError: something else; weights in 16 bits; a pipeline that does not fit.
     """
+    if not isinstance(model, Model | type) and hasattr(model, "components"):
+        model = from_memory(model, None, {})
     if not isinstance(model, Model):
-        raise UsageError.of("model", _shown(model), "what fcs.load returns")
+        raise UsageError.of("model", _shown(model), "what fcs.load returns or a diffusers pipeline")
     if isinstance(model, DiffusersPipeline):  # it casts what its network sees
         return model
     for weights in model.parameters():
@@ -157,6 +160,19 @@ def seeds(value: Any, count: int) -> list[int]:
         return [_seed(f"seed[{place}]", item) for place, item in enumerate(value)]
     first = _seed("seed", value)
     return [_seed("seed", first + place) for place in range(count)]
+
+
+def seed_or_generator(seed: Any, generator: Any) -> Any:
+    """What seeds are made of: the generator where there is one.
+
+    Raises:
+        UsageError: both were given.
+    """
+    if generator is None:
+        return seed
+    if seed != 0:
+        raise UsageError.of("generator", type(generator).__name__, f"none beside seed={_shown(seed)}")
+    return generator
 
 
 def chosen(name: str, value: Any, kind: type[Kind]) -> Kind:

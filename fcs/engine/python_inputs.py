@@ -90,7 +90,8 @@ def black(shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    """One picture as a list of one, several as a list."""
-    if isinstance(pictures, Image.Image | np.ndarray | str | os.PathLike):
+    """One picture as a list of one; a list, an array ``(N, H, W, C)`` or a tensor ``(N, C, H, W)`` as a list."""
+    if isinstance(pictures, Image.Image | str | os.PathLike):
         return [pictures]
-    return [pictures] if isinstance(pictures, Tensor) and pictures.ndim < 4 else list(pictures)
+    single = isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 4
+    return [pictures] if single else list(pictures)  # type: ignore[list-item]

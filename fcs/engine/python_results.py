@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from PIL import Image
 from torch import Tensor
@@ -22,6 +22,7 @@ from fcs.models import Model
 from fcs.shards.input.decode import Format
 from fcs.tasks.base import Task
 from fcs.tasks.pipeline import Pipeline
+from fcs.tasks.residual_trace import Preview
 
 Resize: TypeAlias = Literal["none", "crop", "pad", "crop_to_mask"]
 Metrics: TypeAlias = dict[str, float | None]
@@ -33,17 +34,17 @@ class Pictures:
     """What a call made.
 
     Attributes:
-        images: one picture an input, in order.
+        images: one picture an input and prompt, in order, as ``output_type`` says.
         metrics: per picture: seed, nfe, residual, and the scores that make sense for the task (None where one
             does not exist); of a model with prompts ``truncated``, whether its text encoder took less than all,
             of a task with masks ``nothing_to_generate``, whether the mask is black, and with ``crop_to_mask``
             ``crops``, how many there were.
-        further: what else a task makes, by name, one picture an input: ``layer1``, ``layer2`` and ``mask`` of layers.
+        further: what else a task makes, by name, like ``images``: ``layer1``, ``layer2`` and ``mask`` of layers.
     """
 
-    images: list[Image.Image]
+    images: Any
     metrics: list[Metrics]
-    further: dict[str, list[Image.Image]] = field(default_factory=dict)
+    further: dict[str, Any] = field(default_factory=dict)
 
 
 def record_form(model: Model, task: Task, resize: str) -> Format:
@@ -59,7 +60,14 @@ def record_form(model: Model, task: Task, resize: str) -> Format:
     return Format(*task.input_shape(model), way, task.needs_mask, margin=task.margin)
 
 
-def sampled(pipeline: Pipeline, records: Sequence[Record], form: Format, most: int | None, progress: bool) -> Pictures:
+def sampled(
+    pipeline: Pipeline,
+    records: Sequence[Record],
+    form: Format,
+    most: int | None,
+    progress: bool,
+    preview: Preview | None,
+) -> Pictures:
     """Sample records.
 
     Args:
@@ -68,17 +76,25 @@ def sampled(pipeline: Pipeline, records: Sequence[Record], form: Format, most: i
         form: that they have.
         most: samples at once; all, or up to ``CROPS`` of larger pictures, if None.
         progress: whether there is a bar.
+        preview: told of x_0 at each level.
 
     Raises:
         ValueError: a record that the task refuses.
     """
-    return (_native if form.native else _whole)(pipeline, records, form, most, progress)
+    return (_native if form.native else _whole)(pipeline, records, form, most, progress, preview)
 
 
-def _whole(pipeline: Pipeline, records: Sequence[Record], form: Format, most: int | None, progress: bool) -> Pictures:
+def _whole(
+    pipeline: Pipeline,
+    records: Sequence[Record],
+    form: Format,
+    most: int | None,
+    progress: bool,
+    preview: Preview | None,
+) -> Pictures:
     task, count = pipeline.task, len(records)
     batch = collate("", 0, records, (form.channels, form.height, form.width), 0)
-    result = sample_batch(pipeline, batch, min(most or count, count), progress)
+    result = sample_batch(pipeline, batch, min(most or count, count), progress, preview)
     for slot, error in result.errors.items():
         raise ValueError(f"image {slot}: {error}")
     common = picture_scores(task, batch, result.images)
@@ -94,11 +110,18 @@ def _whole(pipeline: Pipeline, records: Sequence[Record], form: Format, most: in
     return Pictures(shown(result.images), metrics, {name: shown(made) for name, made in result.further.items()})
 
 
-def _native(pipeline: Pipeline, records: Sequence[Record], form: Format, most: int | None, progress: bool) -> Pictures:
+def _native(
+    pipeline: Pipeline,
+    records: Sequence[Record],
+    form: Format,
+    most: int | None,
+    progress: bool,
+    preview: Preview | None,
+) -> Pictures:
     samples = [sample for record in records for sample in record.samples or (record,)]
     batch = collate("", 0, samples, (form.channels, form.height, form.width), 0)
     sampling = replace(pipeline, task=pipeline.task.on_crops or pipeline.task)
-    result = sample_batch(sampling, batch, min(most or CROPS, len(samples)), progress)
+    result = sample_batch(sampling, batch, min(most or CROPS, len(samples)), progress, preview)
     scored = pipeline.task.reference(batch) is not None
     crops, images, metrics = Crops(), [], []
     for slot, sample in enumerate(samples):

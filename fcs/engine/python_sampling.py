@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from fcs.core.records import Batch, Result
 from fcs.core.tf32 import no_tf32
 from fcs.engine.oom_retry import joined
+from fcs.engine.python_progress import bar_of_calls
 from fcs.tasks.pipeline import Pipeline
+from fcs.tasks.residual_trace import Preview
 
-LOGGED_SECONDS = 10.0  # between two lines of the bar where it is written to a file
 
-
-def sample_batch(pipeline: Pipeline, batch: Batch, size: int, progress: bool) -> Result:
+def sample_batch(pipeline: Pipeline, batch: Batch, size: int, progress: bool, preview: Preview | None = None) -> Result:
     """Sample a batch, ``size`` slots at a time.
 
     Args:
         pipeline: measured first where 16 bits need it.
         batch: on any device.
         size: slots of a piece; the last one is padded, so that all are sampled in one shape.
-        progress: whether network calls are counted on a bar on standard error.
+        progress: whether network calls are counted on a bar.
+        preview: told of x_0 at each level, without padding.
 
     Returns:
         The result of the whole batch.
@@ -35,21 +35,21 @@ def sample_batch(pipeline: Pipeline, batch: Batch, size: int, progress: bool) ->
             pipeline = pipeline.measured(pipeline.lengths())
         pieces = [batch.part(first, first + size) for first in range(0, len(batch.records), size)]
         each = pipeline.task.calls(pipeline.sampler, pipeline.steps)
-        with _bar(each * len(pieces), progress) as bar:
-            results = [
-                pipeline(_padded(piece, size).to(pipeline.model.device), _counted(bar, len(piece.records), place))
-                for place, piece in enumerate(pieces)
-            ]
+        results = []
+        with bar_of_calls(each * len(pieces), progress) as bar:
+            for place, piece in enumerate(pieces):
+                padded, count = _padded(piece, size).to(pipeline.model.device), len(piece.records)
+                results.append(pipeline(padded, _counted(bar, count, place), _of_records(preview, count)))
     own = [_without_padding(made, len(piece.records)) for made, piece in zip(results, pieces, strict=True)]
     return reduce(joined, own)
 
 
-def _bar(calls: int, progress: bool) -> tqdm:
-    every = 0.1 if sys.stderr.isatty() else LOGGED_SECONDS
-    return tqdm(total=calls, desc="sampling", unit="call", disable=not progress, mininterval=every, dynamic_ncols=True)
+def _of_records(preview: Preview | None, count: int) -> Preview | None:
+    """The same without the slots beyond the first ``count``."""
+    return None if preview is None else lambda level, x0, residuals: preview(level, x0[:count], residuals[:count])
 
 
-def _counted(bar: tqdm, pictures: int, piece: int) -> Callable[[], None]:
+def _counted(bar: Any, pictures: int, piece: int) -> Callable[[], None]:
     bar.set_postfix({"pictures": pictures, "batch": piece + 1}, refresh=False)
     return lambda: bar.update() and None
 

@@ -25,6 +25,7 @@ class Task(ABC):
         scored: names of the scores that its results carry themselves.
         in_place: whether a result shows what the record's picture shows, place by place.
         margin: share of a crop's sides beside the hole, for a task that works ``on_crops``.
+        previewed: whether it tells of x_0 level by level; a task that samples more than once does not.
     """
 
     needs_mask: bool = False
@@ -32,6 +33,7 @@ class Task(ABC):
     scored: tuple[str, ...] = ()
     in_place: bool = True
     margin: float = 0.0
+    previewed: bool = True
 
     @property
     def makes(self) -> type[Constraint]:
@@ -77,8 +79,9 @@ class Task(ABC):
         """Sample a batch once, under its constraint. A task that samples more often overrides this."""
         denoise = loop.denoiser(batch.prompts, self.concat_cond(batch, loop.model))
         constraint = self.constraint(batch, loop.model)
-        trace = ResidualTrace(constraint)
-        x0 = loop.sample(denoise.wrapped(trace) if constraint.cheap else denoise, constraint)
+        trace = ResidualTrace(constraint, loop.preview)
+        traced = constraint.cheap or loop.preview is not None
+        x0 = loop.sample(denoise.wrapped(trace) if traced else denoise, constraint)
         residuals = constraint.residual(x0).cpu()
         pictures = self.pictures(x0, batch, loop.model).cpu()
         calls = (loop.calls,) * len(batch.records)

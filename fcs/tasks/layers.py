@@ -61,6 +61,7 @@ class Layers(Task):
 
     makes = Known
     scored = ("iou",)
+    previewed = False
 
     def __init__(
         self,

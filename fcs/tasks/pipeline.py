@@ -19,6 +19,7 @@ from fcs.samplers.base import Sampler, forward_only
 from fcs.tasks.base import Task
 from fcs.tasks.half_precision import check_agreement, lengths, merged, rounds
 from fcs.tasks.handed_on import as_given, with_given
+from fcs.tasks.residual_trace import Preview
 from fcs.tasks.sampling_loop import SamplingLoop
 
 
@@ -91,7 +92,9 @@ class Pipeline:
         return replace(self, sampler=self.sampler.with_direction(self.automatic.with_lengths(found)))
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, watch: Callable[[], None] = lambda: None) -> Result:
+    def __call__(
+        self, batch: Batch, watch: Callable[[], None] = lambda: None, preview: Preview | None = None
+    ) -> Result:
         """Sample a batch; records that overflow in 16 bits are sampled again in float32.
 
         Where the task says that records are their own results, they are handed on. A batch of such alone costs nothing.
@@ -99,24 +102,25 @@ class Pipeline:
         Args:
             batch: its pictures on the model's device.
             watch: called before each denoiser call; may raise to cut the batch short.
+            preview: told of x_0 at each level.
         """
         handed_on, valid = self.task.handed_on(batch), batch.valid
         if any(valid) and all(slot in handed_on for slot, counts in enumerate(valid) if counts):
             return as_given(batch)
         began = time.perf_counter()
-        result = self._sampled(batch, watch)
+        result = self._sampled(batch, watch, preview)
         overflowed = [slot for slot, counts in enumerate(valid) if counts and not result.finite[slot]]
         if overflowed and self.model.denoiser.autocast is not None:
             with no_autocast():
-                result = merged(result, self._sampled(batch, watch), overflowed)
+                result = merged(result, self._sampled(batch, watch, preview), overflowed)
         result = with_given(result, batch, handed_on)
         return replace(result, seconds=(time.perf_counter() - began) / max(sum(valid), 1))
 
-    def _sampled(self, batch: Batch, watch: Callable[[], None]) -> Result:
+    def _sampled(self, batch: Batch, watch: Callable[[], None], preview: Preview | None) -> Result:
         randn = RecordNoise(batch.seeds, self.model.device)
         levels = self.model.schedule.levels(self.steps, self.levels)
         guidance = (self.guidance, self.negative_prompt, self.guidance_stop)
-        loop = SamplingLoop(self.model, self.sampler, levels, randn, *guidance, watch)
+        loop = SamplingLoop(self.model, self.sampler, levels, randn, *guidance, watch, preview)
         result = self.task.sample(batch, loop)
         return replace(result, truncated=tuple(sorted(loop.truncated)))
 

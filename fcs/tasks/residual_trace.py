@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from fcs.core.constraints import Constraint
 from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
+
+Preview = Callable[[int, Tensor, Tensor], None]  # (level's number, x_0 (N, *shape), residual (N,))
 
 
 class ResidualTrace:
@@ -17,10 +21,12 @@ class ResidualTrace:
 
     Args:
         constraint: whose residual.
+        preview: told of each level when it is left, the noisiest being number 0; of the last by ``per_sample``.
     """
 
-    def __init__(self, constraint: Constraint) -> None:
+    def __init__(self, constraint: Constraint, preview: Preview | None = None) -> None:
         self.constraint = constraint
+        self.preview = preview
         self._residuals: dict[Level, Tensor] = {}
         self._last: tuple[Level, Tensor] | None = None
 
@@ -46,5 +52,7 @@ class ResidualTrace:
         """Turn the last x_0 into its residual."""
         if self._last is not None:
             level, x0 = self._last
-            self._residuals[level] = self.constraint.residual(x0)
             self._last = None
+            self._residuals[level] = self.constraint.residual(x0)
+            if self.preview is not None:
+                self.preview(len(self._residuals) - 1, x0, self._residuals[level])

@@ -15,6 +15,7 @@ from fcs.core.per_sample import RecordNoise
 from fcs.models.base import Model
 from fcs.samplers.base import Sampler
 from fcs.samplers.prior import Prior
+from fcs.tasks.residual_trace import Preview
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class SamplingLoop:
         negative_prompt: prompt of guidance's other branch.
         guidance_stop: share of the levels that are guided, the noisiest first.
         watch: called before each denoiser call; may raise to cut the batch short.
+        preview: told of x_0 at each level by tasks that sample once; may raise too.
         truncated: slots of which a prompt was longer than the model's text encoder takes.
     """
 
@@ -41,6 +43,7 @@ class SamplingLoop:
     negative_prompt: str = ""
     guidance_stop: float = 1.0
     watch: Callable[[], None] = lambda: None
+    preview: Preview | None = None
     truncated: set[int] = field(default_factory=set, init=False)
     _counter: CallCounter = field(default_factory=CallCounter, init=False)
 
