@@ -14,7 +14,7 @@ import fcs
 
 ROOT = Path(fcs.__file__).parent
 # From the ground up; names on one line do not import each other.
-FLOORS = ["core", "models samplers", "tasks metrics shards", "engine", "api lightning tools", "bench"]
+FLOORS = ["core", "models samplers", "tasks metrics shards", "engine", "api lightning", "tools", "bench"]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
 INNER = {"shards": ["store", "input", "ledger"]}  # a room with floors of its own, each above the one before
 FREE = {"fcs.__version__"}  # what every room may read of the package itself

@@ -1,0 +1,1 @@
+"""The page to paint on: ``fcs-demo``."""

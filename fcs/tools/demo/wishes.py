@@ -1,0 +1,156 @@
+"""What a visitor of the page wants: a picture, a hole in it, and what to make of them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fcs.core.errors import UsageError
+from fcs.core.package_files import PACKAGE
+from fcs.core.pictures import read_picture
+
+INPAINT, OUTPAINT, SUPERRES, STYLE = "inpaint", "outpaint", "superresolution", "style"
+TASKS = (INPAINT, OUTPAINT, SUPERRES, STYLE)
+PAINTED = "as painted"
+HOLES = (PAINTED, "right half", "middle", "left half")  # those besides are there without a mouse
+SCALE = 4  # of superresolution
+LEAST_SHOWN = 448  # pixels: smaller pictures are shown enlarged by whole pixels
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One thing to make.
+
+    Attributes:
+        picture: of the model's size, RGB or L.
+        hole: of the same size, L, white = generate; None for tasks without one.
+        task: one of ``TASKS``.
+        method: its name on the page.
+        calls: denoiser calls at most.
+        prompt: text; empty for models without.
+        seed: of the noise.
+    """
+
+    picture: Image.Image
+    hole: Image.Image | None
+    task: str
+    method: str
+    calls: int
+    prompt: str = ""
+    seed: int = 0
+
+
+def wish_of(
+    shape: tuple[int, int, int],
+    editor: dict[str, Any] | None,
+    hole: str,
+    task: str,
+    method: str,
+    calls: int,
+    prompt: str,
+    seed: int,
+) -> Wish:
+    """What the page's controls say.
+
+    Args:
+        shape: ``(C, H, W)`` of the model's pictures.
+        editor: what was painted on, gradio's ``background`` and ``layers`` as PIL pictures.
+        hole: one of ``HOLES``.
+        task, method, calls, prompt, seed: as in ``Wish``.
+
+    Raises:
+        UsageError: no picture, or no hole where the task needs one.
+    """
+    if editor is None or editor.get("background") is None:
+        raise UsageError("picture: expected one; choose or drop it")
+    given = fitted(editor["background"], shape)
+    mask = None
+    if task == OUTPAINT:
+        mask = around(shape)
+    elif task == INPAINT:
+        named = hole != PAINTED
+        mask = named_hole(hole, shape) if named else painted(editor.get("layers") or [], shape)
+        if mask.getextrema() == (0, 0):
+            raise UsageError("hole: expected one; paint over a part of the picture, or choose another hole")
+    return Wish(given, mask, task, method, calls, prompt, seed)
+
+
+def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Image.Image:
+    """Any picture at a model's size ``(C, H, W)``: its middle, scaled; pixels that ``shown`` enlarged come back."""
+    channels, height, width = shape
+    upright, _ = read_picture(picture, "L" if channels == 1 else "RGB")
+    return _scaled(_middle(upright, width / height), width, height)
+
+
+def painted(layers: Sequence[Image.Image], shape: tuple[int, int, int]) -> Image.Image:
+    """The hole of what was painted upon a picture, at a model's size: all that any layer covers, wholly white."""
+    _, height, width = shape
+    covered = [np.asarray(layer.convert("RGBA"))[..., 3] > 0 for layer in layers]
+    if not covered:
+        return Image.new("L", (width, height))
+    mask = Image.fromarray(np.any(covered, axis=0).astype(np.uint8) * 255)
+    return _scaled(_middle(mask, width / height), width, height).point(lambda value: 255 if value else 0)
+
+
+def named_hole(name: str, shape: tuple[int, int, int]) -> Image.Image:
+    """A hole by its name, at a model's size."""
+    _, height, width = shape
+    mask = np.zeros((height, width), np.uint8)
+    if name == "right half":
+        mask[:, width // 2 :] = 255
+    elif name == "left half":
+        mask[:, : width // 2] = 255
+    else:
+        mask[height // 4 : height - height // 4, width // 4 : width - width // 4] = 255
+    return Image.fromarray(mask)
+
+
+def around(shape: tuple[int, int, int]) -> Image.Image:
+    """All but the middle: what outpainting makes."""
+    return named_hole("middle", shape).point(lambda value: 255 - value)
+
+
+def shown(picture: Image.Image) -> Image.Image:
+    """A picture large enough to look at and to paint on, enlarged by whole pixels."""
+    factor = -(-LEAST_SHOWN // min(picture.size))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def hidden(picture: Image.Image, hole: Image.Image) -> Image.Image:
+    """The picture with grey in its hole, as the task sees it."""
+    return Image.composite(Image.new(picture.mode, picture.size, "#808080"), picture, hole)
+
+
+def shipped_pictures(model: str) -> dict[str, Image.Image]:
+    """Pictures of the package that an embedded model knows the like of, by their prompts; faces for any other."""
+    file = {"emoji": "emoji/unseen.tar", "digits": "digits/mixed.tar"}.get(model.partition("-")[0], "faces/half.tar")
+    members: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(PACKAGE / "samples" / file) as shard:
+        for member in shard:
+            key, _, suffix = member.name.partition(".")
+            read = shard.extractfile(member)
+            if read is not None:
+                members.setdefault(key, {})[suffix] = read.read()
+    found: dict[str, Image.Image] = {}
+    for key, record in list(members.items())[:8]:
+        found[record.get("txt", key.encode()).decode()] = Image.open(io.BytesIO(record["png"]))
+    return found
+
+
+def _middle(picture: Image.Image, ratio: float) -> Image.Image:
+    width, height = min(picture.width, round(picture.height * ratio)), min(picture.height, round(picture.width / ratio))
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _scaled(picture: Image.Image, width: int, height: int) -> Image.Image:
+    if picture.size == (width, height):
+        return picture
+    whole = picture.width % width == 0 and picture.height % height == 0
+    return picture.resize((width, height), Image.Resampling.BOX if whole else Image.Resampling.LANCZOS)

@@ -1,0 +1,136 @@
+"""The page to paint on, without gradio: what is asked for, what is made level by level, the command."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcs.core.errors import UsageError
+from fcs.models import Model
+from fcs.tools.cli import demo
+from fcs.tools.demo import methods, wishes
+from fcs.tools.demo.curve import curve
+from fcs.tools.demo.making import kept_exactly, making
+from fcs.tools.demo.wishes import Wish, wish_of
+
+SHAPE = (1, 16, 16)
+DIGIT = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8))
+HALF = wishes.named_hole("right half", SHAPE)
+
+
+def wish(**changes: Any) -> Wish:
+    return Wish(**{"picture": DIGIT, "hole": HALF, "task": "inpaint", "method": methods.OURS, "calls": 20, **changes})
+
+
+@pytest.mark.parametrize("kind", methods.METHODS)
+@pytest.mark.parametrize("calls", methods.CALLS)
+def test_no_method_takes_more_calls_than_asked_for(kind: str, calls: int) -> None:
+    for name in methods.METHODS[kind]:
+        sampler = methods.method(kind, name)
+        levels = methods.levels_within(sampler, calls)
+        assert sampler.calls(levels) <= calls or levels == 1, name
+        assert sampler.calls(levels + 1) > calls or levels == methods.MOST_LEVELS, name
+    assert methods.levels_within(methods.method("known", methods.PAPER), 220) == 20
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_what_is_shown_large_comes_back_exactly(mode: str) -> None:
+    large = wishes.shown(DIGIT.convert(mode))
+    assert large.size == (448, 448)
+    assert np.array_equal(np.asarray(wishes.fitted(large, SHAPE)), np.asarray(DIGIT))
+
+
+def test_any_picture_becomes_one_of_the_models_size() -> None:
+    for size in ((300, 200), (20, 333), (16, 16), (7, 7)):
+        assert wishes.fitted(Image.new("RGB", size), (3, 64, 48)).size == (48, 64)
+
+
+def test_holes_are_what_was_painted() -> None:
+    strokes = np.zeros((160, 160, 4), np.uint8)
+    strokes[40:80, 80:120] = (255, 255, 255, 90)
+    mask = np.asarray(wishes.painted([Image.fromarray(strokes)], SHAPE))
+    assert set(np.unique(mask)) == {0, 255}
+    assert np.array_equal(np.argwhere(mask)[[0, -1]], [[4, 8], [7, 11]])
+    assert wishes.painted([], SHAPE).getextrema() == (0, 0)
+    assert np.asarray(wishes.around(SHAPE)).mean() == 255 * 0.75
+
+
+def test_what_is_not_asked_for_is_refused() -> None:
+    editor: dict[str, Any] = {"background": wishes.shown(DIGIT), "layers": [], "composite": None}
+    ours: tuple[Any, ...] = (methods.OURS, 20, "", 0)
+    with pytest.raises(UsageError, match="hole: expected one"):
+        wish_of(SHAPE, editor, wishes.PAINTED, "inpaint", *ours)
+    for nothing in (None, {"background": None, "layers": []}):
+        with pytest.raises(UsageError, match="picture: expected one"):
+            wish_of(SHAPE, nothing, "middle", "inpaint", *ours)
+    assert wish_of(SHAPE, editor, "middle", "inpaint", *ours).hole == wishes.named_hole("middle", SHAPE)
+    assert wish_of(SHAPE, editor, wishes.PAINTED, "outpaint", *ours).hole == wishes.around(SHAPE)
+    assert wish_of(SHAPE, editor, wishes.PAINTED, "superresolution", *ours).hole is None
+
+
+def test_a_picture_comes_into_being_level_by_level(digits: Model) -> None:
+    *stages, last = making(digits, wish(calls=40))
+    assert [stage.level for stage in stages] == list(range(1, last.levels + 1))
+    assert [len(stage.residuals) for stage in stages] == [stage.level for stage in stages]
+    assert (last.done, last.calls, len(last.residuals)) == (True, 40, last.levels)
+    assert last.residuals[-1] < last.residuals[0]
+    assert kept_exactly(last.picture, wish())
+    assert not kept_exactly(Image.new("L", (16, 16), 1), wish())
+
+
+@pytest.mark.parametrize("name", methods.METHODS["known"])
+def test_every_method_makes_something(digits: Model, name: str) -> None:
+    last = list(making(digits, wish(method=name)))[-1]
+    assert last.done
+    assert last.picture.size == (16, 16)
+
+
+def test_superresolution_gives_the_small_picture_back(digits: Model) -> None:
+    last = list(making(digits, wish(task="superresolution", hole=None)))[-1]
+    assert last.residuals[-1] < 0.1
+
+
+def test_what_a_method_cannot_do_is_said(digits: Model) -> None:
+    with pytest.raises(UsageError, match="method=RePaint: expected one of"):
+        list(making(digits, wish(task="superresolution", method="RePaint", hole=None)))
+    with pytest.raises(ValueError, match="colour"):
+        list(making(digits, wish(task="style", hole=None)))
+
+
+def test_who_leaves_stops_the_work(digits: Model) -> None:
+    before = threading.active_count()
+    stages = making(digits, wish(calls=220))
+    assert next(stages).level == 1
+    stages.close()  # waits for the thread, which ends at the next level
+    assert threading.active_count() == before
+
+
+def test_the_curve_is_a_drawing() -> None:
+    assert curve([], 5) == ""
+    drawn = curve([1.0, 0.1, 0.0], 5)
+    assert drawn.count(",") >= 3
+    assert "after level 3 of 5: 0.0000" in drawn
+    assert "<script" not in drawn
+    assert "http" not in drawn
+
+
+def test_pictures_of_the_package() -> None:
+    for model in ("faces-64", "emoji-64", "digits-16", "some/folder"):
+        pictures = wishes.shipped_pictures(model)
+        assert len(pictures) >= 4
+        assert all(picture.width >= 16 for picture in pictures.values())
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert demo.main(["--help"]) == 0
+    assert "--model NAME" in capsys.readouterr().out
+    for port in ("http", "0", "70000"):
+        assert demo.main(["--port", port]) == 2
+        assert capsys.readouterr().err == f"fcs-demo: --port={port}: expected 1 to 65535\n"
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    assert demo.main([]) == 2
+    assert capsys.readouterr().err == "fcs-demo: expected gradio; pip install '.[demo]'\n"

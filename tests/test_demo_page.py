@@ -1,0 +1,192 @@
+"""The page to paint on in a headless Chromium: by mouse, by keyboard, on a phone, with no word to other machines."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcs.tools.demo import wishes
+
+pytestmark = pytest.mark.browser
+pytest.importorskip("selenium", reason="no selenium (pip install '.[browser]')")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if CHROMIUM is None or DRIVER is None:
+    pytest.skip("no chromium and chromedriver on PATH", allow_module_level=True)
+if find_spec("gradio") is None:
+    pytest.skip("no gradio (pip install '.[demo]')", allow_module_level=True)
+
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.remote.webelement import WebElement  # noqa: E402
+
+SHAPE = (1, 16, 16)
+COMMAND = "import sys; from fcs.tools.cli.demo import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A page that ``fcs-demo`` serves, on the model of digits."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = tmp_path_factory.mktemp("demo") / "said"
+    words = [sys.executable, "-c", COMMAND, "--model", "digits-16", "--port", str(port), "--device", "cpu"]
+    with said.open("w") as log:
+        server = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        while not answers(port):
+            assert server.poll() is None, said.read_text()
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+    assert "Traceback" not in said.read_text()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Visitor:
+    """A page that is open."""
+
+    def __init__(self, driver: webdriver.Chrome, address: str, width: int) -> None:
+        self.driver, self.address = driver, address
+        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        driver.get(address)
+        self.until(lambda: self.all("#editor canvas") and self.all("#make"))
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def until(self, met: Callable[[], Any]) -> Any:
+        """Wait; how long it takes is the machine's affair."""
+        while not (found := met()):
+            time.sleep(0.2)
+        return found
+
+    @property
+    def words(self) -> str:
+        return str(self.driver.execute_script("return document.getElementById('words').innerText"))
+
+    def said(self, *parts: str) -> str:
+        return str(self.until(lambda: all(part in self.words for part in parts) and self.words))
+
+    def made(self) -> np.ndarray:
+        """The picture that is shown, at the model's size."""
+        source = str(self.until(lambda: self.all("#made img"))[0].get_attribute("src"))
+        with urllib.request.urlopen(source) as answer:
+            return np.asarray(wishes.fitted(Image.open(io.BytesIO(answer.read())), SHAPE))
+
+    def paint(self) -> None:
+        """A stroke from the middle to the right."""
+        canvas = self.until(lambda: [one for one in self.all("#editor canvas") if one.is_displayed()])[0]
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+        stroke = webdriver.ActionChains(self.driver).move_to_element_with_offset(canvas, 20, 0).click_and_hold()
+        for _ in range(4):
+            stroke = stroke.move_by_offset(12, 5)
+        stroke.release().perform()
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    # The canvas to paint on is drawn by WebGL, here in software.
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--use-angle=swiftshader"):
+        options.add_argument(argument)
+    options.add_argument("--enable-unsafe-swiftshader")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    made = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
+    yield made
+    made.quit()
+
+
+@pytest.fixture
+def visit(driver: webdriver.Chrome, address: str) -> Iterator[Callable[[int], Visitor]]:
+    driver.get_log("browser")
+    yield lambda width: Visitor(driver, address, width)
+    assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+    asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    urls = [one["params"]["request"]["url"] for one in asked if one["method"] == "Network.requestWillBeSent"]
+    assert len(urls) > 10
+    own = (address, f"blob:{address}", "data:")
+    assert [url for url in urls if not url.startswith(own)] == []
+
+
+def first_picture() -> np.ndarray:
+    return np.asarray(wishes.fitted(next(iter(wishes.shipped_pictures("digits-16").values())), SHAPE))
+
+
+def test_a_painted_hole_is_filled_and_the_rest_is_kept(visit: Callable[[int], Visitor]) -> None:
+    page = visit(1200)
+    page.paint()
+    page.all("#make")[0].click()
+    assert "kept pixels exactly as given" in page.said("40 calls", "slider")
+    changed = page.made() != first_picture()
+    assert changed.any()
+    assert not changed[:, :6].any()  # far from the stroke
+    assert changed.sum() < 100
+    assert page.all("#curve svg polyline")[0].get_attribute("points").count(",") == 10
+    assert len(page.all("#slider img")) == 2
+
+
+def test_without_a_hole_it_says_so(visit: Callable[[int], Visitor]) -> None:
+    page = visit(1200)
+    page.all("#make")[0].click()
+    page.until(lambda: "hole: expected one" in page.driver.execute_script("return document.body.innerText"))
+    assert "Nothing yet" in page.words
+
+
+def test_by_keyboard_alone(visit: Callable[[int], Visitor]) -> None:
+    page = visit(1200)
+
+    def on(name: str) -> None:
+        within = f"return document.getElementById('{name}').contains(document.activeElement)"
+        for _ in range(60):
+            if page.driver.execute_script(within):
+                return
+            page.driver.switch_to.active_element.send_keys(Keys.TAB)
+        raise AssertionError(f"{name} is not reached")
+
+    on("hole")
+    page.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)  # from "as painted" to "right half"
+    on("calls")
+    page.driver.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    on("make")
+    assert page.driver.execute_script("return getComputedStyle(document.activeElement).outlineStyle") != "none"
+    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    page.said("20 calls", "kept pixels exactly as given", "slider")
+    made, given = page.made(), first_picture()
+    assert np.array_equal(made[:, :8], given[:, :8])
+    assert not np.array_equal(made[:, 8:], given[:, 8:])
+
+
+@pytest.mark.parametrize("width", [390, 800])
+def test_nothing_is_wider_than_the_screen(visit: Callable[[int], Visitor], width: int, tmp_path: Path) -> None:
+    page = visit(width)
+    assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width
+    page.paint()
+    page.driver.execute_script("document.getElementById('make').click()")
+    page.said("kept pixels exactly as given", "slider")
+    assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width
+    assert page.all("#made img")[0].size["width"] >= min(300, width - 100)
