@@ -73,7 +73,8 @@ class Visitor:
         size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         driver.get(address)
-        self.until(lambda: self.all("#editor canvas") and self.all("#make"))
+        # The brush's size can be chosen when the picture lies on the canvas, not before.
+        self.until(lambda: self.all("#editor button[aria-label='Brush Size']") and self.all("#make"))
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -88,8 +89,17 @@ class Visitor:
     def words(self) -> str:
         return str(self.driver.execute_script("return document.getElementById('words').innerText"))
 
+    @property
+    def complaint(self) -> str:
+        """What the page says in a box of its own, because it cannot do what it is asked for."""
+        return " ".join(box.text for box in self.all(".toast-body"))
+
     def said(self, *parts: str) -> str:
-        return str(self.until(lambda: all(part in self.words for part in parts) and self.words))
+        def found() -> str:
+            assert not self.complaint
+            return self.words if all(part in self.words for part in parts) else ""
+
+        return str(self.until(found))
 
     def made(self) -> np.ndarray:
         """The picture that is shown, at the model's size."""
@@ -153,7 +163,7 @@ def test_a_painted_hole_is_filled_and_the_rest_is_kept(visit: Callable[[int], Vi
 def test_without_a_hole_it_says_so(visit: Callable[[int], Visitor]) -> None:
     page = visit(1200)
     page.all("#make")[0].click()
-    page.until(lambda: "hole: expected one" in page.driver.execute_script("return document.body.innerText"))
+    assert "hole: expected one" in page.until(lambda: page.complaint)
     assert "Nothing yet" in page.words
 
 
