@@ -96,3 +96,14 @@ def test_a_lora_acts_by_its_weight(folder: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(made(f"{tmp_path}"), own)
     assert not torch.allclose(own, made(), atol=1e-4)
     torch.testing.assert_close(made(f"{tmp_path}@0"), made(), atol=1e-5, rtol=0)
+
+
+def test_a_folder_that_diffusers_reads_with_accelerate(tmp_path: Path) -> None:
+    """Wan's: parts of it stay in float32, which diffusers does by accelerate alone."""
+    FAMILIES["wan"]().save_pretrained(tmp_path / "wan")
+    if importlib.util.find_spec("accelerate") is None:
+        with pytest.raises(UsageError, match=r"accelerate beside it, which WanPipeline is loaded with: pip install"):
+            fcs.load(tmp_path / "wan", device="cpu", size=(32, 32))
+        return
+    model = fcs.load(tmp_path / "wan", device="cpu", size=(32, 32))
+    assert fcs.sample(model, prompt="x", steps=1, progress=False).images[0].size == (32, 32)
