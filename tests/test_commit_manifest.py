@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from helpers.ledgers import outputs, remote
-from helpers.objects import Objects
+from helpers.ledgers import bury, cutting, outputs, remote
+from helpers.objects import Cut, Objects
 from scale.committed_run import committed_run
 from scale.counted_store import CountedStore
 
@@ -55,6 +55,7 @@ def compute(out: Store, failing: int | None = None) -> set[int]:
                 key, error = str(item.source), "bad_image: x" if item.source == failing else None
                 members = () if error else ((f"{key}.png", key.encode() * 99),)
                 ledger.finish(item.source, item.batch, [Row(0, key, error, 7, 20, 0.5, 0.0, {}, members)])
+        assert list(ledger.tasks()) == []
     return computed
 
 
@@ -247,3 +248,24 @@ def test_failed_records_are_named_by_next_to_nothing(large: tuple[CountedStore, 
     out, _ = large
     assert failed_records(out, 20) == []
     assert out.operations <= 0.02 * MANY
+
+
+@cutting
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_a_kill_beside_the_writing_of_a_manifest(before: bool) -> None:
+    """Whichever of the manifests it is."""
+    fs, places = Objects(), list[int]()
+    fs.after = lambda name: places.append(fs.writes) if name.endswith(COMMITS) else None
+    compute(remote(fs))
+    whole = outputs(remote(fs))
+    assert len(places) >= 2
+    for place in places:
+        cut = Objects()
+        cut.left = place - before
+        with pytest.raises(Cut):
+            compute(remote(cut))
+        cut.left = None
+        bury(remote(cut))
+        compute(remote(cut))
+        assert outputs(remote(cut)) == whole
+        assert nothing_left(remote(cut), STEMS, SETTINGS)
