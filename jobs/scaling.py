@@ -1,12 +1,13 @@
 """How a run scales: measured on this machine, simulated for 8 to 4096 processes and up to 10^9 records.
 
-    python jobs/scaling.py --out docs/figures/scaling                  all of it, some minutes
+    python jobs/scaling.py --out runs/scaling                          all of it, some minutes
     python jobs/scaling.py --out runs/scaling --processes 0 --no-s3    what needs no model and no server
 
 Measured: pictures a second of one process and of two that share a run, one thread each, in turn, and what they cost in
 CPU seconds, which says more where other programs run too. What the ledger asks of a store to take a slice, write a
 batch, commit a shard, look at others' shards and start: on this disk, on one that answers each operation --far seconds
-later, and on an S3 server on loopback, where a call is an operation.
+later, by calls as an object store is asked, and on an S3 server on loopback; what starting again costs with so many
+--committed shards.
 
 Simulated: runs in which a record takes --seconds, on a file server and on an object store that do so many operations
 a second and answer so late (assumptions, which the report names: take your own). The real ledger in simulated time,
@@ -26,12 +27,15 @@ from typing import Any
 
 from command import command
 from scale.costs import Costs, file_meter, ledger_costs, object_meter
+from scale.meters import CallMeter
 from scale.rates import side_by_side
 from scale.replay import replay
+from scale.restart import restart_costs
 from scale.simulation import Asked, Plan, Run, Server
 
 from fcs.bench.origin import origin, write_json
 from fcs.core.errors import UsageError
+from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.ends import Parser
 
 WORLDS = (8, 64, 512, 4096)
@@ -110,6 +114,7 @@ def parser() -> Parser:
     made.add_argument("--seconds", type=float, default=1.0, help="of a record, assumed (1)")
     made.add_argument("--startup", type=float, default=10.0, help="of a process, where no rates are measured (10)")
     made.add_argument("--far", type=float, default=0.0005, help="seconds of an operation on the far disk (.0005)")
+    made.add_argument("--committed", type=int, default=10_000, help="shards of a run that is started again (10 000)")
     made.add_argument("--no-s3", action="store_true", help="without the S3 server, which needs moto, flask and s3fs")
     return made
 
@@ -119,6 +124,7 @@ def measured_costs(work: Path, args: argparse.Namespace) -> dict[str, Costs]:
     found = {
         "disk": ledger_costs(file_meter(work / "disk"), args.batch, args.bytes),
         "far disk": ledger_costs(file_meter(work / "far", args.far), args.batch, args.bytes),
+        "calls": ledger_costs(CallMeter(lambda name: LocalStore(work / "calls" / name)), args.batch, args.bytes),
     }
     if not args.no_s3:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -140,14 +146,14 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     costs = measured_costs(work, args)
     rates = side_by_side(work / "rates", args.processes, args.measured, args.repeats) if args.processes else None
     check = checked(work / "check", costs["disk"])
+    again = restart_costs(work / "again", args.committed)
     shutil.rmtree(work)
     startup = rates["startup_cpu_seconds"] if rates else args.startup
-    used = {"file server": costs["disk"], "object store": costs.get("S3 on loopback")}
+    used = {"file server": costs["disk"], "object store": costs["calls"]}
     plans = [Plan(records, shard, args.batch, args.seconds) for records, shard in RUNS]
     tables = {
         name: [simulated(plan, asked(one, startup), SERVERS[name], world) for plan in plans for world in WORLDS]
         for name, one in used.items()
-        if one is not None
     }
     report = {
         **origin(),
@@ -156,6 +162,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         "rates": rates,
         "costs": {name: asdict(one) for name, one in costs.items()},
         "check": check,
+        "restart": again,
         "servers": {name: dict(zip(("per_second", "seconds"), SERVERS[name], strict=True)) for name in tables},
         "simulated": tables,
         "breaks_at": {name: breaks(table) for name, table in tables.items()},
@@ -163,6 +170,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     write_json(args.out / "scaling.json", report)
     if rates:
         print(f"speed-up by rate {rates['speedup_by_rate']:.2f}, by CPU time {rates['speedup_by_cpu']:.2f}")
+    print(f"starting again: {again}")
     for one in check:
         print(f"{one['processes']} processes, real and simulated: {one['real']}, {one['simulated']}")
     for name, table in tables.items():

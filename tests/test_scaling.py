@@ -11,6 +11,7 @@ from scale.costs import Costs, file_meter, ledger_costs
 from scale.meters import CallMeter
 from scale.rates import cpu_of_batches
 from scale.replay import replay
+from scale.restart import restart_costs
 from scale.simulation import Asked, Plan, Run, Server
 from scaling import asked, breaks, show, simulated
 
@@ -91,3 +92,10 @@ def test_costs_are_counted(tmp_path: Path, costs: Costs) -> None:
 def test_cpu_time_between_batches_of_each_process(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("7 1.0\n8 5.0\n7 1.5\n8 5.25\n7 3.5\n")
     assert sorted(cpu_of_batches(tmp_path / "log")) == [0.25, 0.5, 2.0]
+
+
+def test_starting_again_asks_for_little_with_a_manifest(tmp_path: Path) -> None:
+    found = restart_costs(tmp_path / "again", 300)
+    for name in ("status", "complete", "start"):
+        assert found["without"][name]["operations"] >= 300
+        assert found["with"][name]["operations"] <= 30

@@ -58,7 +58,7 @@ class Plan:
     shard: int
     batch: int
     seconds: float
-    spread: float = 0.05
+    spread: float = 0.02
 
     @property
     def shards(self) -> int:
