@@ -1,7 +1,7 @@
 """Crops: the parts of a picture that a model of another size completes, and the picture that they complete.
 
-Time and memory grow with the number of crops and the area of the holes. The picture itself is not kept: it is decoded
-once to be cut, and once more to be completed.
+Beyond looking through its mask, time and memory grow with the number of crops and the area of the holes. The picture
+itself is not kept: it is decoded once to be cut, and once more to be completed.
 """
 
 from __future__ import annotations
