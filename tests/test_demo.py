@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -14,6 +15,7 @@ from fcs.models import Model
 from fcs.tools.cli import demo
 from fcs.tools.demo import methods, wishes
 from fcs.tools.demo.curve import curve
+from fcs.tools.demo.free_port import free_port
 from fcs.tools.demo.making import kept_exactly, making
 from fcs.tools.demo.wishes import Wish, wish_of
 
@@ -134,3 +136,12 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     monkeypatch.setattr(demo, "find_spec", lambda name: None)
     assert demo.main([]) == 2
     assert capsys.readouterr().err == "fcs-demo: expected gradio; pip install '.[demo]'\n"
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"--port={port}: expected one that is free on 127"):
+            free_port("127.0.0.1", port)
+    assert free_port("127.0.0.1", port) == port
+    assert free_port("127.0.0.1", None) >= 7860

@@ -11,13 +11,16 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: it must not call home
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
+import fastapi
 import gradio as gr
+import uvicorn
 from PIL import Image
 
 from fcs.core.errors import UsageError, first_line
 from fcs.models.base import Model
 from fcs.tools.demo import wishes
 from fcs.tools.demo.curve import curve
+from fcs.tools.demo.free_port import free_port
 from fcs.tools.demo.making import Stage, kept_exactly, making, title
 from fcs.tools.demo.methods import CALLS, OURS, names
 from fcs.tools.demo.wishes import Wish, wish_of
@@ -64,11 +67,22 @@ def page(model: Model, name: str) -> gr.Blocks:
 
 
 def serve(model: Model, name: str, host: str, port: int | None) -> None:
-    """Serve the page until the process is interrupted; a free port from 7860 if None."""
-    made = page(model, name)
+    """Serve the page until the process is interrupted; a free port from 7860 if None.
+
+    By uvicorn itself: gradio's own way gives up where the machine is so busy that it takes seconds to start.
+
+    Raises:
+        UsageError: a port or an address that cannot be listened on.
+    """
+    port = free_port(host, port)
     theme = gr.themes.Base(font=FONTS, font_mono=["ui-monospace", "monospace"])
-    quiet = {"share": False, "footer_links": [], "enable_monitoring": False, "pwa": False, "ssr_mode": False}
-    made.queue().launch(server_name=host, server_port=port, theme=theme, css=CSS, mcp_server=False, **quiet)
+    quiet = {"footer_links": [], "enable_monitoring": False, "pwa": False, "ssr_mode": False, "mcp_server": False}
+    made = page(model, name).queue()
+    app = gr.mount_gradio_app(
+        fastapi.FastAPI(), made, "", server_name=host, server_port=port, theme=theme, css=CSS, **quiet
+    )
+    print(f"http://{host}:{port}", flush=True)
+    uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
 def _asked(model: Model, pictures: dict[str, Image.Image], first: str) -> dict[str, Any]:
