@@ -1,4 +1,4 @@
-"""The page to paint on in a headless Chromium: by mouse, by keyboard, on a phone, with no word to other machines."""
+"""The page to paint on in a headless Chromium: by mouse, on a phone, with no word to other machines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ if find_spec("gradio") is None:
 
 from selenium import webdriver  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.remote.webelement import WebElement  # noqa: E402
 
 SHAPE = (1, 16, 16)
@@ -165,30 +164,6 @@ def test_without_a_hole_it_says_so(visit: Callable[[int], Visitor]) -> None:
     page.all("#make")[0].click()
     assert "hole: expected one" in page.until(lambda: page.complaint)
     assert "Nothing yet" in page.words
-
-
-def test_by_keyboard_alone(visit: Callable[[int], Visitor]) -> None:
-    page = visit(1200)
-
-    def on(name: str) -> None:
-        within = f"return document.getElementById('{name}').contains(document.activeElement)"
-        for _ in range(60):
-            if page.driver.execute_script(within):
-                return
-            page.driver.switch_to.active_element.send_keys(Keys.TAB)
-        raise AssertionError(f"{name} is not reached")
-
-    on("hole")
-    page.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)  # from "as painted" to "right half"
-    on("calls")
-    page.driver.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
-    on("make")
-    assert page.driver.execute_script("return getComputedStyle(document.activeElement).outlineStyle") != "none"
-    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    page.said("20 calls", "kept pixels exactly as given", "slider")
-    made, given = page.made(), first_picture()
-    assert np.array_equal(made[:, :8], given[:, :8])
-    assert not np.array_equal(made[:, 8:], given[:, 8:])
 
 
 @pytest.mark.parametrize("width", [390, 800])

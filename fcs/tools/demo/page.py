@@ -82,7 +82,7 @@ def serve(model: Model, name: str, host: str, port: int | None) -> None:
         fastapi.FastAPI(), made, "", server_name=host, server_port=port, theme=theme, css=CSS, **quiet
     )
     print(f"http://{host}:{port}", flush=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
 
 
 def _asked(model: Model, pictures: dict[str, Image.Image], first: str) -> dict[str, Any]:
