@@ -58,7 +58,8 @@ def inverted(scheduler: Any) -> Any:
         kind = torch.float32 if self.timesteps.is_floating_point() else torch.int64
         asked = self.question in (Question.OUTPUT, Question.STEPPED_TAIL)
         device = kwargs.get("device") or (args[1] if len(args) > 1 else None)
-        self.timesteps = torch.tensor([self.level.t] if asked else [], dtype=kind, device=device)
+        # Made on the device: a copy from the host at every call would wait for it.
+        self.timesteps = torch.full((int(asked),), self.level.t, dtype=kind, device=device)
         self.sigmas = torch.tensor([self.level.sigma, 0.0] if asked else [0.0])
         self.num_inference_steps = len(self.timesteps)
         self._step_index = self._begin_index = None

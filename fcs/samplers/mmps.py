@@ -12,6 +12,7 @@ from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction, Gradient, LinearMap, Newton
 from fcs.core.levels import Level
 from fcs.core.per_sample import column, dot, safe_divide
+from fcs.core.pseudo_inverse import pseudo_inverse
 from fcs.samplers.base import Noise, StepSampler, at, ddim_step, require, with_eta
 
 LEAST_ALPHA = 0.01  # at a flow's first level alpha is 0, and so is J: V = sigma^2 / alpha J would be 0 / 0
@@ -111,6 +112,6 @@ def krylov(
         candidate = system(q, spreads[-1])
         products.append(candidate)
     Q, R = torch.linalg.qr(torch.stack([p.flatten(1) for p in products], 2))
-    weights = torch.linalg.pinv(R, rtol=cutoff) @ (Q.mT @ b.flatten(1).unsqueeze(2))
+    weights = pseudo_inverse(R, cutoff) @ (Q.mT @ b.flatten(1).unsqueeze(2))
     together = torch.stack([w.flatten(1) for w in spreads], 2) @ weights
     return together.reshape(spreads[0].shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fcs.core.operators.base import Operator
+from fcs.core.operators.on_device import OnDevice
 
 
 class Pixels(Operator):
@@ -16,10 +17,12 @@ class Pixels(Operator):
 
     def __init__(self, given: Tensor) -> None:
         self.given = given
+        self._given = OnDevice(given)
 
     def A(self, x: Tensor) -> Tensor:
-        return self.given * x
+        return self._given.like(x) * x
 
     def A_dagger(self, y: Tensor) -> Tensor:
         """The given pixels, grey elsewhere."""
-        return (self.given > 0) * y / self.given.clamp(min=1e-6)
+        given = self._given.like(y)
+        return (given > 0) * y / given.clamp(min=1e-6)
