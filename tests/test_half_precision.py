@@ -268,16 +268,15 @@ def flags() -> Iterator[None]:
     ("settings", "allowed"),
     [
         ([], False),
-        (["trainer.precision=bf16"], True),
-        (["trainer.precision=bf16", "metrics.features=[random]"], False),
-        (["trainer.precision=bf16", "trainer.tf32=false"], False),
+        (["trainer.precision=bf16"], False),
+        (["trainer.precision=bf16", "trainer.tf32=true"], True),
         (["trainer.tf32=true"], True),
         (["trainer.tf32=true", "metrics.features=[random]"], False),
         (["trainer.tf32=true", "task=superres", "task.error=vae_newton"], False),
         (["trainer.tf32=true", "task=superres"], True),
     ],
 )
-def test_tf32_is_for_16_bits_or_by_leave(settings: list[str], allowed: bool) -> None:
+def test_the_network_takes_tf32_by_leave_only(settings: list[str], allowed: bool) -> None:
     run, _ = load_config.load(["digits_inpaint"], settings)
     assert takes_tf32(run) == allowed
 

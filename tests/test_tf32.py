@@ -13,7 +13,7 @@ import torch
 import fcs
 from fcs.core.autocast import is_off, no_autocast
 from fcs.core.denoiser import Denoiser
-from fcs.core.tf32 import allow_tf32, no_tf32, tf32, tf32_is_on
+from fcs.core.tf32 import allow_tf32, no_tf32, rounded, tf32, tf32_in_parts, tf32_is_on
 from fcs.models import Model
 
 BACKENDS: Any = torch.backends
@@ -55,6 +55,68 @@ def test_it_stays_off_until_the_last_thread_leaves() -> None:
     left.set()
     thread.join(WAIT)
     assert seen == [False]
+    assert tf32_is_on()
+
+
+def test_a_part_that_rounds_waits_for_what_needs_every_digit() -> None:
+    """And the other way round; in between both are as they asked."""
+    inside, go_on = threading.Event(), threading.Event()
+    order: list[tuple[str, bool]] = []
+
+    def judge() -> None:
+        with no_tf32():
+            inside.set()
+            assert go_on.wait(WAIT)
+            order.append(("judge", tf32_is_on()))
+
+    thread = threading.Thread(target=judge)
+    thread.start()
+    assert inside.wait(WAIT)
+    threading.Timer(0.2, go_on.set).start()
+    with rounded():
+        order.append(("decoder", tf32_is_on()))
+        again = threading.Thread(target=judge)
+        again.start()
+        again.join(0.2)
+        assert again.is_alive()
+    again.join(WAIT)
+    thread.join(WAIT)
+    assert order == [("judge", False), ("decoder", True), ("judge", False)]
+    assert not tf32_is_on()
+
+
+def test_calls_in_two_threads_meet_where_both_round() -> None:
+    """Neither waits for the end of the other's sampling, which would be for ever."""
+    barrier, seen = threading.Barrier(2), []
+
+    def call() -> None:
+        with tf32_in_parts():
+            barrier.wait(WAIT)
+            assert not tf32_is_on()
+            with rounded():
+                seen.append(tf32_is_on())
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(WAIT)
+    assert seen == [True, True]
+    assert not tf32_is_on()
+
+
+def test_every_digit_is_every_digit_whatever_a_part_asks() -> None:
+    allow_tf32(True)
+    with no_tf32(), rounded():
+        assert not tf32_is_on()
+    with tf32_in_parts():
+        assert not tf32_is_on()
+        with rounded():
+            assert tf32_is_on()
+            with no_tf32():
+                assert not tf32_is_on()
+            assert tf32_is_on()
+        assert not tf32_is_on()
     assert tf32_is_on()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fcs.core.records import Batch, Result
-from fcs.core.tf32 import no_tf32
+from fcs.core.tf32 import tf32_in_parts
 from fcs.engine.oom_retry import joined
 from fcs.engine.python_progress import bar_of_calls
 from fcs.tasks.pipeline import Pipeline
@@ -30,7 +30,7 @@ def sample_batch(pipeline: Pipeline, batch: Batch, size: int, progress: bool, pr
     Returns:
         The result of the whole batch.
     """
-    with no_tf32():  # torch lets a GPU's convolutions round, which the paper's difference does not survive
+    with tf32_in_parts():  # torch lets a GPU's convolutions round, which the paper's difference does not survive
         if pipeline.unmeasured:
             pipeline = pipeline.measured(pipeline.lengths())
         pieces = [batch.part(first, first + size) for first in range(0, len(batch.records), size)]

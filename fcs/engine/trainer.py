@@ -110,16 +110,13 @@ def batch_size(
 
 
 def takes_tf32(config: Run) -> bool:
-    """Whether float32's products may round to ten mantissa bits on a GPU; a difference of .005 does not survive it.
+    """Whether the network's float32 products may round to ten mantissa bits on a GPU: only by leave.
 
-    The switch is of the whole process and the metrics' networks compute beside the sampler, so it stays off for all
-    where anything needs every digit of float32.
+    A difference of .005 does not survive it, and what 16 bits keep in float32 is kept because rounding harms it. The
+    switch is of the whole process and the metrics' networks compute beside the sampler, so it stays off for all where
+    anything needs every digit of float32.
     """
-    if config.task.needs_float32 or config.metrics.networks:
-        return False
-    if config.trainer.tf32 is not None:
-        return config.trainer.tf32
-    return config.trainer.precision != "32"
+    return config.trainer.tf32 is True and not (config.task.needs_float32 or config.metrics.networks)
 
 
 def compiles(config: Run) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float
 from fcs.core.memory import is_out_of_memory
+from fcs.core.tf32 import no_tf32
 from fcs.metrics.extractors import colour, extractor
 from fcs.metrics.image_scores import finite
 from fcs.metrics.lpips import LEAST, Lpips
@@ -99,7 +100,7 @@ class Judge:
 
     def __call__(self, seen: JudgedPictures) -> tuple[list[Scores], list[Features]]:
         """A dictionary of each kind a slot; a score that does not exist is None."""
-        with self._lock, torch.no_grad():
+        with self._lock, torch.no_grad(), no_tf32():
             try:
                 return self._judge(seen.to(self.device))
             except (MemoryError, RuntimeError) as error:

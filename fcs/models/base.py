@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
+from fcs.core.autocast import is_off
 from fcs.core.denoiser import Denoiser, Guided
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level, Spacing, ddpm_levels, flow_levels
+from fcs.core.tf32 import with_tf32
 
 if TYPE_CHECKING:
     from fcs.models.files import Found
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 # Said of prompts that a model ``truncates``; rows and metrics have it as ``truncated``.
 TRUNCATED = "%s: the prompt is longer than the model's text encoder takes; its end was cut off (truncated)"
+
+# Of a batch that the codec takes at once: 8 pictures of 512x512. An autoencoder's widest activations have 256 channels
+# at the pictures' size, and at 2^31 entries some kernels of GPUs fail without a word (pytorch issue 141831).
+PIXELS = 8 * 512 * 512
 
 
 class Schedule:
@@ -68,6 +74,7 @@ class Model(nn.Module, ABC):
         prompted: whether it takes text.
         differentiable: whether gradients pass through the denoiser.
         layout: the files that the family is loaded from, in words for messages.
+        codec_rounds: whether encoding and decoding take TF32 on a GPU: as long as the network is in 16 bits.
         general: whether a family of its own goes before it where the files are also that one's.
     """
 
@@ -89,6 +96,7 @@ class Model(nn.Module, ABC):
         self.shape = shape
         self.picture_shape = picture_shape
         self.factor = picture_shape[1] // shape[1]
+        self.codec_rounds = denoiser.autocast is not None
 
     @classmethod
     def is_in(cls, found: Found) -> bool:
@@ -188,6 +196,18 @@ class Model(nn.Module, ABC):
             generate: ``(N, 1, H, W)``, 1 = to be generated, 0 = given.
         """
         return None
+
+    def by_codec(self, call: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """``call(x)`` of the codec's network, ``(N, *)`` to ``(N, *)``, not more at once than a GPU's kernels can take.
+
+        How many pictures go together depends on their size alone. It takes TF32 on a GPU where the model's network is
+        in 16 bits (``codec_rounds``) and this thread is.
+        """
+        rounds = self.codec_rounds and not is_off()
+        _, height, width = self.picture_shape
+        parts = torch.split(x, max(1, PIXELS // (height * width)))
+        made = [with_tf32(call, part) if rounds else call(part) for part in parts]
+        return made[0] if len(made) == 1 else torch.cat(made)
 
     def spare(self, slicing: bool, tiling: bool) -> None:
         """Encode and decode in less memory.

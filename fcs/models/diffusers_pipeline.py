@@ -227,11 +227,17 @@ class DiffusersPipeline(Model):
                 switch()
 
     def encode(self, pictures: Tensor) -> Tensor:
+        return self.by_codec(self._encoded, pictures)
+
+    def _encoded(self, pictures: Tensor) -> Tensor:
         frames = pictures.to(_type(self.vae))
         found = self.vae.encode(frames.unsqueeze(2) if len(self.packing.decoded_shape) == 4 else frames)
         return self.packing.from_decoder(_latents(found).float())
 
     def decode(self, z: Tensor) -> Tensor:
+        return self.by_codec(self._decoded, z)
+
+    def _decoded(self, z: Tensor) -> Tensor:
         latents = self.packing.to_decoder(z).to(_type(self.vae))
         pictures: Tensor = self.vae.decode(latents, return_dict=False)[0]
         return (pictures[:, :, 0] if pictures.ndim == 5 else pictures).float()

@@ -182,17 +182,18 @@ class StableDiffusion(Model):
         (self.vae.enable_tiling if tiling else self.vae.disable_tiling)()
 
     def encode(self, pictures: Tensor) -> Tensor:
-        mean: Tensor = self.vae.encode(pictures).latent_dist.mean
+        mean = self.by_codec(lambda part: self.vae.encode(part).latent_dist.mean, pictures)
         return (mean - self.latent_shift) * self.latent_scale
 
     def decode(self, z: Tensor) -> Tensor:
         if not (self._sliced and torch.is_grad_enabled() and z.requires_grad):
-            return self._decoded(z)
+            return self.by_codec(self._decoded, z)
         # Only z is kept of each sample until its gradient is computed, one sample at a time.
-        pictures = [
-            checkpoint(self._decoded, row, use_reentrant=False, preserve_rng_state=False) for row in torch.split(z, 1)
-        ]
-        return torch.cat(pictures)
+        return torch.cat([self.by_codec(self._again, row) for row in torch.split(z, 1)])
+
+    def _again(self, z: Tensor) -> Tensor:
+        pictures: Tensor = checkpoint(self._decoded, z, use_reentrant=False, preserve_rng_state=False)
+        return pictures
 
     def _decoded(self, z: Tensor) -> Tensor:
         pictures: Tensor = self.vae.decode(z / self.latent_scale + self.latent_shift, return_dict=False)[0]

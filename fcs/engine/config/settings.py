@@ -130,9 +130,10 @@ class Trainer:
         compile: compile the network; by default on a GPU only.
         cuda_graphs: replay the compiled network on a GPU as one graph of kernels, which saves launching each of them:
             for small batches. Without effect where nothing is compiled or there is no GPU.
-        tf32: round the factors of float32's products on a GPU to ten mantissa bits; by default with 16 bits. Never
-            where networks score the results or ``task.error`` is ``vae_newton``, which need float32. With 32 it needs
-            ``sampler.difference=auto``.
+        tf32: round the factors of float32's products on a GPU to ten mantissa bits. By default with 16 bits, and there
+            in encoding and decoding only; ``false`` nowhere; ``true`` in the network too, which needs
+            ``sampler.difference=auto``, and has no effect where networks score the results or ``task.error`` is
+            ``vae_newton``, which need float32.
         slicing: encode and decode record by record, with gradients too, for less memory; bytes may differ.
         deterministic: only kernels that give the same bits each time (GPUs; a CPU's always do).
         grace: seconds that a signal leaves the current batch to end before it is cut.
