@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 ROUNDED = (torch.bfloat16, torch.float16)
@@ -55,6 +56,50 @@ def keep_ends(network: nn.Module) -> None:
         part = network.get_submodule(name)
         assert isinstance(part, nn.Conv2d)
         setattr(network.get_submodule(parent), own, Full(part))
+
+
+class HalvedLinear(nn.Linear):
+    """A linear layer with its weights in 16 bits beside, for calls under autocast to them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same bits as without the copies."""
+        copies = _copies(self, x)
+        return super().forward(x) if copies is None else F.linear(x, *copies)
+
+
+class HalvedConv2d(nn.Conv2d):
+    """A convolution with its weights in 16 bits beside, for calls under autocast to them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same bits as without the copies."""
+        copies = _copies(self, x)
+        return super().forward(x) if copies is None else self._conv_forward(x, *copies)
+
+
+HALVED: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: HalvedLinear, nn.Conv2d: HalvedConv2d}
+
+
+def halve(network: nn.Module, kind: torch.dtype) -> None:
+    """Keep 16-bit copies beside the weights of what autocast rounds, in place.
+
+    Autocast remembers the rounded weights of networks in training only; frozen ones it rounds again at every call. The
+    float32 ones stay for what is done in float32: measuring differences, and records that overflow.
+    """
+    kept = {part.part for part in network.modules() if isinstance(part, Full)}
+    for part in network.modules():
+        if type(part) in HALVED and part not in kept:
+            for name, values in (("weight", part.weight), ("bias", part.bias)):
+                part.register_buffer(f"halved_{name}", None if values is None else values.detach().to(kind), False)
+            part.__class__ = HALVED[type(part)]
+
+
+def _copies(part: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None] | None:
+    """Weight and bias in autocast's present type; None where there is no autocast, or to another type."""
+    kind = x.device.type
+    weight: Tensor = part.halved_weight
+    if not torch.is_autocast_enabled(kind) or torch.get_autocast_dtype(kind) != weight.dtype:
+        return None
+    return weight, part.halved_bias
 
 
 def keep_sums(network: nn.Module) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fcs.core.autocast import is_off, keep_ends, keep_sums
+from fcs.core.autocast import halve, is_off, keep_ends, keep_sums
 from fcs.core.levels import Level
 from fcs.core.windows import Windows
 
@@ -40,6 +40,7 @@ class Denoiser(nn.Module):
         if autocast is not None:
             keep_ends(network)
             keep_sums(network)
+            halve(network, autocast)
         self.network: nn.Module = network
         self.predicts = predicts
         self.autocast = autocast
@@ -54,6 +55,11 @@ class Denoiser(nn.Module):
         from fcs.core.compiled import Compiled
 
         self._compiled = Compiled(self.network, cuda_graphs), self.autocast
+
+    def to_channels_last(self) -> None:
+        """The layout in which a GPU's 16-bit convolutions compute; others would be turned at every call."""
+        if self.autocast is not None:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, level: Level, cond: Tensor | None = None, concat_cond: Tensor | None = None) -> Tensor:
         """x_0 ``(N, *)`` for ``x`` ``(N, *)`` at ``level``.
