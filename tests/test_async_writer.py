@@ -15,7 +15,7 @@ from PIL import Image
 
 from fcs.core.errors import StorageError, TooManyFailures
 from fcs.core.records import Batch, Record, Result, collate
-from fcs.engine.async_writer import FIRST_RECORDS, IN_FLIGHT, AsyncWriter, PreviewWriter
+from fcs.engine.async_writer import FIRST_RECORDS, IN_FLIGHT, THREADS, AsyncWriter, PreviewWriter
 from fcs.engine.contact_sheet import sheet
 from fcs.engine.encode_results import ResultEncoder, encode
 from fcs.engine.progress import Progress
@@ -105,7 +105,7 @@ def test_a_failing_store_never_blocks() -> None:
     batch = batch_of([good(0)])
     writer = AsyncWriter(encoder(), fails, Progress(1, stream=io.StringIO()))
     raised = 0
-    for _ in range(3 * IN_FLIGHT):
+    for _ in range(3 * IN_FLIGHT * THREADS):
         try:
             writer(batch, result_for(batch))
         except StorageError:

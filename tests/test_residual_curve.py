@@ -33,9 +33,9 @@ def test_the_last_look_at_each_level_counts() -> None:
     high, low = Level(900, 0.1, 0.9), Level(100, 0.9, 0.1)
     for value, level in ((5, high), (3, high), (2, low), (4, high), (1, low)):  # back up once, as restarts go
         denoise(torch.tensor([value, 10.0 * value]).reshape(2, 1, 1, 1).expand(2, 1, 4, 4), level)
-    assert found.per_sample() == ((4, 1), (40, 10))
+    assert found.residuals().tolist() == [[4, 1], [40, 10]]
     assert len(looks) == 4  # not once a call
-    assert ResidualTrace(Known(target, target)).per_sample() == ()
+    assert ResidualTrace(Known(target, target)).residuals().numel() == 0
 
 
 def test_a_run_keeps_it(digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

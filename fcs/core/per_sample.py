@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fcs.core.transfer import to_device
+
 
 def column(values: Tensor, like: Tensor) -> Tensor:
     """``(N,)`` values shaped ``(N, 1, ...)`` so that they broadcast against ``like`` ``(N, *)``."""
@@ -59,7 +61,4 @@ class RecordNoise:
     def __call__(self, shape: Sequence[int]) -> Tensor:
         """Next draw: ``(N, *shape)`` where ``shape`` is that of one sample."""
         draws = [generator.standard_normal(tuple(shape), dtype=np.float32) for generator in self.generators]
-        drawn = torch.from_numpy(np.stack(draws)).to(self.dtype)
-        if torch.device(self.device).type == "cuda":
-            drawn = drawn.pin_memory()  # otherwise the copy waits for all work queued on the GPU
-        return drawn.to(self.device, non_blocking=True)
+        return to_device(torch.from_numpy(np.stack(draws)).to(self.dtype), self.device)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fcs.core.boxes import Box
 from fcs.core.crops import NativePicture
+from fcs.core.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Batch:
         prompts: one per slot.
         seeds: one per slot; each fixes all noise of its record. A failed record has one too, 0 only without a key.
         members: where the slots are samples of several batches: how many records each of these has, by number.
+        host: the same batch on the CPU, where this one was moved from there.
     """
 
     shard: str
@@ -116,6 +118,12 @@ class Batch:
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     members: dict[int, int] = field(default_factory=dict)
+    host: Batch | None = None
+
+    @property
+    def on_host(self) -> Batch:
+        """The batch on the CPU; nothing is copied where it was there before."""
+        return self.to("cpu") if self.host is None else self.host
 
     @property
     def valid(self) -> tuple[bool, ...]:
@@ -132,12 +140,16 @@ class Batch:
             masks=self.masks[slots],
             prompts=self.prompts[slots],
             seeds=self.seeds[slots],
+            host=None if self.host is None else self.host.part(first, stop),
         )
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+    def to(self, device: torch.device | str) -> Batch:
         """The same batch with its pictures on ``device``."""
-        images = self.images.to(device, non_blocking=non_blocking)
-        return replace(self, images=images, masks=self.masks.to(device, non_blocking=non_blocking))
+        images, masks = to_device(self.images, device), to_device(self.masks, device)
+        host = None if images.device.type == "cpu" else self.host
+        if images.device.type != "cpu" and self.images.device.type == "cpu":
+            host = self
+        return replace(self, images=images, masks=masks, host=host)
 
 
 @dataclass(frozen=True)

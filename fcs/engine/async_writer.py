@@ -23,7 +23,7 @@ from fcs.tasks.base import Task
 
 log = logging.getLogger("fcs")
 THREADS = 2
-IN_FLIGHT = 4  # batches scored and written behind the network; more would only cost memory
+IN_FLIGHT = 2  # batches for each thread, scored and written behind the network; more would only cost memory
 FIRST_RECORDS = 50  # if all of these fail, the run as a whole is wrong
 
 
@@ -43,7 +43,8 @@ class PreviewWriter:
 
     def write(self, task: Task, batch: Batch, result: Result) -> None:
         """The contact sheet of a batch, unless there are enough; by one thread at a time."""
-        picture = sheet(batch, result, task.given(batch), task.reference(batch))
+        # What is given is made where the sampler works: an operator with tensors of its own is moved to its batch.
+        picture = sheet(batch, result, task.given(batch).cpu(), task.reference(batch.on_host))
         if picture is None:
             return
         name = f"{batch.shard.replace('/', '-')}-{batch.number:05d}.png"
@@ -65,6 +66,7 @@ class AsyncWriter:
         failed_elsewhere: says how many records failed in other processes since this one began.
         previews: None for none.
         notes: whether to say at the end what was noted of the records.
+        threads: that write; a GPU's records need more of them than a CPU's.
         log: where numbers go as the run goes on; called by the thread that hands batches over.
     """
 
@@ -76,6 +78,7 @@ class AsyncWriter:
     failed_elsewhere: Callable[[], int] = lambda: 0
     previews: PreviewWriter | None = None
     notes: bool = True
+    threads: int = THREADS
     log: Callable[[Progress], None] | None = None
     _batches: int = 0
     _done: int = 0
@@ -86,8 +89,8 @@ class AsyncWriter:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, "write")
-        self._slots = threading.Semaphore(IN_FLIGHT)
+        self._pool = ThreadPoolExecutor(self.threads, "write")
+        self._slots = threading.Semaphore(IN_FLIGHT * self.threads)
 
     def __call__(self, batch: Batch, result: Result | None) -> None:
         """Hand over a batch and its result, None where all of its records failed.
@@ -131,7 +134,7 @@ class AsyncWriter:
 
     def _write(self, number: int, batch: Batch, result: Result | None) -> None:
         try:
-            rows = self.encoder.rows(batch, result)
+            rows = self.encoder.rows(batch.on_host, result)
             if self.previews is not None and number % self.previews.interval == 0 and result is not None:
                 with self._lock:
                     self.previews.write(self.encoder.task, batch, result)

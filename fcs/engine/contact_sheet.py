@@ -22,8 +22,8 @@ def sheet(batch: Batch, result: Result, given: Tensor, reference: Tensor | None)
     slots = [slot for slot, valid in enumerate(batch.valid) if valid][:ROWS]
     if not slots:
         return None
-    columns = [given.cpu(), result.images, *result.further.values()]
-    columns += [] if reference is None else [reference.cpu()]
+    columns = [given, result.images, *result.further.values()]
+    columns += [] if reference is None else [reference]
     largest = max(max(column.shape[-2:]) for column in columns)
     side = min(largest * -(-LEAST_SIDE // largest), MOST_SIDE)
     canvas = Image.new("RGB", (len(columns) * (side + GAP) + GAP, len(slots) * (side + GAP) + GAP), "#808890")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fcs.engine.process_info import ProcessInfo
 
+FEWEST, MOST = 2, 8  # threads that write
 CPUS = Path("/sys/devices/system/cpu")
 MEMBERSHIP = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
@@ -38,6 +39,14 @@ def threads(info: ProcessInfo) -> int | None:
     if given.isdecimal():  # the task's own
         return max(1, min(int(given), cores()))
     return max(1, cores() // info.peers)
+
+
+def writers(on_gpu: bool, info: ProcessInfo) -> int:
+    """Threads that score, encode and write: on a GPU's host this process's share of the cores, but for one.
+
+    A CPU needs its cores for the network, which two writers outrun.
+    """
+    return min(max(FEWEST, (threads(info) or cores()) - 1), MOST) if on_gpu else FEWEST
 
 
 def cores() -> int:

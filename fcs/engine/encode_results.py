@@ -16,14 +16,17 @@ from PIL import Image
 from torch import Tensor
 
 from fcs.core.images import to_pil
+from fcs.core.memory import is_out_of_memory
 from fcs.core.notes import notes_for
 from fcs.core.records import Batch, Record, Result
+from fcs.core.transfer import beside
 from fcs.metrics import image_scores as metrics
 from fcs.metrics.judge import Features, Judge, JudgedPictures, Scores
 from fcs.shards.ledger.result_rows import Row
 from fcs.tasks.base import Task
 
 QUALITY = 95  # of jpg and webp
+CPU = torch.device("cpu")
 NOT_FINITE = "not_finite: the model gave NaN or infinity"
 LARGE = 65_536  # pixels from which PNG compresses fast rather than hard
 
@@ -36,6 +39,7 @@ class ResultEncoder:
         task: has the reference that a result is scored against.
         format: ``png``, ``jpg`` or ``webp``.
         png_level: how hard PNG compresses, 0 to 9; None for 6, and 1 for large pictures.
+        device: where scores are computed.
         copy_inputs: whether input members are written too.
         facts: of the run, written into every KEY.json: model, fingerprint.
         judge: computes the scores and features that need networks; None where none was asked for.
@@ -47,9 +51,19 @@ class ResultEncoder:
     facts: dict[str, Any]
     judge: Judge | None = None
     png_level: int | None = None
+    device: torch.device = CPU
 
     def rows(self, batch: Batch, result: Result | None) -> list[Row]:
-        """One row for each record of the batch, failed ones too; ``result`` is None if all failed."""
+        """One row for each record of the batch, failed ones too; ``result`` is None if all failed.
+
+        Args:
+            batch: on the CPU.
+            result: its pictures.
+        """
+        with beside(self.device):
+            return self._rows(batch, result)
+
+    def _rows(self, batch: Batch, result: Result | None) -> list[Row]:
         records = [(slot, record) for slot, record in enumerate(batch.records) if record is not None]
         if result is None:
             return [failed_row(batch, slot, record, record.error) for slot, record in records]
@@ -76,7 +90,7 @@ class ResultEncoder:
         seen = result.images.clone()
         for slot, picture in written.items():
             own_part(self.task, batch, slot, seen)[slot] = picture
-        kinds = [picture_scores(self.task, batch, seen)]
+        kinds = [picture_scores(self.task, batch, seen, self.device)]
         features: list[Features] = [{} for _ in kinds[0]]
         if self.judge is not None:
             reference, styles = self.task.reference(batch), self.task.styles(batch)
@@ -146,18 +160,21 @@ def own_part(task: Task, batch: Batch, slot: int, pictures: Tensor) -> Tensor:
     return pictures[..., rows, columns]
 
 
-def picture_scores(task: Task, batch: Batch, pictures: Tensor) -> list[Scores]:
-    """Scores of uint8 pictures ``(N, C, H, W)`` that need no network, each of its record's own part."""
-    reference = task.reference(batch)
-    reference = None if reference is None else reference.cpu()
-    masks = batch.masks.cpu() if task.needs_mask else None
-    found = metrics.scores(pictures, reference, masks)
+def picture_scores(task: Task, batch: Batch, pictures: Tensor, device: torch.device = CPU) -> list[Scores]:
+    """Scores of uint8 pictures ``(N, C, H, W)`` that need no network, each of its record's own part.
+
+    Args:
+        task: what was made.
+        batch: of it, on the CPU like the pictures.
+        pictures: as written.
+        device: where scores are computed, unless memory runs out there.
+    """
+    reference, masks = task.reference(batch), batch.masks if task.needs_mask else None
+    found = _plain_scores(device, pictures, reference, masks)
     for slot in _valid(batch):
         own = [None if kind is None else own_part(task, batch, slot, kind) for kind in (pictures, reference, masks)]
         if own[0] is not pictures:
-            made, truth, hole = (None if kind is None else kind[[slot]] for kind in own)
-            assert made is not None
-            (found[slot],) = metrics.scores(made, truth, hole)
+            (found[slot],) = _plain_scores(device, *(None if kind is None else kind[[slot]] for kind in own))
     return found
 
 
@@ -199,3 +216,12 @@ def decoded(data: bytes, mode: str = "RGB") -> Tensor:
     """A picture ``(C, H, W)`` as a reader will see it after a lossy format."""
     array = np.array(Image.open(io.BytesIO(data)).convert(mode))
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1)
+
+
+def _plain_scores(device: torch.device, *seen: Tensor | None) -> list[Scores]:
+    try:
+        return metrics.scores(*(None if one is None else one.to(device) for one in seen))
+    except (MemoryError, RuntimeError) as error:
+        if device.type == "cpu" or not is_out_of_memory(error):
+            raise
+    return metrics.scores(*seen)

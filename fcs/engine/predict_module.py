@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import lightning as L
+import torch
 
 from fcs.core.errors import UsageError
 from fcs.core.memory import held
@@ -63,10 +64,13 @@ class PredictModule(L.LightningModule):
         self.judge = load_judge(self.run, pipeline.model)
         pin_anew(self.run.out, self.run.pinned)
         allow_tf32(takes_tf32(config))
+        pipeline.model.codec_rounds &= config.trainer.tf32 is not False
         self.pipeline = measured(self.run.out, pipeline, device)
         shape = config.task.input_shape(pipeline.model)
         peers = len(getattr(self.trainer.strategy, "parallel_devices", None) or [device])
         self.batch_size = batch_size(config, self.pipeline, shape, device, peers)
+        if device.type == "cuda":
+            pipeline.model.denoiser.to_channels_last()
         if compiles(config):  # after what is measured in other shapes and types, each of which would be a graph
             pipeline.model.compile_network(config.trainer.cuda_graphs)
         self.retry = {shape[1:]: OomRetry(self.pipeline)}
@@ -79,6 +83,10 @@ class PredictModule(L.LightningModule):
     def fitting_size(self) -> int | None:
         """Records that are sampled at once; None while whole batches fit."""
         return min((one.fitting_size for one in self.retry.values() if one.fitting_size), default=None)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch there; it keeps what it was on the CPU, for whoever writes."""
+        return batch.to(device)
 
     def on_predict_start(self) -> None:
         self._stop = stop_of(self.trainer)

@@ -14,10 +14,12 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from fcs.core.errors import UsageError
 from fcs.core.records import Batch, Result
 from fcs.engine.async_writer import AsyncWriter, PreviewWriter
+from fcs.engine.cpu_threads import writers
 from fcs.engine.encode_results import ResultEncoder
 from fcs.engine.native_results import NativeEncoder, RowJoiner
 from fcs.engine.predict_module import PredictModule
 from fcs.engine.preflight import Preflight
+from fcs.engine.process_info import ProcessInfo
 from fcs.engine.progress import Progress, log_progress
 from fcs.shards.ledger.result_rows import Row
 
@@ -68,7 +70,9 @@ class ShardWriter(BasePredictionWriter):
         progress = Progress(totals.total, finished, shown=shown, failed=totals.failed)
         kind = NativeEncoder if config.data.resize == "crop_to_mask" else ResultEncoder
         self._writer = AsyncWriter(
-            kind(config.task, config.format, config.copy_inputs, facts, judge, config.png_level),
+            kind(
+                config.task, config.format, config.copy_inputs, facts, judge, config.png_level, pl_module.device
+            ),
             RowJoiner(partial(_finish, data, pl_module), pl_module.batch_size),
             progress,
             max_failed=config.data.max_failed,
@@ -76,6 +80,7 @@ class ShardWriter(BasePredictionWriter):
             failed_elsewhere=data.ledger.failed_elsewhere,
             previews=self._previews(pl_module.batch_size, totals.total),
             notes=self.notes,
+            threads=writers(pl_module.device.type == "cuda", ProcessInfo.here()),
             log=partial(log_progress, trainer.loggers) if trainer.loggers and data.rank == 0 else None,
         )
 

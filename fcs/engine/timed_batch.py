@@ -42,10 +42,13 @@ def timed_batch(run: Preflight, pipeline: Pipeline, ranks: int, total: int | Non
     layout = layout_of(config, form, 1)
     shape = layout.shape
     allow_tf32(takes_tf32(config))
+    pipeline.model.codec_rounds &= config.trainer.tf32 is not False
     pipeline.model.to(where)
     if pipeline.unmeasured:
         pipeline = pipeline.measured(pipeline.lengths())
     size = batch_size(config, pipeline, shape, where, ranks)
+    if where.type == "cuda":
+        pipeline.model.denoiser.to_channels_last()
     if compiles(config):
         pipeline.model.compile_network(config.trainer.cuda_graphs)
     batch = replace(layout, slots=size).batch("timed", 0, _samples(run, form, size)).to(where)

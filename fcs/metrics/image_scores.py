@@ -7,9 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from fcs.core.tf32 import no_tf32
 from fcs.metrics.seam import seam
 from fcs.metrics.ssim import WINDOW, local_ssim
 
+PIXELS = 8 * 512 * 512  # that are compared at once: of the widest tensors there are fifteen channels
 NAMES = ("psnr", "psnr_generated", "psnr_kept", "seam", "ssim", "ssim_generated", "ssim_kept")
 
 
@@ -25,12 +27,22 @@ def scores(pictures: Tensor, references: Tensor | None, masks: Tensor | None) ->
         One dictionary per picture, in dB for PSNR, in 8-bit steps for the seam; None where a score does not exist (no
         reference, equal pictures, a picture below the 11 pixels of SSIM's window, a part that is empty, no border).
     """
-    columns = {name: torch.full((len(pictures),), math.nan) for name in NAMES}
-    if masks is not None:
-        columns["seam"] = seam(pictures, masks)
+    at_once = max(1, PIXELS // (pictures.shape[-1] * pictures.shape[-2]))
+    parts = [None if one is None else one.split(at_once) for one in (pictures, references, masks)]
+    count = len(pictures.split(at_once))
+    with no_tf32(), torch.no_grad():
+        each = [_columns(*(None if one is None else one[place] for one in parts)) for place in range(count)]
+    rows = torch.cat(each).tolist()
+    return [{name: finite(value) for name, value in zip(NAMES, row, strict=True)} for row in rows]
+
+
+def _columns(pictures: Tensor, references: Tensor | None, masks: Tensor | None) -> Tensor:
+    """Scores ``(N, S)`` in the order of their names; NaN where one does not exist."""
+    nothing = torch.full((len(pictures),), math.nan, device=pictures.device)
+    found = {} if masks is None else {"seam": seam(pictures, masks)}
     if references is not None:
-        columns |= _against(pictures.float() / 255, references.float() / 255, masks)
-    return [{name: finite(values[i].item()) for name, values in columns.items()} for i in range(len(pictures))]
+        found |= _against(pictures.float() / 255, references.float() / 255, masks)
+    return torch.stack([found.get(name, nothing) for name in NAMES], 1)
 
 
 def _against(made: Tensor, truth: Tensor, masks: Tensor | None) -> dict[str, Tensor]:

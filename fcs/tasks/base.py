@@ -10,6 +10,7 @@ from torch import Tensor
 from fcs.core.constraints import Constraint
 from fcs.core.images import to_float, to_uint8
 from fcs.core.records import Batch, Result
+from fcs.core.transfer import to_host
 from fcs.models.base import Model
 from fcs.samplers.base import Sampler
 from fcs.tasks.residual_trace import ResidualTrace
@@ -82,12 +83,11 @@ class Task(ABC):
         trace = ResidualTrace(constraint, loop.preview)
         traced = constraint.cheap or loop.preview is not None
         x0 = loop.sample(denoise.wrapped(trace) if traced else denoise, constraint)
-        residuals = constraint.residual(x0).cpu()
-        pictures = self.pictures(x0, batch, loop.model).cpu()
+        made = self.pictures(x0, batch, loop.model), constraint.residual(x0), finite(x0), trace.residuals()
+        pictures, residuals, whole, course = to_host(*made)
         calls = (loop.calls,) * len(batch.records)
-        return Result(
-            pictures, tuple(residuals.tolist()), calls, finite_samples(x0), residual_traces=trace.per_sample()
-        )
+        traces = tuple(map(tuple, course.tolist())) if course.numel() else ()
+        return Result(pictures, tuple(residuals.tolist()), calls, tuple(whole.tolist()), residual_traces=traces)
 
     def concat_cond(self, batch: Batch, model: Model) -> Tensor | None:
         """What the network of an inpainting model sees of the batch, where the masks say what is given."""
@@ -135,6 +135,6 @@ class Task(ABC):
         return []
 
 
-def finite_samples(x: Tensor) -> tuple[bool, ...]:
-    """Whether each sample of ``(N, *)`` is free of NaN and infinity."""
-    return tuple(x.isfinite().flatten(1).all(1).tolist())
+def finite(x: Tensor) -> Tensor:
+    """Whether each sample of ``(N, *)`` is free of NaN and infinity, ``(N,)``."""
+    return x.isfinite().flatten(1).all(1)

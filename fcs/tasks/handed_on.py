@@ -12,7 +12,7 @@ from fcs.tasks.half_precision import merged
 def as_given(batch: Batch) -> Result:
     """The given pictures as results: no calls, no residual."""
     count = len(batch.records)
-    return Result(batch.images.cpu(), (0.0,) * count, (0,) * count, (True,) * count)
+    return Result(batch.on_host.images, (0.0,) * count, (0,) * count, (True,) * count)
 
 
 def with_given(result: Result, batch: Batch, slots: Collection[int]) -> Result:

@@ -70,7 +70,7 @@ class Inpaint(Task):
 
     def handed_on(self, batch: Batch) -> frozenset[int]:
         """Where the mask is black and the given pixels are put back."""
-        white = batch.masks.flatten(1).any(1).tolist()
+        white = batch.on_host.masks.flatten(1).any(1).tolist()
         return frozenset(slot for slot, some in enumerate(white) if self.paste and not some)
 
     def constraint(self, batch: Batch, model: Model) -> Known:

@@ -17,9 +17,10 @@ from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
 from fcs.core.per_sample import rms
 from fcs.core.records import Batch, Result
+from fcs.core.transfer import to_host
 from fcs.models.base import Model
 from fcs.samplers.base import Sampler
-from fcs.tasks.base import Task, finite_samples
+from fcs.tasks.base import Task, finite
 from fcs.tasks.inpaint import Inpaint
 from fcs.tasks.sampling_loop import SamplingLoop
 
@@ -122,18 +123,18 @@ class Layers(Task):
         hidden = mask <= 0.5, mask >= 0.5
         x0 = [loop.sample(denoise[layer], self._known(batch, hidden[layer], loop.model)) for layer in (0, 1)]
         one, two = (loop.model.decode(z) for z in x0)
-        finite = finite_samples(torch.cat([one, two, mask], 1))
-        residuals = tuple(rms(picture - compose(mask, one, two)).tolist())
+        whole, residuals = finite(torch.cat([one, two, mask], 1)), rms(picture - compose(mask, one, two))
         if self.paste:
             one, two = composing(picture, mask, one, two)
         further = {"layer1": to_uint8(one), "layer2": to_uint8(two), "mask": (mask * 255).round().byte()}
         made = to_uint8(compose(mask, to_float(further["layer1"]), to_float(further["layer2"])))
+        made, residuals, whole, *pictures = to_host(made, residuals, whole, *further.values())
         return Result(
-            made.cpu(),
-            residuals,
+            made,
+            tuple(residuals.tolist()),
             (loop.calls,) * len(batch.records),
-            finite,
-            further={name: pictures.cpu() for name, pictures in further.items()},
+            tuple(whole.tolist()),
+            further=dict(zip(further, pictures, strict=True)),
             scores=tuple({"iou": value} for value in self._iou(mask, batch)),
             errors=errors,
         )

@@ -17,7 +17,7 @@ Preview = Callable[[int, Tensor, Tensor], None]  # (level's number, x_0 (N, *sha
 class ResidualTrace:
     """Records the residual at each level, of the last x_0 that the denoiser gave there.
 
-    It wraps a denoise callable and is read after sampling. Nothing waits for the device before ``per_sample``.
+    It wraps a denoise callable and is read after sampling. Nothing waits for the device.
 
     Args:
         constraint: whose residual.
@@ -42,10 +42,10 @@ class ResidualTrace:
 
         return recorded
 
-    def per_sample(self) -> tuple[tuple[float, ...], ...]:
-        """Each sample's residuals, in the order in which the levels were first reached; empty without any call."""
+    def residuals(self) -> Tensor:
+        """Residuals ``(N, L)`` in the order in which the L levels were first reached; empty without any call."""
         self._settle()
-        return tuple(map(tuple, torch.stack([*self._residuals.values()], 1).tolist())) if self._residuals else ()
+        return torch.stack([*self._residuals.values()], 1) if self._residuals else torch.zeros(0)
 
     @torch.no_grad()
     def _settle(self) -> None:
