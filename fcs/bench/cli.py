@@ -26,6 +26,7 @@ Which method for which model and data: runs of fcs-predict over several seeds, c
   tune      settings for each method, on training data
   ablate    variants of a configuration
   fit       a model's own setting for a number of calls
+  gpu       what a card does: speed, memory, and whether its results are right
   equal     whether a setting is as good as another, from evaluations that are there
 
 fcs-bench COMMAND --help explains. The same command again continues what was interrupted.
@@ -90,6 +91,18 @@ Whether a setting is as good as another: the share that it closes of the gap fro
 
 Each folder has an evaluate.json of compare or ablate, on the same records and seeds. Equal: at least 95 % of the gap
 closed, the lower end of the 95 % interval at least 80 %; undecided where the gap's own interval includes 0.
+"""
+
+GPU = """\
+What a card does, in the minutes there are.
+
+    fcs-bench gpu --out DIR --minutes 7
+
+Networks of Stable Diffusion 1.5's and SDXL's size with random weights, in bf16: seconds a picture by calls and batch,
+share of the card's own rate for bf16 matrix products, memory; the shipped models in 32, bf16 and 16 against the CPU's
+results; cosines of J e; 32 pictures decoded at once; deterministic kernels; records a second of a core of the host;
+fcs-predict with everything on against its network alone; compiled and as CUDA graphs. In this order; what the minutes
+do not allow is left out, and measured by the same command again. Writes OUT/gpu.json and gpu.md, anew after each row.
 """
 
 
@@ -171,12 +184,21 @@ def equal(parser: Parser) -> None:
     add("--beside", nargs="+", default=[], metavar="DIR", help="more folders for the pictures")
 
 
+def gpu(parser: Parser) -> None:
+    """Options of gpu."""
+    add = parser.add_argument
+    add("--out", required=True, metavar="DIR")
+    add("--minutes", default="7", metavar="N", help="after which no part is begun (%(default)s)")
+    add("--device", default="cuda", metavar="cuda|cpu", help="cpu tries the command at tiny sizes (%(default)s)")
+
+
 COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
     "compare": (COMPARE, compare),
     "tune": (TUNE, tune),
     "fit": (FIT, fit),
     "ablate": (ABLATE, ablate),
     "equal": (EQUAL, equal),
+    "gpu": (GPU, gpu),
 }
 
 
@@ -203,7 +225,8 @@ def _bench(given: list[str]) -> int:
     found = parser.read_with_overrides(given[1:])
     if found is None:
         return 0
-    if missing := [package for package in NEEDED if find_spec(package) is None]:
+    needed = () if name == "gpu" else NEEDED  # which is for machines with nothing but torch
+    if missing := [package for package in needed if find_spec(package) is None]:
         raise UsageError(f"expected the packages {', '.join(NEEDED)}, found no {missing[0]}: pip install '.[bench]'")
     # Below here torch is imported, which takes a second; mistakes in options are told before.
     from fcs.bench.trial import RunFailed
