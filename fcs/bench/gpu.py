@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from fcs.bench import gpu_checks, gpu_host, gpu_speed
+from fcs.bench import gpu_checks, gpu_speed
 from fcs.bench.gpu_table import table
 from fcs.bench.options import one
 from fcs.bench.origin import origin, write_json
@@ -38,15 +38,6 @@ class Part:
     rows: Callable[[], Rows]
 
 
-def plan(device: torch.device, rate: float, work: Path) -> list[Part]:
-    """All parts, the most worth knowing first; on a CPU the same ones at sizes that only try the command."""
-    if device.type == "cpu":
-        return _parts(device, rate, work, Scale(("tiny-64",) * 3, 2, [5], 64, 4, 1))
-    return _parts(
-        device, rate, work, Scale(("sd15-512", "sd15-1024", "sdxl-1024"), 16, [40, 220, 20, 100], 512, 16, 20)
-    )
-
-
 @dataclass(frozen=True)
 class Scale:
     """How large everything is.
@@ -68,10 +59,22 @@ class Scale:
     steps: int
 
 
-def _parts(device: torch.device, rate: float, work: Path, scale: Scale) -> list[Part]:
+FULL = Scale(("sd15-512", "sd15-1024", "sdxl-1024"), 16, [40, 220, 20, 100], 512, 16, 20)
+TINY = Scale(("tiny-64",) * 3, 1, [5], 64, 2, 1)
+
+
+def plan(device: torch.device, rate: float, work: Path, scale: Scale) -> list[Part]:
+    """All parts, the most worth knowing first.
+
+    Args:
+        device: what is measured.
+        rate: its operations a second in products of bf16 matrices.
+        work: folder for what is needed meanwhile.
+        scale: how large everything is; on a CPU only so large that the command is tried.
+    """
     main, large, larger = scale.sizes
     batch, calls, few = scale.batch, scale.calls[0], max(scale.batch // 4, 1)
-    speed, checks, host = gpu_speed, gpu_checks, gpu_host
+    speed, checks = gpu_speed, gpu_checks
 
     def shipped() -> Rows:
         for name in checks.SHIPPED:
@@ -81,6 +84,17 @@ def _parts(device: torch.device, rate: float, work: Path, scale: Scale) -> list[
         for size in (large, larger):
             yield from speed.by_calls(size, device, rate, [calls, scale.calls[-1]], few)
 
+    # What these need beyond torch and diffusers may not be there.
+    def ceiling() -> Rows:
+        from fcs.bench import gpu_host
+
+        yield from gpu_host.ceiling(work, device, scale.pixels, scale.records)
+
+    def everything() -> Rows:
+        from fcs.bench import gpu_host
+
+        yield from gpu_host.everything(work, main, device, calls, batch)
+
     return [
         Part("speed", 100, lambda: speed.by_calls(main, device, rate, scale.calls, batch)),
         Part("results against the CPU's", 60, shipped),
@@ -88,8 +102,8 @@ def _parts(device: torch.device, rate: float, work: Path, scale: Scale) -> list[
         Part("types", 30, lambda: speed.by_arithmetic(main, device, calls, batch)),
         Part("decoding at once", 15, lambda: checks.together(main, device, 2 * batch)),
         Part("deterministic kernels", 20, lambda: checks.again(device, few)),
-        Part("host", 20, lambda: host.ceiling(work, device, scale.pixels, scale.records)),
-        Part("everything on", 40, lambda: host.everything(work, main, device, calls, batch)),
+        Part("host", 20, ceiling),
+        Part("everything on", 40, everything),
         Part("larger models", 90, larger_models),
         Part("compiled", 120, lambda: speed.compiled(main, device, calls, batch)),
     ]
@@ -124,7 +138,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     found["facts"] |= {"matmul_tflops": _matmul(device)}
     rate = 1e12 * found["facts"]["matmul_tflops"]
     with tempfile.TemporaryDirectory(prefix="fcs-bench-gpu-") as work:
-        for part in plan(device, rate, Path(work)):
+        for part in plan(device, rate, Path(work), FULL if device.type == "cuda" else TINY):
             if found["parts"].get(part.name, {}).get("done"):
                 continue
             left = ends - time.monotonic()

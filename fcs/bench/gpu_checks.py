@@ -55,14 +55,13 @@ def against_the_cpu(name: str, device: torch.device, count: int, steps: int) -> 
     """How far each type's pictures are from those of the CPU in float32."""
     here = load(find(name))
     batch = records(name, here, count)
-    sampler = InexactNewton(Newton(0.05), [0.5, 0.1])
+    sampler = InexactNewton(Newton("auto"), [0.5, 0.1])
     expected = Pipeline(here, Inpaint(), sampler, steps)(batch).images.int()
     for precision, autocast in AUTOCAST.items():
         if precision == "16" and device.type == "cpu":  # emulated there, and tens of times as slow
             continue
         there = load(find(name), autocast).to(device)
-        own = InexactNewton(Newton(0.05) if autocast is None else Newton("auto"), [0.5, 0.1])
-        pipeline = Pipeline(there, Inpaint(), own, steps)
+        pipeline = Pipeline(there, Inpaint(), sampler, steps)
         if pipeline.unmeasured:
             pipeline = pipeline.measured(pipeline.lengths())
         off = (pipeline(batch.to(device)).images.int() - expected).abs().flatten(1).amax(1)

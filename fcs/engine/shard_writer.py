@@ -70,9 +70,7 @@ class ShardWriter(BasePredictionWriter):
         progress = Progress(totals.total, finished, shown=shown, failed=totals.failed)
         kind = NativeEncoder if config.data.resize == "crop_to_mask" else ResultEncoder
         self._writer = AsyncWriter(
-            kind(
-                config.task, config.format, config.copy_inputs, facts, judge, config.png_level, pl_module.device
-            ),
+            kind(config.task, config.format, config.copy_inputs, facts, judge, config.png_level, pl_module.device),
             RowJoiner(partial(_finish, data, pl_module), pl_module.batch_size),
             progress,
             max_failed=config.data.max_failed,
