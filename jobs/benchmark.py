@@ -15,6 +15,8 @@ Parts:
   startup     seconds of imports, weights, first call; of --help
   steps       where a batch's time goes
   threads     a call by one thread and by all cores, spinning and quiet, beside programs that keep cores busy
+  copies      a call in 16 bits, its weights rounded at every call or once
+  host        records a second of one core with an instant network: read, scored and encoded at --pixels
   gpu         seconds an image by batch, and the share of the bf16 matmul rate; only where there is a GPU
 
 What is compared is measured in turn, and medians are of the ratios of each round. ``sd15`` is a model of Stable
@@ -33,15 +35,17 @@ from typing import Any
 
 import torch
 from command import command
-from speed import large, long, memory, rates, steps, threads
+from speed import copies, large, long, memory, rates, steps, threads
 from speed.pipeline import WALKS, Setting
 
+from fcs.bench import gpu_host
 from fcs.bench.options import whole
 from fcs.bench.origin import hardware, origin, write_json
 from fcs.core.errors import UsageError
 from fcs.tools.cli.ends import Parser
 
-PARTS = ("efficiency", "published", "factors", "memory", "flat", "startup", "steps", "threads", "gpu")
+HOST = "{format} at {pixels} px: {records_a_second_a_core:.1f} records a second a core, scores on {scores_on}"
+PARTS = ("efficiency", "published", "factors", "memory", "flat", "startup", "steps", "threads", "copies", "host", "gpu")
 
 
 def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
@@ -63,6 +67,10 @@ def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
         return steps.steps(setting, calls[0], batches, rates.inputs(setting, batches), rates.device())
     if part == "threads":
         return threads.threads(setting.model, setting.batch, batches, repeats)
+    if part == "copies":
+        return copies.copies(setting.model, setting.precision, [1, setting.batch], max(repeats, 5), rates.device())
+    if part == "host":
+        return list(gpu_host.ceiling(setting.work, rates.device(), args.pixels, setting.batch))
     return large.sweep(setting, whole(args.gpu_calls, "--gpu-calls"), whole(args.sweep, "--sweep"))
 
 
@@ -72,6 +80,8 @@ def show(found: dict[str, Any]) -> str:
     shown += [memory.table(found["memory"])] if "memory" in found else []
     shown += [steps.table(found["steps"])] if "steps" in found else []
     shown += [threads.table(found["threads"])] if "threads" in found else []
+    shown += [copies.table(found["copies"])] if "copies" in found else []
+    shown += [HOST.format(**row) for row in found.get("host", [])]
     shown += [large.table(found["gpu"])] if "gpu" in found else []
     return "\n".join(text for text in shown if text)
 
@@ -108,6 +118,7 @@ def parser() -> Parser:
     made.add_argument("--batches", type=int, default=2, help=beyond)
     made.add_argument("--repeats", type=int, default=3, help="rounds (%(default)s)")
     made.add_argument("--records", type=int, default=10_000, help="of the flat part (%(default)s)")
+    made.add_argument("--pixels", type=int, default=512, help="a side, of the host part (%(default)s)")
     made.add_argument("--gpu-calls", default="220,60", help="of the gpu part (%(default)s)")
     made.add_argument("--sweep", default="1,2,4,8,16,32", help="batches of the gpu part (%(default)s)")
     return made

@@ -15,6 +15,8 @@ from helpers.shards import samples
 
 from fcs.core import memory
 from fcs.engine import batch_size_finder
+from fcs.engine.config import load_config
+from fcs.engine.trainer import compiles, planned_calls
 from fcs.models import Model
 from fcs.samplers import DDIM
 from fcs.tasks import Inpaint
@@ -113,3 +115,17 @@ def test_a_run_says_what_it_took(
     assert (worker["slots"], worker["batch"]) == (8, 8)
     shard = Path("shards") / "mixed.tar"
     assert samples(tmp_path / "o" / shard) == samples(digits_run / shard)
+
+
+@pytest.mark.parametrize(
+    ("settings", "records", "compiled"),
+    [([], 72, False), ([], 100_000, True), ([], None, True), (["trainer.compile=true"], 72, True)],
+)
+def test_a_card_compiles_where_the_calls_repay_it(
+    settings: list[str], records: int | None, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few emoji are sampled in less time than their network is compiled in."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    run, _ = load_config.load(["emoji_inpaint"], settings)
+    assert compiles(run, planned_calls(run, records, 12, 1)) is compiled
+    assert planned_calls(run, 25, 4, 2) == 4 * run.task.calls(run.sampler, run.steps)  # 7 batches, 4 and 3

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from fcs.core.autocast import no_autocast
 from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.deterministic import bicubic, mirrored
 from fcs.core.directions import Gradient, Local, Newton
 from fcs.core.operators import Blur, Downsample, GaussianBlur, Grey, MotionBlur, Pixels
 from fcs.core.operators.base import Operator
@@ -357,3 +358,45 @@ def test_autocast_on_the_card(in_16_bits: Twice, in_the_loop: list[Wait]) -> Non
     direction = direction.with_lengths({level.t: 0.25 for level in in_16_bits.here.schedule.levels(1)})
     in_16_bits.agree(Inpaint(), InexactNewton(direction, [0.5]), 1, off=16)
     assert in_the_loop == []
+
+
+# Deterministic kernels
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+REFUSING = {"upsample_bicubic2d_backward", "_upsample_bicubic2d_aa_backward", "reflection_pad2d_backward"}
+REFUSING |= {"_upsample_bilinear2d_aa_backward", "upsample_bilinear2d_backward", "replication_pad2d_backward"}
+
+
+@pytest.mark.parametrize("name", tasks())
+@pytest.mark.usefixtures("deterministic")
+def test_no_gradient_of_a_task_takes_a_kernel_that_refuses(
+    name: str, small: Twice, card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that torch documents under ``use_deterministic_algorithms``; the values are the plain kernels'."""
+    asked: set[str] = set()
+    checked = Card._checked
+
+    def noting(self: Card, func: Any, given: list[Tensor]) -> None:
+        asked.add(func.overloadpacket.__name__)
+        checked(self, func, given)
+
+    monkeypatch.setattr(Card, "_checked", noting)
+    small.agree(tasks()[name], InexactNewton(Gradient(), [0.5]), 1)
+    assert not asked & REFUSING
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("size", [(8, 5), (16, 12), (31, 40)])
+@pytest.mark.parametrize("antialias", [False, True])
+def test_resizing_by_products_is_resizing(size: tuple[int, int], antialias: bool, card: Card) -> None:
+    x = torch.randn(2, 3, 16, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(x, size=size, mode="bicubic", antialias=antialias, align_corners=False)
+    torch.testing.assert_close(bicubic(x.to(CARD), size, antialias).cpu(), expected)
+    assert torch.equal(mirrored(x.to(CARD), 3, 5).cpu(), F.pad(x, (3, 3, 5, 5), mode="reflect"))

@@ -17,6 +17,7 @@ from helpers.networks import SmallNetwork
 from torch import Tensor, nn
 
 import fcs
+from fcs.core.autocast import halve, no_autocast
 from fcs.core.denoiser import Denoiser
 from fcs.core.directions import Newton
 from fcs.core.levels import Level
@@ -359,6 +360,36 @@ def test_what_is_kept_in_float32_rounds_less_and_stays_the_network(model: Model)
     kept.double()
     with torch.no_grad(), float32():
         assert kept.guided([""] * 2)(x.double(), level).dtype == torch.float64
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_copies_of_weights_change_no_bit(kind: torch.dtype, tiny_sd: Path) -> None:
+    """Under autocast to their type; to another, or without, the weights themselves count."""
+    plain, halved = (load(find(str(tiny_sd))).denoiser.network for _ in range(2))
+    halve(halved, kind)
+    x, t = RecordNoise([1, 2], "cpu")((4, 16, 16)), torch.full((2,), 500.0)
+    cond = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0))
+    other = torch.float16 if kind is torch.bfloat16 else torch.bfloat16
+    for autocast in (kind, other, None):
+        with torch.no_grad(), torch.autocast("cpu", autocast, enabled=autocast is not None):
+            assert torch.equal(halved(x, t, cond), plain(x, t, cond))
+    assert set(halved.state_dict()) == set(plain.state_dict())
+
+
+def test_copies_stand_for_the_weights_and_those_in_float32_have_none() -> None:
+    denoiser = Denoiser(SmallNetwork(1, 0), "eps", torch.bfloat16)
+    parts = dict(denoiser.network.named_modules())
+    assert parts["inner"].halved_weight.dtype == torch.bfloat16
+    assert not any(hasattr(parts[f"{end}.part"], "halved_weight") for end in ("enter", "leave"))
+    x, level = RecordNoise([1], "cpu")((1, 8, 8)), Level(500.0, 0.6, 0.8)
+    with torch.no_grad():
+        before = denoiser(x, level)
+        parts["inner"].halved_weight.zero_()
+        assert not torch.equal(denoiser(x, level), before)
+        with no_autocast():
+            exact = denoiser(x, level)
+            parts["inner"].halved_weight.fill_(torch.nan)
+            assert torch.equal(denoiser(x, level), exact)
 
 
 def test_what_is_kept_in_float32_compiles_as_one_graph() -> None:

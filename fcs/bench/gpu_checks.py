@@ -23,7 +23,8 @@ from fcs.core.records import Batch, Record, collate
 from fcs.core.tf32 import tf32
 from fcs.models import Model, find, load
 from fcs.samplers import InexactNewton
-from fcs.tasks import Inpaint, Restore, Superres, Task
+from fcs.tasks import Inpaint, Restore, Superres
+from fcs.tasks.base import Task
 from fcs.tasks.half_precision import float32
 from fcs.tasks.pipeline import Pipeline
 

@@ -17,7 +17,8 @@ from fcs.core.directions import Newton
 from fcs.core.memory import held, is_out_of_memory
 from fcs.core.records import Batch
 from fcs.engine.batch_size_finder import noise_batch
-from fcs.samplers import InexactNewton, Sampler
+from fcs.samplers import InexactNewton
+from fcs.samplers.base import Sampler
 from fcs.tasks import Inpaint
 from fcs.tasks.pipeline import Pipeline
 

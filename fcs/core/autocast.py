@@ -61,6 +61,9 @@ def keep_ends(network: nn.Module) -> None:
 class HalvedLinear(nn.Linear):
     """A linear layer with its weights in 16 bits beside, for calls under autocast to them."""
 
+    halved_weight: Tensor
+    halved_bias: Tensor | None
+
     def forward(self, x: Tensor) -> Tensor:
         """The same bits as without the copies."""
         copies = _copies(self, x)
@@ -69,6 +72,9 @@ class HalvedLinear(nn.Linear):
 
 class HalvedConv2d(nn.Conv2d):
     """A convolution with its weights in 16 bits beside, for calls under autocast to them."""
+
+    halved_weight: Tensor
+    halved_bias: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
         """The same bits as without the copies."""
@@ -87,16 +93,17 @@ def halve(network: nn.Module, kind: torch.dtype) -> None:
     """
     kept = {part.part for part in network.modules() if isinstance(part, Full)}
     for part in network.modules():
-        if type(part) in HALVED and part not in kept:
-            for name, values in (("weight", part.weight), ("bias", part.bias)):
+        if isinstance(part, nn.Linear | nn.Conv2d) and type(part) in HALVED and part not in kept:
+            for name in ("weight", "bias"):
+                values = getattr(part, name)
                 part.register_buffer(f"halved_{name}", None if values is None else values.detach().to(kind), False)
-            part.__class__ = HALVED[type(part)]
+            part.__class__ = HALVED[type(part)]  # type: ignore[assignment]
 
 
-def _copies(part: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None] | None:
+def _copies(part: HalvedLinear | HalvedConv2d, x: Tensor) -> tuple[Tensor, Tensor | None] | None:
     """Weight and bias in autocast's present type; None where there is no autocast, or to another type."""
     kind = x.device.type
-    weight: Tensor = part.halved_weight
+    weight = part.halved_weight
     if not torch.is_autocast_enabled(kind) or torch.get_autocast_dtype(kind) != weight.dtype:
         return None
     return weight, part.halved_bias

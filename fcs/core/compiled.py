@@ -37,12 +37,18 @@ class Compiled:
         self.network = network
         self.works = True
         self.cuda_graphs = cuda_graphs
+        self._said = False
         for message in HARMLESS:
             warnings.filterwarnings("ignore", message=message)
         limits: Any = torch._dynamo.config
         limits.recompile_limit = max(limits.recompile_limit, SHAPES)
         options: dict[str, Any] | None = {"triton.cudagraphs": True} if cuda_graphs else None
         self._graph = torch.compile(network, backend=BACKEND, fullgraph=True, dynamic=False, options=options)
+
+    def _say(self) -> None:
+        if not self._said:
+            log.warning("compiling the network, which takes minutes unless its kernels were kept from an earlier run")
+            self._said = True
 
     def __call__(self, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
         """The network's output."""
@@ -51,6 +57,7 @@ class Compiled:
                 if self.cuda_graphs and x.is_cuda:
                     # The last output is no longer needed.
                     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+                self._say()
                 out: Tensor = self._graph(x, t, cond)
                 return out
             except REFUSALS as error:

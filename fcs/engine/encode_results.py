@@ -174,7 +174,9 @@ def picture_scores(task: Task, batch: Batch, pictures: Tensor, device: torch.dev
     for slot in _valid(batch):
         own = [None if kind is None else own_part(task, batch, slot, kind) for kind in (pictures, reference, masks)]
         if own[0] is not pictures:
-            (found[slot],) = _plain_scores(device, *(None if kind is None else kind[[slot]] for kind in own))
+            made, *others = (None if kind is None else kind[[slot]] for kind in own)
+            assert made is not None
+            (found[slot],) = _plain_scores(device, made, *others)
     return found
 
 
@@ -218,10 +220,13 @@ def decoded(data: bytes, mode: str = "RGB") -> Tensor:
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1)
 
 
-def _plain_scores(device: torch.device, *seen: Tensor | None) -> list[Scores]:
+def _plain_scores(
+    device: torch.device, pictures: Tensor, reference: Tensor | None, masks: Tensor | None
+) -> list[Scores]:
     try:
-        return metrics.scores(*(None if one is None else one.to(device) for one in seen))
+        moved = [None if one is None else one.to(device) for one in (reference, masks)]
+        return metrics.scores(pictures.to(device), *moved)
     except (MemoryError, RuntimeError) as error:
         if device.type == "cpu" or not is_out_of_memory(error):
             raise
-    return metrics.scores(*seen)
+    return metrics.scores(pictures, reference, masks)

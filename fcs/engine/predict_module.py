@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import lightning as L
-import torch
 
 from fcs.core.errors import UsageError
 from fcs.core.memory import held
@@ -16,7 +15,7 @@ from fcs.engine.oom_retry import OomRetry
 from fcs.engine.pipeline_loading import load_judge, load_pipeline, measured
 from fcs.engine.preflight import Preflight
 from fcs.engine.record_sizes import bucket_models
-from fcs.engine.trainer import batch_size, compiles, takes_tf32
+from fcs.engine.trainer import batch_size, compiles, planned_calls, takes_tf32
 from fcs.metrics.judge import Judge
 from fcs.shards.ledger.repin import pin_anew
 from fcs.tasks.pipeline import Pipeline
@@ -71,8 +70,6 @@ class PredictModule(L.LightningModule):
         self.batch_size = batch_size(config, self.pipeline, shape, device, peers)
         if device.type == "cuda":
             pipeline.model.denoiser.to_channels_last()
-        if compiles(config):  # after what is measured in other shapes and types, each of which would be a graph
-            pipeline.model.compile_network(config.trainer.cuda_graphs)
         self.retry = {shape[1:]: OomRetry(self.pipeline)}
         if config.data.resize == "bucket":
             models = bucket_models(pipeline.model, config.task)
@@ -84,12 +81,13 @@ class PredictModule(L.LightningModule):
         """Records that are sampled at once; None while whole batches fit."""
         return min((one.fitting_size for one in self.retry.values() if one.fitting_size), default=None)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The batch there; it keeps what it was on the CPU, for whoever writes."""
-        return batch.to(device)
-
     def on_predict_start(self) -> None:
-        self._stop = stop_of(self.trainer)
+        """Compile, after what is measured in other shapes and types, each of which would be a graph."""
+        self._stop, config = stop_of(self.trainer), self.run.config
+        totals = getattr(self.trainer.datamodule, "totals", None)  # type: ignore[attr-defined]
+        left = None if totals is None or totals.total is None else totals.total - totals.ok
+        if compiles(config, planned_calls(config, left, self.batch_size, self.trainer.world_size)):
+            self.pipeline.model.compile_network(config.trainer.cuda_graphs)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Result:
         """Sample one batch; records that failed, and padding, get blank slots.

@@ -15,7 +15,7 @@ from fcs.engine.oom_retry import OomRetry
 from fcs.engine.pipeline_loading import layout_of, record_format
 from fcs.engine.preflight import Preflight
 from fcs.engine.process_info import ProcessInfo
-from fcs.engine.trainer import batch_size, compiles, device, limit_threads, takes_tf32
+from fcs.engine.trainer import batch_size, compiles, device, limit_threads, planned_calls, takes_tf32
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.tasks.pipeline import Pipeline
@@ -49,7 +49,7 @@ def timed_batch(run: Preflight, pipeline: Pipeline, ranks: int, total: int | Non
     size = batch_size(config, pipeline, shape, where, ranks)
     if where.type == "cuda":
         pipeline.model.denoiser.to_channels_last()
-    if compiles(config):
+    if compiles(config, planned_calls(config, total, size, ranks)):
         pipeline.model.compile_network(config.trainer.cuda_graphs)
     batch = replace(layout, slots=size).batch("timed", 0, _samples(run, form, size)).to(where)
     sample = OomRetry(pipeline)

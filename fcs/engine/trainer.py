@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 
@@ -18,6 +19,9 @@ from fcs.engine.process_info import ProcessInfo, check
 from fcs.engine.strategies import IndependentStrategy, LaunchedDDPStrategy
 from fcs.tasks.pipeline import Pipeline
 
+# Calls that repay compiling: it takes minutes and saves about a fifth of a call (docs/speed.md), of which a card makes
+# ten to a hundred a second. Not measured on one.
+REPAYS = 5000
 log = logging.getLogger("fcs")
 PATIENCE = 60.0  # seconds beyond ``trainer.grace`` that ranks of a process group have to end when one of them failed
 
@@ -119,9 +123,23 @@ def takes_tf32(config: Run) -> bool:
     return config.trainer.tf32 is True and not (config.task.needs_float32 or config.metrics.networks)
 
 
-def compiles(config: Run) -> bool:
-    """Whether the network is to be compiled: as asked for, else on a GPU only."""
-    return torch.cuda.is_available() if config.trainer.compile is None else config.trainer.compile
+def compiles(config: Run, calls: int | None) -> bool:
+    """Whether the network is to be compiled: as asked for, else on a GPU, where the calls of this process repay it.
+
+    Args:
+        config: the run's.
+        calls: of the network, for all batches of this process; None where that is not known.
+    """
+    if config.trainer.compile is not None:
+        return config.trainer.compile
+    return torch.cuda.is_available() and (calls is None or calls >= REPAYS)
+
+
+def planned_calls(config: Run, records: int | None, slots: int, processes: int) -> int | None:
+    """Calls of the network that one of ``processes`` will make for ``records``; None where these are not counted."""
+    if records is None:
+        return None
+    return math.ceil(records / slots / processes) * config.task.calls(config.sampler, config.steps)
 
 
 def limit_threads(info: ProcessInfo) -> None:

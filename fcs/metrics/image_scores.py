@@ -28,10 +28,12 @@ def scores(pictures: Tensor, references: Tensor | None, masks: Tensor | None) ->
         reference, equal pictures, a picture below the 11 pixels of SSIM's window, a part that is empty, no border).
     """
     at_once = max(1, PIXELS // (pictures.shape[-1] * pictures.shape[-2]))
-    parts = [None if one is None else one.split(at_once) for one in (pictures, references, masks)]
-    count = len(pictures.split(at_once))
+    each = []
     with no_tf32(), torch.no_grad():
-        each = [_columns(*(None if one is None else one[place] for one in parts)) for place in range(count)]
+        for first in range(0, len(pictures), at_once):
+            part = slice(first, first + at_once)
+            seen = (None if one is None else one[part] for one in (references, masks))
+            each.append(_columns(pictures[part], *seen))
     rows = torch.cat(each).tolist()
     return [{name: finite(value) for name, value in zip(NAMES, row, strict=True)} for row in rows]
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcs.core.deterministic import bicubic
 from fcs.core.errors import UsageError, first_line
 
 
@@ -62,7 +63,7 @@ class ImageTower(nn.Module):
 
     def _pixels(self, images: Tensor) -> Tensor:
         if images.shape[-2:] != (self.size, self.size):
-            images = F.interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True)
+            images = bicubic(images, (self.size, self.size), antialias=True)
         return ((images + 1) / 2 - self.mean) / self.std
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from fcs.core.deterministic import mirrored
 from fcs.core.operators.base import Operator
 from fcs.core.operators.on_device import OnDevice
 
@@ -22,6 +23,6 @@ class Blur(Operator):
 
     def A(self, x: Tensor) -> Tensor:
         height, width = self.kernel.shape
-        padded = F.pad(x, (width // 2, width // 2, height // 2, height // 2), mode="reflect")
+        padded = mirrored(x, width // 2, height // 2)
         weight = self._kernel.like(x).expand(x.shape[1], 1, height, width)
         return F.conv2d(padded, weight, groups=x.shape[1])

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fcs.core.deterministic import bicubic
 from fcs.core.operators.base import Operator
 
 
@@ -27,7 +28,7 @@ class Downsample(Operator):
         if self.filter == "average":
             return F.avg_pool2d(x, self.scale)
         size = (x.shape[-2] // self.scale, x.shape[-1] // self.scale)
-        return F.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False)
+        return bicubic(x, size, antialias=True)
 
     def picture_shape(self, shape: torch.Size) -> torch.Size:
         return torch.Size((*shape[:2], shape[2] * self.scale, shape[3] * self.scale))
@@ -36,5 +37,5 @@ class Downsample(Operator):
         """Enlarged by the same filter: for blocks the pseudo-inverse, for bicubic nearly a right inverse."""
         if self.filter == "average":
             return y.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)
-        size = tuple(self.picture_shape(y.shape)[2:])
-        return F.interpolate(y, size=size, mode="bicubic", align_corners=False)
+        height, width = self.picture_shape(y.shape)[2:]
+        return bicubic(y, (height, width))

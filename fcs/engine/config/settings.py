@@ -127,7 +127,7 @@ class Trainer:
         strategy: how the processes belong together: ``independent``, without a process group, so that one that is lost
             costs nothing but its own batches; or ``ddp``, Lightning's, by gloo on CPUs and nccl on GPUs.
         precision: arithmetic of the network: 32, 16 (fp16) or bf16; everything around it stays in float32.
-        compile: compile the network; by default on a GPU only.
+        compile: compile the network; by default on a GPU, where there are calls enough to repay the minutes it takes.
         cuda_graphs: replay the compiled network on a GPU as one graph of kernels, which saves launching each of them:
             for small batches. Without effect where nothing is compiled or there is no GPU.
         tf32: round the factors of float32's products on a GPU to ten mantissa bits. By default with 16 bits, and there
