@@ -63,6 +63,7 @@ def load(
     lora: str | Sequence[str] = (),
     textual_inversion: str | Sequence[str] = (),
     offload: Offload = "none",
+    compile: bool = False,
 ) -> Model:
     """Load a model by name, or take a pipeline that is loaded.
 
@@ -80,6 +81,7 @@ def load(
         offload: what of a folder's pipeline waits in the machine's memory until the GPU needs it: ``none``, its
             ``text`` encoders, the ``model``'s parts, or ``sequential``, their layers one by one.
         arguments: of a pipeline's call, such as ``{"max_sequence_length": 256}``.
+        compile: compile the network at its first call, which takes minutes; for many pictures of one size.
 
     Raises:
         UsageError: a name that is nothing, files in no known layout, a device that is not there, a pipeline that does
@@ -87,13 +89,19 @@ def load(
     """
     if not isinstance(name, str | os.PathLike):
         of_files = {"revision": revision, "variant": variant, "lora": lora or None}
+        of_files |= {"compile": compile or None}
         of_files |= {"textual_inversion": textual_inversion or None, "offload": None if offload == "none" else offload}
         return _from_memory(name, size, arguments, of_files, device, precision)
     autocast = AUTOCAST[given.one_of("precision", str(precision), Precision)]
     place = given.device_of(device)
     loras, words = ((one,) if isinstance(one, str) else tuple(one) for one in (lora, textual_inversion))
     options = Options(size, arguments or {}, loras, words, given.one_of("offload", offload, Offload))
-    return load_found(find(os.fspath(name), revision, variant), autocast, options).to(place)
+    model = load_found(find(os.fspath(name), revision, variant), autocast, options).to(place)
+    if model.device.type == "cuda":
+        model.denoiser.to_channels_last()
+    if compile:
+        model.compile_network()
+    return model
 
 
 def _from_memory(

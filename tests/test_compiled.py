@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import forked
 from helpers.shards import samples
 from torch import Tensor, nn
 
+import fcs
 from fcs.core import compiled
 from fcs.core.denoiser import dense
 from fcs.core.directions import Direction, Gradient, Newton
@@ -241,3 +243,22 @@ def test_short_memory_while_compiling_is_no_failure_to_compile(digits: Model, mo
         run(torch.ones(2, 1, 16, 16), torch.ones(2), None)
     assert run.works
     torch._dynamo.reset()
+
+
+def test_python_calls_compile_too(tiny_sd: Path, graphs: Shapes) -> None:
+    """In 16 bits as well; pieces of one size are one graph, and the copies of weights are in it."""
+    plain, model = (fcs.load(str(tiny_sd), device="cpu", precision="bf16", compile=one) for one in (False, True))
+    image, mask = np.full((64, 64, 3), 99, np.uint8), np.full((64, 64), 255, np.uint8)
+    made = [
+        fcs.inpaint(one, [image] * 3, mask, seed=0, steps=1, sampler=NewtonSampler(Newton(0.25), [0.5]), progress=False)
+        for one in (plain, model, model)
+    ]
+    assert len(graphs) == 1
+    for one in made[1:]:
+        apart = [np.asarray(a).astype(int) - np.asarray(b) for a, b in zip(one.images, made[0].images, strict=True)]
+        assert max(abs(off).max() for off in apart) <= 1
+
+
+def test_what_is_in_memory_is_not_compiled_for_its_owner() -> None:
+    with pytest.raises(ValueError, match="compile=True: expected nothing beside a pipeline in memory"):
+        fcs.load(object(), compile=True)  # type: ignore[arg-type]

@@ -90,6 +90,9 @@ class PipelineDenoiser(Denoiser):
         out = self.calls.output(self.packing.pack(x), level, self._arguments(cond))
         return x0_from(self.packing.unpack(out).to(x.dtype), x, level, self.predicts)
 
+    def to_channels_last(self) -> None:
+        """Nothing: the network is the pipeline's, whose owner may want another layout."""
+
     def _arguments(self, cond: Prompts) -> dict[str, Any]:
         given: dict[str, Any] = {"prompt": list(cond.texts), **self.calls.guidance.arguments(cond.scale)}
         if cond.scale != 1.0 and "negative_prompt" in self.calls.parameters:
