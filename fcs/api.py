@@ -88,7 +88,7 @@ def load(
             not fit or does not have an argument.
     """
     if not isinstance(name, str | os.PathLike):
-        of_files = {"revision": revision, "variant": variant, "lora": lora or None}
+        of_files: dict[str, Any] = {"revision": revision, "variant": variant, "lora": lora or None}
         of_files |= {"compile": compile or None}
         of_files |= {"textual_inversion": textual_inversion or None, "offload": None if offload == "none" else offload}
         return _from_memory(name, size, arguments, of_files, device, precision)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fcs.bench import cli, gpu, gpu_checks, gpu_speed
-from fcs.bench.gpu import Part, Scale
+from fcs.bench.gpu import Part, Extent
 from fcs.bench.gpu_models import SIZES
 from fcs.bench.gpu_table import table
 
@@ -28,7 +28,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of parts as they are measured: one that works, one that fails on the way, one that takes too long."""
     asked: list[str] = []
 
-    def plan(device: torch.device, rate: float, work: Path, scale: Scale) -> list[Part]:
+    def plan(device: torch.device, rate: float, work: Path, scale: Extent) -> list[Part]:
         def works() -> Iterator[dict[str, Any]]:
             asked.append("works")
             yield {"calls": 40, "seconds_a_picture": 0.5, "share_of_matmul": 0.25, "same": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from fcs.core.deterministic import bicubic, mirrored
 from fcs.core.directions import Gradient, Local, Newton
 from fcs.core.operators import Blur, Downsample, GaussianBlur, Grey, MotionBlur, Pixels
 from fcs.core.operators.base import Operator
-from fcs.core.records import Batch, Record, collate
+from fcs.core.records import Batch, Record, Result, collate
 from fcs.core.tf32 import tf32, tf32_is_on
 from fcs.engine.config.class_names import shipped
+from fcs.engine.encode_results import ResultEncoder
 from fcs.models import Model, Schedule, base, find, load
 from fcs.models.options import Options
 from fcs.samplers import InexactNewton, Sampler
@@ -265,6 +267,37 @@ def test_no_operator_waits_twice(name: str, card: Card) -> None:
         operator.A_adjoint(y)
         operator.A_dagger(y)
     assert card.waits == []
+
+
+# Behind the sampler
+
+
+def test_a_batch_keeps_what_it_was_on_the_host(small: Twice, card: Card) -> None:
+    given = batch(small.here, 4)
+    there = given.to(CARD)
+    assert card.waits == []  # through pinned memory
+    assert there.on_host is given
+    part = there.part(1, 3)
+    assert torch.equal(part.on_host.images, given.images[1:3])
+    assert part.on_host.images.data_ptr() == given.images[1:].data_ptr()
+    assert given.on_host.images is given.images
+    card.waits.clear()
+    solver = Pipeline(small.there, Inpaint(), InexactNewton(step_sizes=[0.5]), 1)
+    made = solver(there)
+    assert card.waits == []  # what comes back is waited for once, in a queue of copies
+    assert made.images.device.type == "cpu"
+
+
+def test_scores_on_the_card_are_those_of_the_cpu(small: Twice, card: Card) -> None:
+    given = batch(small.here, 3)
+    result = Result(given.images.flip(3), (0.0,) * 3, (1,) * 3, (True,) * 3)
+    plain = ResultEncoder(Inpaint(), "png", False, {})
+    expected = [row.scores for row in plain.rows(given, result)]
+    launched = card.launches
+    found = [row.scores for row in replace(plain, device=CARD).rows(given.to(CARD).on_host, result)]
+    assert card.launches > launched
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other)
 
 
 # 16 bits

@@ -39,7 +39,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Extent:
     """How large everything is.
 
     Attributes:
@@ -59,11 +59,11 @@ class Scale:
     steps: int
 
 
-FULL = Scale(("sd15-512", "sd15-1024", "sdxl-1024"), 16, [40, 220, 20, 100], 512, 16, 20)
-TINY = Scale(("tiny-64",) * 3, 1, [5], 64, 2, 1)
+FULL = Extent(("sd15-512", "sd15-1024", "sdxl-1024"), 16, [40, 220, 20, 100], 512, 16, 20)
+TINY = Extent(("tiny-64",) * 3, 1, [5], 64, 2, 1)
 
 
-def plan(device: torch.device, rate: float, work: Path, scale: Scale) -> list[Part]:
+def plan(device: torch.device, rate: float, work: Path, scale: Extent) -> list[Part]:
     """All parts, the most worth knowing first.
 
     Args:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -229,6 +230,9 @@ def a_driver() -> Iterator[None]:
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         patch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
         patch.setattr("torch.amp.autocast_mode.torch.cuda.is_bf16_supported", lambda *given, **more: True)
+        patch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(synchronize=lambda: None))
+        patch.setattr(torch.cuda, "Stream", lambda device: None)
+        patch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
         patch.setattr(nn.Module, "to", _with_its_class(nn.Module.to))
         yield
 
