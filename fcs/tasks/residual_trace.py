@@ -21,7 +21,7 @@ class ResidualTrace:
 
     Args:
         constraint: whose residual.
-        preview: told of each level when it is left, the noisiest being number 0; of the last by ``per_sample``.
+        preview: told of each level when it is left, the noisiest being number 0; of the last by ``residuals``.
     """
 
     def __init__(self, constraint: Constraint, preview: Preview | None = None) -> None:
