@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fcs.bench import cli, gpu, gpu_checks, gpu_speed
-from fcs.bench.gpu import Part, Extent
+from fcs.bench.gpu import Extent, Part
 from fcs.bench.gpu_models import SIZES
 from fcs.bench.gpu_table import table
 
