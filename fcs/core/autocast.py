@@ -67,7 +67,7 @@ class HalvedLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """The same bits as without the copies."""
         copies = _copies(self, x)
-        return super().forward(x) if copies is None else F.linear(x, *copies)
+        return super().forward(x) if copies is None else F.linear(x.to(copies[0].dtype), *copies)
 
 
 class HalvedConv2d(nn.Conv2d):
@@ -79,7 +79,7 @@ class HalvedConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """The same bits as without the copies."""
         copies = _copies(self, x)
-        return super().forward(x) if copies is None else self._conv_forward(x, *copies)
+        return super().forward(x) if copies is None else self._conv_forward(x.to(copies[0].dtype), *copies)
 
 
 HALVED: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: HalvedLinear, nn.Conv2d: HalvedConv2d}
