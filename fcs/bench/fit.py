@@ -28,7 +28,7 @@ Told = tuple[list[float], float]
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fitting:
     """What all trials have in common.
 
     Attributes:
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
     print(f"{path}: {best['energy']['mean']:.4g}, the default {finals[0]['energy']['mean']:.4g}")
 
 
-def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fit, int, int]:
+def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fitting, int, int]:
     calls, records = one(options.calls, "--calls"), one(options.limit, "--limit")
     if calls < FEWEST + MOVE:
         raise UsageError.of("--calls", options.calls, f"{FEWEST + MOVE} or more")
@@ -99,17 +99,17 @@ def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fit, int, 
     if options.data is None:
         own_records(where, records, draw, out / "records")
     given = (f"data.limit={records}", *overrides)
-    return Fit(where, given, seeds, calls, out, options.captions), trials, draw
+    return Fitting(where, given, seeds, calls, out, options.captions), trials, draw
 
 
-def _trial(fit: Fit, fitted: Fitted, point: list[float] | None, number: int) -> dict[str, Any]:
+def _trial(fit: Fitting, fitted: Fitted, point: list[float] | None, number: int) -> dict[str, Any]:
     report = fit.energy(fitted, f"trials/{number:03d}", fit.seeds)
     energy = None if report is None else report[f"energy_{own(report)}"]["mean"]
     facts = {"trial": number, "point": point, "steps": fitted.steps, "sampler": fitted.sampler}
     return {**facts, "calls": fitted.calls, "energy": energy}
 
 
-def _finals(fit: Fit, tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _finals(fit: Fitting, tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The default and the best trials, with other noise: the luckiest of many is seldom the best."""
     others = [seed + max(fit.seeds) + 1 for seed in range(len(fit.seeds))]
     ranked = sorted((trial for trial in tried[1:] if trial["energy"] is not None), key=lambda trial: trial["energy"])
@@ -128,7 +128,7 @@ def _finals(fit: Fit, tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return finals
 
 
-def _write(fit: Fit, tried: list[dict[str, Any]], finals: list[dict[str, Any]]) -> None:
+def _write(fit: Fitting, tried: list[dict[str, Any]], finals: list[dict[str, Any]]) -> None:
     facts: dict[str, Any] = {
         "model": fit.setup.model,
         "task": fit.setup.task,
@@ -139,7 +139,7 @@ def _write(fit: Fit, tried: list[dict[str, Any]], finals: list[dict[str, Any]]) 
     write_json(fit.out / "fit.json", {**origin(), **facts, "trials": tried, "finals": finals})
 
 
-def _header(fit: Fit, tried: list[dict[str, Any]], best: dict[str, Any]) -> tuple[str, str]:
+def _header(fit: Fitting, tried: list[dict[str, Any]], best: dict[str, Any]) -> tuple[str, str]:
     first = f"Projected Newton for {fit.setup.model}, {fit.setup.task}: {best['calls']} calls a record."
     here = origin()
     energy, apart = best["energy"], best["to_the_first"]
