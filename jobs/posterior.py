@@ -37,7 +37,9 @@ def parser() -> Parser:
     parser.add_argument("--set", action="append", nargs="+", required=True, metavar=("NAME", "DIR"), dest="sets")
     parser.add_argument("--against", default="projected-40", help="row of the paired differences (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="JSON")
-    parser.add_argument("--plot", type=Path, help="PNG")
+    parser.add_argument("--plot", type=Path, help="PNG: a point a method")
+    plane = {"nargs": 2, "default": ("half", "band"), "metavar": ("MASK", "MASK")}
+    parser.add_argument("--plane", **plane, help="masks of its consistency and total variation (half band)")
     return parser
 
 
@@ -116,12 +118,23 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     print(f"\n{summaries(found)}")
     write_json(args.out, {**origin(), "against": args.against, "sets": found})
     if args.plot is not None:
-        labels = ("consistency (larger is better)", "total variation of what is hidden (smaller is better)")
-        panels = {
-            name: {label: (one["consistency"], total_variation(one)) for label, one in rows.items()}
-            for name, rows in found.items()
+        across, along = args.plane
+        labels = (f"consistency, {across} (larger is better)", f"total variation, {along} (smaller is better)")
+        draw_points(panels(found, across, along), labels, args.plot)
+
+
+def panels(sets: dict[str, dict[str, Entry]], across: str, along: str) -> dict[str, dict[str, Any]]:
+    """For each model the consistency on one mask and the total variation on another, of rows that both have."""
+    models = [name.removesuffix(f", {across}") for name in sets if name.endswith(f", {across}")]
+    found: dict[str, dict[str, Any]] = {}
+    for model in models:
+        first, second = sets[f"{model}, {across}"], sets.get(f"{model}, {along}", {})
+        found[model] = {
+            label: (one["consistency"], total_variation(second[label]))
+            for label, one in first.items()
+            if label in second
         }
-        draw_points(panels, labels, args.plot)
+    return found
 
 
 if __name__ == "__main__":

@@ -36,21 +36,22 @@ def compared(folder: Path, method: str, consistency: list[float], captions: bool
 
 
 def asked(out: Path, *sets: list[str], against: str = "a-40") -> argparse.Namespace:
-    return argparse.Namespace(sets=sets, against=against, out=out / "p.json", plot=out / "p.png")
+    given = {"sets": sets, "against": against, "out": out / "p.json", "plot": out / "p.png", "plane": ("half", "band")}
+    return argparse.Namespace(**given)
 
 
 def test_rows_of_several_folders_are_held_against_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = compared(tmp_path / "one", "a", [1.0, 1.0, 0.5])
     two = compared(tmp_path / "two", "a", [0.5, 0.5, 0.0], captions=True)
-    run(asked(tmp_path, ["half", one, two]), [])
-    kept = json.loads((tmp_path / "p.json").read_text())["sets"]["half"]
+    run(asked(tmp_path, ["eps, half", one, two], ["eps, band", one]), [])
+    kept = json.loads((tmp_path / "p.json").read_text())["sets"]["eps, half"]
     assert list(kept) == ["a-40", "a-40, captions"]
     assert kept["a-40"]["difference"] == {}
     assert kept["a-40, captions"]["difference"]["consistency"] == {"mean": -0.5, "low": -0.5, "high": -0.5}
     assert kept["a-40, captions"]["difference"]["tv"]["mean"] == 0
     assert (tmp_path / "p.png").stat().st_size > 0
     said = capsys.readouterr().out
-    assert "half; a perfect sampler: total variation 0.05, variety 0.7" in said
+    assert "eps, half; a perfect sampler: total variation 0.05, variety 0.7" in said
     assert "| a-40 | 20 + 10b | 0.833 (0.5 to 1) |" in said
 
 
