@@ -26,7 +26,7 @@ def test_help_needs_no_torch(name: str) -> None:
 
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["comparee"]) == 2
-    assert "COMMAND=comparee: expected one of compare, tune, fit, ablate, equal; did you mean compare?" in (
+    assert "COMMAND=comparee: expected one of compare, tune, fit, ablate, equal, gpu; did you mean compare?" in (
         capsys.readouterr().err
     )
 

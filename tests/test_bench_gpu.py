@@ -105,8 +105,10 @@ def test_the_parts_are_in_order_and_one_works_whole(tmp_path: Path) -> None:
     assert table(made).count("### ") == 3
 
 
-@pytest.mark.slow
-def test_every_part_works(tmp_path: Path) -> None:
+@pytest.mark.card
+def test_every_part_works(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if "card" not in request.config.option.markexpr:
+        pytest.skip("takes minutes; asked for with -m card")
     assert cli.main(["gpu", "--out", str(tmp_path), "--minutes", "60", "--device", "cpu"]) == 0
     found = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert [one["done"] for one in found.values()] == [True] * len(NAMES), found

@@ -24,6 +24,10 @@ from fcs.core.deterministic import bicubic, mirrored
 from fcs.core.directions import Gradient, Local, Newton
 from fcs.core.operators import Blur, Downsample, GaussianBlur, Grey, MotionBlur, Pixels
 from fcs.core.operators.base import Operator
+from fcs.core.operators.cells import Cells
+from fcs.core.operators.clip import Saturation
+from fcs.core.operators.jpeg import Jpeg
+from fcs.core.operators.quantize import Quantize
 from fcs.core.records import Batch, Record, Result, collate
 from fcs.core.tf32 import tf32, tf32_is_on
 from fcs.engine.config.class_names import shipped
@@ -231,7 +235,13 @@ def tasks() -> dict[str, Task]:
         "superres-vae-newton": Superres(4, **fitting),
         **{f"restore-{name}": Restore(one, degrade=True) for name, one in operators().items()},
         **{f"restore-{name}-vae-newton": Restore(one, **fitting) for name, one in operators().items()},
+        **{f"restore-{name}": Restore(one, degrade=True) for name, one in cells().items()},
     }
+
+
+def cells() -> dict[str, Cells]:
+    """Operators that leave a cell of pictures; a palette of each picture's own is made on the host, before the loop."""
+    return {"clip": Saturation(), "jpeg": Jpeg(), "quantize": Quantize()}
 
 
 def operators() -> dict[str, Operator]:
@@ -253,7 +263,7 @@ def test_no_task_waits_in_its_loop(name: str, small: Twice, in_the_loop: list[Wa
 
 
 def test_everything_is_tried() -> None:
-    assert set(operators()) >= set(shipped("task.operator"))
+    assert {*operators(), *cells()} >= set(shipped("task.operator"))
     assert {type(one).__name__.lower() for one in tasks().values()} == set(shipped("task"))
 
 

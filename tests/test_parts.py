@@ -34,7 +34,8 @@ def test_a_part_is_created_once_and_covers_a_run(tmp_path: Path) -> None:
 def test_columns(tmp_path: Path) -> None:
     assert rows_schema(["b", "a"]).names == [
         *("index", "key", "shard", "status", "error", "seed", "nfe", "seconds", "residual"),
-        *("a", "b", "course", "redone", "truncated", "nothing_to_generate", "memory", "host", "attempt"),
+        *("a", "b", "course", "redone", "truncated", "nothing_to_generate", "size", "crops", "memory"),
+        *("host", "attempt"),
     ]
     write(tmp_path, "s", row(0), row(1, "bad_image: x"), row(2), row(3))
     assert commit_shard(LocalStore(tmp_path), "s", 4)

@@ -29,8 +29,8 @@ def check_early(config: Run, found: Found) -> None:
             not take; a task that does not fit its pictures; a sampler that cannot work with the task's constraint;
             files that cannot be read.
     """
-    families = _own_families(found)
-    prompted = found.is_file or all(kind.prompted for kind in families)
+    families = [] if found.is_file else _own_families(found)  # of a file little is known before it is loaded
+    prompted = all(kind.prompted for kind in families)
     asked = config.model.options
     shape = families[0].picture_shape_in(found, asked) if families and not asked.call else None
     config.task.check_fit(shape, prompted)

@@ -30,7 +30,7 @@ TIMED: list[tuple[Any, str, str]] = [
     (StableDiffusion, "encode", "encode, decode"),
     (StableDiffusion, "decode", "encode, decode"),
     (encode_results.ResultEncoder, "_judged", "metrics"),
-    (encode_results.ResultEncoder, "_encode", "PNG"),
+    (encode_results, "encode", "PNG"),
     (Ledger, "finish", "disk"),
 ]
 BEHIND = ("metrics", "PNG", "disk")
