@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -82,7 +84,14 @@ def serve(model: Model, name: str, host: str, port: int | None) -> None:
         fastapi.FastAPI(), made, "", server_name=host, server_port=port, theme=theme, css=CSS, **quiet
     )
     print(f"http://{host}:{port}", flush=True)
+    logging.getLogger("uvicorn.error").addFilter(_worth_saying)
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Whether a message of the server is more than that pages were still open when it was ended."""
+    cancelled = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cancelled and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
 def _asked(model: Model, pictures: dict[str, Image.Image], first: str) -> dict[str, Any]:
