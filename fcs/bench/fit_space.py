@@ -11,7 +11,7 @@ from fcs.core.directions import Newton
 from fcs.samplers.projected_newton import ProjectedNewton
 
 FEWEST = 3  # levels
-MOVE = 2  # calls of a move by the Newton direction: the perturbed point, and the moved one
+MOVE = 1 + Newton().forwards  # calls of a move: its direction's, and at the moved point
 # Where the moves are, then the arguments that are handed on. Written down before anything was fitted.
 AXES = (
     Axis("share", 0.0, 1.0, "linear"),  # of the moves that the budget could pay for

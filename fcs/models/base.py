@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 TRUNCATED = "%s: the prompt is longer than the model's text encoder takes; its end was cut off (truncated)"
 
 # Of a batch that the codec takes at once: 8 pictures of 512x512. An autoencoder's widest activations have 256 channels
-# at the pictures' size, and at 2^31 entries some kernels of GPUs fail without a word (pytorch issue 141831).
+# at the pictures' size, and at 2^31 entries some kernels of GPUs fail without a word
+# (https://github.com/pytorch/pytorch/issues/141831).
 PIXELS = 8 * 512 * 512
 
 
