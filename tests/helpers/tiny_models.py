@@ -24,6 +24,30 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
+def write_pixels(folder: Path) -> Path:
+    """A random pixel model of 16x16 grey pictures, one block down and one up."""
+    from diffusers import DDPMScheduler, UNet2DModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet2DModel(
+            sample_size=16,
+            in_channels=1,
+            out_channels=1,
+            block_out_channels=(8,),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D",),
+            up_block_types=("UpBlock2D",),
+            norm_num_groups=4,
+            add_attention=False,
+        )
+    unet.save_pretrained(folder / "unet", safe_serialization=True)
+    DDPMScheduler(beta_schedule="scaled_linear", clip_sample=False).save_pretrained(folder / "scheduler")
+    parts = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDPMScheduler"]}
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "DDPMPipeline", **parts}))
+    return folder
+
+
 def write_sd(folder: Path, prediction: str) -> Path:
     """A random Stable Diffusion of 16x16 latents and 64x64 pixels in diffusers' folder format."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
