@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
+from fcs.bench import fit, own_records
 from fcs.bench.cli import main
 from fcs.bench.fit_space import AXES, FEWEST, MOVE, at, default, spread
 from fcs.bench.methods import dotted
@@ -84,11 +85,13 @@ def test_a_search_repeats_itself_and_passes_over_failures() -> None:
         assert all(0 <= share <= 1 for share in point)
 
 
-def test_a_model_draws_the_same_records_whatever_their_number(digits: Model) -> None:
-    many, few = drawn(digits, 20, seed=3), drawn(digits, 17, seed=3)
-    assert many.shape == (20, 1, 16, 16)
-    assert (many[:16] == few[:16]).all()  # the batches of 16 are the same
-    assert (many[:16] != drawn(digits, 16, seed=4)).any()
+def test_a_model_draws_the_same_records_whatever_their_number(digits: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_records, "BATCH", 4)
+    monkeypatch.setattr(own_records, "STEPS", 10)
+    many, few = drawn(digits, 8, seed=3), drawn(digits, 5, seed=3)
+    assert many.shape == (8, 1, 16, 16)
+    assert (many[:4] == few[:4]).all()  # the batches of 4 are the same
+    assert (many[:4] != drawn(digits, 4, seed=4)).any()
     assert many.float().std(0).mean() > 20  # of 255: no two alike
 
 
@@ -101,14 +104,18 @@ def test_masks_of_tasks() -> None:
 def test_a_setting_is_found_and_can_be_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """More trials than finalists, so that there is a choice to make."""
+    monkeypatch.setattr(fit, "FINALISTS", 1)
+    monkeypatch.setattr(own_records, "STEPS", 10)
     command = ["fit", "--model", "digits-16", "--task", "inpaint-half", "--calls", "7", "--limit", "4"]
-    command += ["--trials", "5", "--out", str(tmp_path / "fit")]
+    command += ["--trials", "3", "--out", str(tmp_path / "fit"), "data.batch_size=4"]
     assert main(command) == 0
     made = json.loads((tmp_path / "fit" / "fit.json").read_text())
-    assert [trial["calls"] for trial in made["trials"]] == [default(7).calls, 7, 7, 7, 7]
+    assert [trial["calls"] for trial in made["trials"]] == [default(7).calls, 7, 7]
     assert made["trials"][0]["point"] is None
     best = min(made["finals"], key=lambda final: final["energy"]["mean"])
-    assert len(made["finals"]) == 4
+    trial = min(made["trials"][1:], key=lambda trial: trial["energy"])
+    assert [final["trial"] for final in made["finals"]] == [0, trial["trial"]]
     assert made["finals"][0]["to_the_first"]["mean"] == 0
     assert not list((tmp_path / "fit").rglob("seed-*"))  # pictures of trials are not kept
     run, _ = load_config.load([str(tmp_path / "fit" / "digits_half_7.yaml")], [])

@@ -102,9 +102,11 @@ def test_the_way_from_the_published_loop_is_one_change_at_a_time(
 
 def test_memory_is_told_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", forked.Popen)
-    found = long.flat(tmp_path, 120, shard=60)
-    assert found["records"] == 120
-    assert found["bytes"] == {"100": found["bytes_at_100th"]}
+    monkeypatch.setattr(long, "EARLY", 10)
+    monkeypatch.setattr(long, "ON_THE_WAY", (10, 30))
+    found = long.flat(tmp_path, 12, shard=6)
+    assert found["records"] == 12
+    assert found["bytes"] == {"10": found["bytes_at_100th"]}
     assert 0 < found["bytes_at_100th"] <= found["bytes_at_last"]
     assert found["growth"] == pytest.approx(found["bytes_at_last"] / found["bytes_at_100th"] - 1)
 
@@ -172,6 +174,7 @@ def test_mistakes_are_one_line(
 
 
 def test_threads_beside_busy_programs(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", forked.Popen)
     monkeypatch.setattr(threads, "BUSY", (1,))
     monkeypatch.setattr(threads, "cores", lambda: 1)
     (row,) = threads.threads(str(tiny_sd), 2, 1, 1)

@@ -56,12 +56,11 @@ class Overflowing(nn.Module):
 
 
 @pytest.fixture
-def model() -> Iterator[Model]:
-    model = fcs.load("digits-16", device="cpu")
-    model.denoiser.autocast = torch.bfloat16
-    network = model.denoiser.network
-    yield model
-    model.denoiser.network, model.denoiser.autocast = network, None
+def model(digits: Model) -> Iterator[Model]:
+    """The digits' own, in bf16; what a test puts into it is taken out again."""
+    network, digits.denoiser.autocast = digits.denoiser.network, torch.bfloat16
+    yield digits
+    digits.denoiser.network, digits.denoiser.autocast = network, None
 
 
 def made(model: Model) -> Result:
@@ -128,11 +127,11 @@ def test_a_fixed_difference_is_not_measured(model: Model) -> None:
 
 
 def test_what_is_measured_stands_clear_of_rounding(model: Model) -> None:
-    levels = model.schedule.levels(5)
+    levels = model.schedule.levels(3)
     found = lengths(model, levels)
     assert list(found) == [level.t for level in levels[:-1]]
     assert all(math.log2(length).is_integer() for length in found.values())
-    assert found == lengths(model, levels)
+    assert lengths(model, levels[-2:]) == lengths(model, levels[-2:])
     direction, fixed = Newton("auto"), Newton(0.005)
     direction = direction.with_lengths(found)
     randn = RecordNoise([5, 6, 7, 8], model.device)
@@ -157,7 +156,7 @@ def test_what_is_measured_stands_clear_of_rounding(model: Model) -> None:
 
 def test_the_first_process_measures_and_the_others_read(tmp_path: Path, digits_shard: Path) -> None:
     settings = [f"data.shards={digits_shard}", f"out={tmp_path}/out", "steps=2", "previews.max=0", "data.limit=2"]
-    settings += ["trainer.precision=bf16", "sampler.difference=auto"]
+    settings += ["data.batch_size=2", "trainer.precision=bf16", "sampler.difference=auto"]
     assert main(["--config", "digits_inpaint", *settings]) == 0
     measured = json.loads((tmp_path / "out" / "difference.json").read_text())
     assert set(measured) == {"999.0", "499.0"}
@@ -298,7 +297,8 @@ def told(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[tuple[
 @pytest.mark.usefixtures("flags")
 def test_a_run_computes_as_it_was_told(tmp_path: Path, digits_shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = told(monkeypatch, Denoiser, "forward")
-    settings = [f"data.shards={digits_shard}", "steps=1", "previews.max=0", "data.limit=1", "sampler.difference=auto"]
+    settings = [f"data.shards={digits_shard}", "steps=1", "previews.max=0", "data.limit=1", "data.batch_size=1"]
+    settings.append("sampler.difference=auto")
     pinned = []
     for number, tensor in enumerate((False, True)):
         seen.clear()
