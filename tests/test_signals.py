@@ -31,6 +31,20 @@ def test_no_grace_cuts_the_batch() -> None:
             stop.watch()
 
 
+def test_signals_that_the_parent_blocked_come_through() -> None:
+    mask, handler = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS), signal.getsignal(signal.SIGINT)
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        with Stop(grace=60) as stop:
+            assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(SIGNALS)
+            with pytest.raises(Interrupted, match="SIGINT"):  # it came before
+                stop.check()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # forgets one that is still blocked
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+
+
 def test_asked_twice_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([0.0, 0.0, 1.0, 1.0, 3.0, 3.0])  # grace, together; again; watch; and once more
     with Stop(grace=60) as stop:

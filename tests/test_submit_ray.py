@@ -29,6 +29,7 @@ TESTS = Path(__file__).parent
 SETTINGS = ["steps=1", "data.limit=40", "data.batch_size=1", "data.workers=1", "previews.max=0", "trainer.grace=2"]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 2 * "0123456789abcdef0123456789abcdef"}
 SETTINGS += ["task=helpers.slurm_paced.Paced"]  # five slices
+PACE = "FCS_TEST_PACE=10"  # a slice takes 80 s, all of them 400: longer than until the last worker begins
 STARTS = 9  # Ray gives up after 30 s, whatever else the machine does
 # Ends when its standard input does, and the cluster with it.
 CLUSTER = """
@@ -107,7 +108,8 @@ class Trial:
     def submitted(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         command = [sys.executable, "-m", "fcs.tools.cli.submit", "digits_inpaint", f"out={self.out}", *SETTINGS]
         command += ["--on", "ray", "--address", self.address, "--workers", "3", "--gpus", "0", "--cpus", "1"]
-        command += ["--env", "FCS_TEST_PACE=100", "--env", f"FCS_TEST_GO={self.out}.go", *words]
+        same = f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"  # as in the process that worked alone
+        command += ["--env", PACE, "--env", same, "--env", f"FCS_TEST_GO={self.out}.go", *words]
         environment = {
             **os.environ,
             **TOKEN,
@@ -208,8 +210,10 @@ def test_a_detached_run_goes_on_without_its_driver(trial: Trial, alone: Rows) ->
 
 def test_the_highest_exit_code_of_the_workers(trial: Trial) -> None:
     trial.go()
-    with trial.submitted("seed=1") as driver:
+    with trial.submitted("seed=1", "--workers", "1") as driver:
         assert driver.wait(GUARD) == 0
-    with trial.submitted("seed=2") as driver:  # another run in the same folder, which only a worker can know
+    with trial.submitted(
+        "seed=2", "--workers", "2"
+    ) as driver:  # another run in the same folder, which only a worker can know
         _, errors = driver.communicate(timeout=GUARD)
     assert driver.returncode == 2, errors

@@ -44,9 +44,12 @@ class Stop:
             signal.signal(number, signal.SIG_IGN if self.last else handler)
 
     def install(self) -> None:
-        """Handle SIGTERM, SIGINT and SIGUSR1 from now on, whatever handled them before."""
+        """Handle SIGTERM, SIGINT and SIGUSR1 from now on, whatever handled or blocked them before."""
         for number in SIGNALS:
             signal.signal(number, self._ask)
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, SIGNALS
+        )  # Ray's processes block SIGINT, and their children inherit it
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.name is None:

@@ -26,6 +26,7 @@ STORE = 80 << 20  # bytes of shared memory for results, which are exit codes; Ra
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here would send statistics to Ray's makers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns; workers without GPUs are shown none anyway
+    "RAY_worker_niceness": "0",  # 15, as of a helper; what these workers do is all that the cluster is for
     "RAY_agent_register_timeout_ms": "300000",  # a cluster starts on a busy machine too
     "RAY_gcs_server_port_wait_time_s": "300",
 }
