@@ -17,7 +17,6 @@ with 8 and 64 processes, says how far the simulation is right. Writes OUT/scalin
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import platform
 import shutil
@@ -26,12 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from command import command
-from scale.costs import Costs, file_meter, ledger_costs, object_meter
-from scale.meters import CallMeter
+from scale.costs import Costs
+from scale.ledger_costs import ledger_costs
+from scale.meters import CallMeter, file_meter, object_meter
 from scale.rates import side_by_side
 from scale.replay import replay
 from scale.restart import restart_costs
-from scale.simulation import Asked, Plan, Run, Server
+from scale.s3_server import s3_server
+from scale.server import Server
+from scale.simulation import Plan, Run
 
 from fcs.bench.origin import origin, write_json
 from fcs.core.errors import UsageError
@@ -45,17 +47,11 @@ CHECKED = ((8, Plan(16 * 256, 256, 4, 1.0)), (64, Plan(64 * 64, 64, 4, 1.0)))  #
 MUCH = 60.0  # seconds that a start may wait for the store
 
 
-def asked(costs: Costs, startup: float) -> Asked:
-    """What a simulated run asks for."""
-    names = ("start", "committed", "learn", "slice", "part", "shard", "merged", "look", "merge")
-    return Asked(**{name: getattr(costs, name) for name in names}, startup=startup)
-
-
-def simulated(plan: Plan, given: Asked, server: tuple[float, float], world: int) -> dict[str, Any]:
+def simulated(plan: Plan, costs: Costs, server: tuple[float, float], world: int) -> dict[str, Any]:
     """A run on so many processes, from nothing, and what starting it again when half of it is committed costs."""
-    outcome = Run(plan, given, Server(*server), world).simulate()
+    outcome = Run(plan, costs, Server(*server), world).simulate()
     rate, latency = server
-    again = given.start + given.committed * plan.shards / 2
+    again = costs.start + costs.committed * plan.shards / 2
     ideal = plan.records * plan.seconds / world
     return {
         "processes": world,
@@ -83,11 +79,10 @@ def breaks(table: list[dict[str, Any]]) -> dict[str, list[int] | None]:
 
 def checked(folder: Path, costs: Costs) -> list[dict[str, Any]]:
     """The simulation beside the real ledger in simulated time."""
-    given = Asked(**{**asdict(asked(costs, 0.0)), "merge": 0.0})
     found = []
     for world, plan in CHECKED:
         real = replay(file_meter(folder / str(world)), "run", plan, world, Server(*SERVERS["file server"]))
-        said = Run(plan, given, Server(*SERVERS["file server"]), world).simulate()
+        said = Run(plan, replace(costs, merge=0.0), Server(*SERVERS["file server"]), world).simulate()
         both = {"real": real, "simulated": said}
         numbers = {name: {"seconds": one.seconds, "operations": one.operations} for name, one in both.items()}
         found.append({"processes": world, "plan": asdict(plan), **numbers})
@@ -127,9 +122,8 @@ def measured_costs(work: Path, args: argparse.Namespace) -> dict[str, Costs]:
         "calls": ledger_costs(CallMeter(lambda name: LocalStore(work / "calls" / name)), args.batch, args.bytes),
     }
     if not args.no_s3:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        with object_meter() as meter:
-            found["S3 on loopback"] = ledger_costs(meter, args.batch, args.bytes)
+        with s3_server("scale") as bucket:
+            found["S3 on loopback"] = ledger_costs(object_meter(bucket), args.batch, args.bytes)
     return found
 
 
@@ -153,9 +147,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     shutil.rmtree(work)
     startup = rates["startup_cpu_seconds"] if rates else args.startup
     used = {"file server": costs["disk"], "object store": costs["calls"]}
-    plans = [Plan(records, shard, args.batch, args.seconds) for records, shard in RUNS]
+    plans = [Plan(records, shard, args.batch, args.seconds, startup=startup) for records, shard in RUNS]
     tables = {
-        name: [simulated(plan, asked(one, startup), SERVERS[name], world) for plan in plans for world in WORLDS]
+        name: [simulated(plan, one, SERVERS[name], world) for plan in plans for world in WORLDS]
         for name, one in used.items()
     }
     report = {

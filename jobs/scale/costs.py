@@ -1,28 +1,8 @@
-"""What the ledger of a run asks of its store, counted and timed without a model."""
+"""What the ledger of a run asks of a store."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import median
-
-from fcs.shards.input.sources import Source
-from fcs.shards.ledger.claims import SLICE
-from fcs.shards.ledger.layout import SHARDS
-from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.pinned_run import describe, fingerprint, pin
-from fcs.shards.ledger.result_rows import Row
-from fcs.shards.store.base import Store
-from fcs.shards.store.open_store import open_store
-from scale.committed_run import committed_run
-from scale.meters import CallMeter, FileMeter, Meter, Reading
-
-FEW, MANY = 20, 220  # committed shards of two starts
-SLICES = (1, 3, 1)  # of three shards; the last one's commit ends the run
-FINGERPRINT = fingerprint({})
 
 
 @dataclass(frozen=True)
@@ -32,159 +12,25 @@ class Costs:
     Attributes:
         start, committed: of a process's start; more for each shard that is committed then.
         learn: of learning by a listing what others have committed, for each shard of the run.
+        met: of finding out, without a listing, that another process has committed a shard.
         slice, part: of taking and giving back a slice; of writing a batch.
         shard, merged: of committing a shard; more for each of its parts.
-        look: at a shard in which others have all that is to do, by a process that waits.
+        look: at a shard in which others have all that is to do.
         slice_seconds, part_seconds, shard_seconds, list_seconds: of one; of listing 1000 files.
         merge: seconds to merge a record into its shard, and to write it there.
     """
 
-    start: float
-    committed: float
-    learn: float
-    slice: float
-    part: float
-    shard: float
-    merged: float
-    look: float
-    slice_seconds: float
-    part_seconds: float
-    shard_seconds: float
-    list_seconds: float
-    merge: float
-
-
-def book(store: Store, counts: Sequence[int], batch: int, world: int = 1, rank: int = 0) -> Ledger:
-    """The ledger of a run without pictures to sample, with shards of so many records."""
-    sources = [Source(f"/in/{number:06d}.tar", f"{number:06d}", 1, 1.0) for number in range(len(counts))]
-    pin(store, describe({}, sources, None))
-    return Ledger(store, sources, batch, lambda number: counts[number], fingerprint=FINGERPRINT, world=world, rank=rank)
-
-
-def rows(wanted: Sequence[int], size: int) -> list[Row]:
-    """Results of so many bytes each."""
-    return [Row(i, f"r{i}", None, i, 1, 1.0, 0.0, {}, ((f"r{i}.png", os.urandom(size)),)) for i in wanted]
-
-
-def ledger_costs(meter: Meter, batch: int, size: int) -> Costs:
-    """Costs of the ledger on the stores of a meter, for batches of so many records of ``size`` bytes."""
-    given: list[Reading] = []
-    written: list[Reading] = []
-    with closing(book(meter.store("run"), [SLICE * batch * slices for slices in SLICES], batch)) as ledger:
-        walk = ledger.tasks()
-        for _ in range(SLICE * sum(SLICES)):
-            with meter.counted(given):
-                item = next(walk)
-            assert item is not None
-            made = rows(item.wanted, size)
-            with meter.counted(written):
-                ledger.finish(item.source, item.batch, made)
-    within = [given[number] for number in range(len(given)) if number % SLICE]
-    plain = [written[number] for number in range(len(written)) if number % SLICE != SLICE - 1]
-    mark, write = _middle(within), _middle(plain)
-    taken, kept, small, large = given[2 * SLICE], written[2 * SLICE - 1], written[SLICE - 1], written[4 * SLICE - 1]
-    merged = (large.operations - small.operations) / (2 * SLICE)
-    starts = [_start(meter, count, batch) for count in (FEW, MANY)]
-    committed = (starts[1] - starts[0]) / (MANY - FEW)
-    return Costs(
-        start=starts[0] - committed * FEW,
-        committed=committed,
-        learn=_learn(meter, MANY) / MANY,
-        slice=taken.operations - mark.operations + kept.operations - write.operations,
-        part=write.operations + mark.operations,
-        shard=small.operations - kept.operations - merged * SLICE,
-        merged=merged,
-        look=_look(meter, batch),
-        slice_seconds=max(0.0, taken.seconds - mark.seconds + kept.seconds - write.seconds),
-        part_seconds=write.seconds + mark.seconds,
-        shard_seconds=max(0.0, small.seconds - kept.seconds),
-        list_seconds=_list(meter, MANY),
-        merge=max(0.0, large.seconds - small.seconds) / (2 * SLICE * batch),
-    )
-
-
-def _middle(found: Sequence[Reading]) -> Reading:
-    return Reading(round(median(one.operations for one in found)), median(one.seconds for one in found))
-
-
-def _look(meter: Meter, batch: int) -> float:
-    """Operations of a process that waits, in a shard of one slice that another one has."""
-    found: list[Reading] = []
-    store, counts = meter.store("look"), [SLICE * batch]
-    with closing(book(store, counts, batch)) as busy, closing(book(store, counts, batch)) as idle:
-        walk = busy.tasks()
-        next(walk)
-        for _ in range(2):
-            with meter.counted(found):
-                assert next(idle.tasks(), None) is None
-        walk.close()
-    return found[-1].operations
-
-
-def _start(meter: Meter, committed: int, batch: int) -> float:
-    """Operations of a process that comes to a run with so many committed shards, until it has its first batch."""
-    store = meter.store(f"start-{committed}")
-    committed_run(store.replace, committed, 1)
-    counts = [1000] * committed + [batch]
-    found: list[Reading] = []
-    for _ in range(2):  # the first writes the manifest
-        with closing(book(store, counts, batch)) as ledger, meter.counted(found):
-            ledger.load_commits()
-            ledger.totals()
-            assert next(ledger.tasks()) is not None
-    return found[1].operations
-
-
-def _learn(meter: Meter, shards: int) -> float:
-    found: list[Reading] = []
-    store = meter.store(f"start-{shards}")
-    with meter.counted(found):
-        store.below(SHARDS)
-    return found[0].operations
-
-
-def _list(meter: Meter, shards: int) -> float:
-    """Seconds to list 1000 files with their sizes."""
-    found: list[Reading] = []
-    store = meter.store(f"start-{shards}")
-    for _ in range(3):
-        with meter.counted(found):
-            names = len(store.tree(SHARDS))
-    return median(one.seconds for one in found) * 1000 / names
-
-
-@contextmanager
-def object_meter() -> Iterator[Meter]:
-    """An S3 server on this machine's loopback.
-
-    Raises:
-        ImportError: moto's server or s3fs is not installed.
-    """
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    own = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    try:
-        s3fs.S3FileSystem().mkdir("scale")
-        yield CallMeter(lambda name: open_store(f"s3://scale/{name}"))
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
-        server.stop()
-
-
-def file_meter(root: Path, wait: float = 0.0) -> Meter:
-    """A folder of this machine's, or one as far away as ``wait`` says (seconds an operation)."""
-    root.mkdir(parents=True)
-    return FileMeter(root, wait)
+    start: float = 0.0
+    committed: float = 0.0
+    learn: float = 0.0
+    met: float = 0.0
+    slice: float = 0.0
+    part: float = 0.0
+    shard: float = 0.0
+    merged: float = 0.0
+    look: float = 0.0
+    slice_seconds: float = 0.0
+    part_seconds: float = 0.0
+    shard_seconds: float = 0.0
+    list_seconds: float = 0.0
+    merge: float = 0.0

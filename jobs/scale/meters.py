@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
+from fcs.shards.store.open_store import open_store
 from scale.counted_store import CountedStore
 
 EVENTS = {"open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir", "os.utime"}
@@ -108,3 +109,14 @@ class CallMeter(Meter):
 
     def _count(self) -> int:
         return sum(store.operations for store in self._stores)
+
+
+def file_meter(root: Path, wait: float = 0.0) -> Meter:
+    """A new folder of this machine's, or one as far away as ``wait`` says (seconds an operation)."""
+    root.mkdir(parents=True)
+    return FileMeter(root, wait)
+
+
+def object_meter(bucket: str) -> Meter:
+    """What is below a URL of an object store."""
+    return CallMeter(lambda name: open_store(f"{bucket}/{name}"))

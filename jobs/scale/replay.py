@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 from fcs.shards.ledger.batch_task import BatchTask
+from fcs.shards.ledger.claims import HEARTBEAT
 from fcs.shards.ledger.ledger import Ledger
-from scale.costs import book, rows
+from scale.ledger_costs import book, rows
 from scale.meters import Meter, Reading
-from scale.simulation import Outcome, Plan, Run, Server
+from scale.server import Server
+from scale.simulation import Outcome, Plan, pause
 
 
 class Worker:
@@ -38,22 +40,24 @@ class Worker:
 def replay(meter: Meter, name: str, plan: Plan, world: int, server: Server) -> Outcome:
     """A run to its end, with the speeds that the simulation gives the processes."""
     store, counts, outcome = meter.store(name), [plan.shard] * plan.shards, Outcome()
-    run = Run(plan, None, server, world)
     with ExitStack() as stack:
         books = [stack.enter_context(closing(book(store, counts, plan.batch, world, rank))) for rank in range(world)]
-        workers = [Worker(one, process.speed) for one, process in zip(books, run.processes, strict=True)]
+        workers = [Worker(one, process.speed) for one, process in zip(books, plan.processes(world), strict=True)]
         events = [(0.0, number) for number in range(world)]
         while events:
             now, number = heapq.heappop(events)
             worker, found = workers[number], list[Reading]()
+            writes = worker.item is not None
             with meter.counted(found):
                 goes_on = worker.step()
             answered = server.ask(now, found[0].operations)
-            outcome.seconds = max(outcome.seconds, now)
+            if writes:
+                outcome.seconds = max(outcome.seconds, answered)
             if worker.item is None:
                 outcome.idle = min(outcome.idle, now)
             if goes_on:
-                busy = run.pause if worker.item is None else len(worker.item.wanted) * plan.seconds / worker.speed
+                busy = pause(world) if worker.item is None else len(worker.item.wanted) * plan.seconds / worker.speed
                 heapq.heappush(events, (answered + busy, number))
-    outcome.operations = server.asked
+    # Those of the heartbeats, which a thread counts in real time.
+    outcome.operations = server.asked + plan.records * plan.seconds / HEARTBEAT
     return outcome

@@ -16,8 +16,8 @@ from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
 from fcs.tools.status.read_status import read_status
 from scale.committed_run import committed_run
-from scale.costs import FINGERPRINT
 from scale.counted_store import CountedStore
+from scale.ledger_costs import FINGERPRINT
 
 
 def restart_costs(out: Path, shards: int) -> dict[str, Any]:
