@@ -34,7 +34,7 @@ def test_one_key_at_a_time_or_all_combinations() -> None:
 
 def test_variants_are_compared_with_the_first(tmp_path: Path) -> None:
     options = ["--config", "digits_half", "--vary", "sampler.step_sizes=[]", "--limit", "3", "--out", str(tmp_path)]
-    assert main(["ablate", *options, "steps=2"]) == 0
+    assert main(["ablate", *options, "steps=2", "data.batch_size=3"]) == 0
     rows = json.loads((tmp_path / "ablate.json").read_text())["rows"]
     assert [(one["variant"], one["nfe"]) for one in rows] == [("as it is", 6), ("sampler.step_sizes=[]", 2)]
     assert rows[0]["difference_to_first"] is None

@@ -21,7 +21,7 @@ from fcs.shards.input.sources import resolve
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     """Four digits, two levels, two seeds."""
-    overrides = ("data.limit=4", "steps=2", "previews.max=0")
+    overrides = ("data.limit=4", "data.batch_size=4", "steps=2", "previews.max=0")
     made = Trial("digits_half", overrides, (0, 1), tmp_path_factory.mktemp("trial"))
     made.predict()
     return made
@@ -66,7 +66,7 @@ def test_the_truth_itself_scores_best() -> None:
 
 
 def test_a_style_is_scored_without_a_truth(tmp_path: Path) -> None:
-    overrides = ("data.limit=2", "steps=1", "sampler=ddim", "guidance=1", "previews.max=0")
+    overrides = ("data.limit=2", "data.batch_size=2", "steps=1", "sampler=ddim", "guidance=1", "previews.max=0")
     trial = Trial("emoji_style", overrides, (0, 1), tmp_path, True, False)
     report = trial.report()
     assert (report["records"], report.get("energy_own")) == (2, None)

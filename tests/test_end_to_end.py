@@ -316,7 +316,8 @@ def test_choices(setting: str, plain: Run, tmp_path: Path) -> None:
 
 
 def test_superresolution_runs(tmp_path: Path) -> None:
-    assert main(["--config", "digits_superres", f"out={tmp_path}/o", "data.limit=4", "steps=3"]) == 0
+    few = ["data.limit=4", "data.batch_size=4", "steps=3"]
+    assert main(["--config", "digits_superres", f"out={tmp_path}/o", *few]) == 0
     rows = pq.read_table(tmp_path / "o" / "metrics" / "mixed.parquet").to_pylist()
     assert all(row["psnr"] > 10 for row in rows)
 
