@@ -13,7 +13,7 @@ from fcs.models import Model
 from fcs.samplers import DDIM, InexactNewton, Replacement
 from fcs.tasks import Inpaint, KnownPixels, Layers
 
-STEPS = 4
+STEPS = 2
 
 
 def digit(seed: int = 0) -> Image.Image:

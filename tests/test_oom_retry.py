@@ -32,11 +32,11 @@ class Scarce(Inpaint):
         return super().pictures(x0, batch, model)
 
 
-ERRORS = [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
-    MemoryError(),
-]
+ERRORS = {
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    "cpu": RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+    "python": MemoryError(),
+}
 
 
 @pytest.fixture
@@ -44,11 +44,24 @@ def whole(digits: Model) -> Callable[[Batch], Result]:
     return one_step(digits, Inpaint())
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "python"])
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+def test_every_word_for_it_halves_a_batch(error: Exception) -> None:
+    sizes = []
+
+    def scarce(batch: Batch, watch: Callable[[], None]) -> Result:
+        sizes.append(len(batch.records))
+        if len(batch.records) > 1:
+            raise error
+        return Result(batch.images, (0.5,), (1,), (True,))
+
+    assert OomRetry(scarce)(half_masked(4)).calls == (1,) * 4  # type: ignore[arg-type]
+    assert sizes == [4, 2, 1, 1, 1, 1]
+
+
 def test_halved_until_it_fits(
-    error: Exception, digits: Model, whole: Callable[[Batch], Result], caplog: pytest.LogCaptureFixture
+    digits: Model, whole: Callable[[Batch], Result], caplog: pytest.LogCaptureFixture
 ) -> None:
-    task, given = Scarce(2, error), half_masked(8, without=(3,))
+    task, given = Scarce(2, ERRORS["cuda"]), half_masked(8, without=(3,))
     fitting = OomRetry(one_step(digits, task))
     with caplog.at_level(logging.WARNING, "fcs"):
         result = fitting(given)
@@ -68,7 +81,7 @@ def test_halved_until_it_fits(
 
 
 def test_a_record_that_does_not_fit_alone_fails_by_name(digits: Model) -> None:
-    result = OomRetry(one_step(digits, Scarce(8, ERRORS[0])))(half_masked(4, white=2))
+    result = OomRetry(one_step(digits, Scarce(8, ERRORS["cuda"])))(half_masked(4, white=2))
     assert list(result.errors) == [2]
     assert result.errors[2].startswith("out_of_memory: CUDA out of memory")
     assert len(result.images) == len(result.residuals) == 4

@@ -146,7 +146,7 @@ def test_a_callback_sees_every_level(digits: Model, sampler: str) -> None:
 def test_a_callback_of_a_measurement_in_pieces(digits: Model) -> None:
     seen: list[tuple[int, int]] = []
     small = [GREY[::2, ::2]] * 3
-    options: dict[str, Any] = {"scale": 2, "steps": 2, "batch_size": 2, "progress": False, "output_type": "np"}
+    options: dict[str, Any] = {**BASE, "scale": 2, "steps": 2, "batch_size": 2, "output_type": "np"}
     fcs.superres(digits, small, callback=lambda level, shown: seen.append((level, len(shown))), **options)
     assert seen == [(0, 2), (1, 2), (0, 1), (1, 1)]
 
