@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -32,8 +33,7 @@ def build(tree: dict[str, Any], known: Mapping[str, Key]) -> tuple[Run, dict[str
     Raises:
         UsageError: a missing or unknown key, a wrong type or value.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Run, as_group=False)
+    parser = _parser()
     try:
         config = parser.parse_object(tree)
     except ArgumentError as error:
@@ -48,6 +48,14 @@ def build(tree: dict[str, Any], known: Mapping[str, Key]) -> tuple[Run, dict[str
     except ValueError as error:
         raise UsageError(_located(_innermost(error), settings, known)) from error
     return run, settings
+
+
+@cache
+def _parser() -> ArgumentParser:
+    """Of ``Run``; to make it takes as long as to use it."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Run, as_group=False)
+    return parser
 
 
 def _explained(message: str, tree: Mapping[str, Any], known: Mapping[str, Key]) -> UsageError:

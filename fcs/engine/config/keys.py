@@ -6,6 +6,7 @@ import inspect
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
@@ -56,13 +57,13 @@ class Key:
         return str in (self.type, *choices) or all(isinstance(choice, str) for choice in choices or (None,))
 
 
-def run_keys() -> Iterator[Key]:
+@cache
+def run_keys() -> tuple[Key, ...]:
     """The keys that every configuration has, in the order of ``Run``."""
+    found: list[Key] = []
     for key in parameters(Run, ""):
-        if is_dataclass(key.type):
-            yield from parameters(key.type, f"{key.name}.")
-        else:
-            yield key
+        found += parameters(key.type, f"{key.name}.") if is_dataclass(key.type) else [key]
+    return tuple(found)
 
 
 def keys_of(tree: Mapping[str, Any]) -> dict[str, Key]:
