@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 from helpers.waiting import GUARD
 
+from fcs.core.errors import UsageError
 from fcs.core.package_files import SCRIPTS
 from fcs.tools.cli.submit import main
+from fcs.tools.submit.ray_cluster import check_answers
 
 RUN = ["digits_inpaint", "steps=2", "out=run"]
 SLURM = [*RUN, "--on", "slurm", "--workers", "3"]
@@ -90,6 +93,18 @@ def test_each_mistake_is_one_line(line: str, here: Path, capsys: pytest.CaptureF
     assert said.startswith("fcs-submit: ")
     assert all(part in said for part in MISTAKES[line]), said
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_does_not_answer_is_said_at_once(scheme: str) -> None:
+    with socket.socket() as silent:  # bound, so that nobody else listens there
+        silent.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"--address={address}: expected a running cluster.*refused"):
+            check_answers(address)
+        silent.listen()
+        check_answers(address)
+    check_answers("auto")
 
 
 def test_without_ray_the_extra_is_named(

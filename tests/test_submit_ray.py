@@ -47,7 +47,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if "ray" not in request.config.option.markexpr:
         pytest.skip("asked for with -m ray")
     pytest.importorskip("ray")
-    from fcs.tools.submit.ray_run import SETTINGS as QUIET
+    from fcs.tools.submit.ray_cluster import SETTINGS as QUIET
 
     path = f"{TESTS}:{TESTS.parent}:{os.environ.get('PYTHONPATH', '')}"
     # As if Ray had been started by a task of a job array.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import shlex
@@ -12,24 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fcs.core.errors import StorageError, UsageError, first_line
+from fcs.core.errors import UsageError, first_line
 from fcs.core.exit_codes import DEFECT, DONE, INTERRUPTED, USAGE, worst
 from fcs.engine.signals import Stop
+from fcs.tools.submit.ray_cluster import LOCAL, NAMESPACE, connect
 from fcs.tools.submit.ray_worker import LostWorker, WorkerTask, work
 from fcs.tools.submit.submission import Submission, told
 
-NAMESPACE = "fcs"  # of detached runs
-LOCAL = "local"
 RETRIES = 20  # as often as a task of SLURM's goes back to the queue
-STORE = 80 << 20  # bytes of shared memory for results, which are exit codes; Ray's least is 75 MiB
-# Of Ray, where the user has set nothing.
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here would send statistics to Ray's makers
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns; workers without GPUs are shown none anyway
-    "RAY_worker_niceness": "0",  # 15, as of a helper; what these workers do is all that the cluster is for
-    "RAY_agent_register_timeout_ms": "300000",  # a cluster starts on a busy machine too
-    "RAY_gcs_server_port_wait_time_s": "300",
-}
 
 
 def check_ray() -> None:
@@ -82,7 +71,7 @@ def submit(
     import ray
 
     try:
-        _connect(address, submission)
+        connect(address, submission)
         stop.install()  # Ray has put its own handler in place
         if detach:
             _detach(submission, tasks, options, launch, address)
@@ -139,40 +128,6 @@ def _options(submission: Submission) -> dict[str, Any]:
         "max_retries": retries,
         "retry_exceptions": [LostWorker],
     }
-
-
-def _connect(address: str, submission: Submission) -> None:
-    """Join the cluster, or start one.
-
-    Raises:
-        UsageError: there is none at this address; what a worker asks for is more than this machine has.
-        StorageError: it does not start here.
-    """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE} if address == LOCAL else {}
-    try:
-        ray.init(address=address, namespace=NAMESPACE, logging_level=logging.WARNING, **own)
-    except Exception as error:  # a bare one where its processes do not start in time
-        if address == LOCAL:
-            raise StorageError(f"Ray does not start on this machine: {first_line(error)}") from error
-        token = "with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN set here where it asks for a token"
-        expected = f"a running cluster of Ray, {token} ({first_line(error)})"
-        raise UsageError.of("--address", address, expected) from error
-    if address == LOCAL:
-        _check_fits(submission, ray.cluster_resources())
-
-
-def _check_fits(submission: Submission, found: Mapping[str, float]) -> None:
-    """A task that never fits would wait for ever, without a word; on a cluster, more nodes may come."""
-    for option, asked, name in (("--gpus", submission.gpus, "GPU"), ("--cpus", submission.cpus, "CPU")):
-        here = int(found.get(name, 0))
-        if asked > here:
-            raise UsageError.of(
-                option, asked, f"at most {here}, the {name}s of this machine; --address names a cluster"
-            )
 
 
 def _wait(refs: Sequence[Any], stop: Stop) -> None:

@@ -65,5 +65,5 @@ def work(task: WorkerTask) -> int:
         ) from error  # fmt: skip
     code = RankProcesses(task.command).run([task.variables(os.environ)])
     if code == INTERRUPTED:
-        raise LostWorker(f"worker {task.number} was killed or interrupted")
+        raise LostWorker("its process was killed or interrupted")
     return code
