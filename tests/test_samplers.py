@@ -24,6 +24,7 @@ DIRECTIONS: list[Direction] = [Newton(), Newton(central=True), Gradient(), Local
 OTHERS: dict[str, list[dict[str, object]]] = {
     "newton": [{"step_sizes": []}, {"step_sizes": [0.3, 0.2], "restarts": 2, "depth": 0.4}],
     "projectednewton": [{"moves": (0, 2, 1), "order": 1, "project": False}],
+    "newtonkrylov": [{"products": (0, 2, 1), "follow": 0.0, "memory": 0}],
     "mmps": [{"iterations": 3}],
     "p2l": [{"tunings": 0}, {"tunings": 2, "every": 1}],
     "repaint": [{"jump": 2, "passes": 3}],

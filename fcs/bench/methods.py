@@ -211,7 +211,8 @@ PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1))
 ETA = Axis("eta", 0, 1, "linear")
 STEP = Axis("step_size", 0.02, 20)
 MOVES = Axis("moves", 1, 5, "whole")
-KRYLOV = (Axis("noise", 0.002, 0.5), Axis("iterations", 1, 4, "whole"))
+MATCHING = (Axis("noise", 0.002, 0.5), Axis("iterations", 1, 4, "whole"))
+KRYLOV = (Axis("follow", 0, 1.5, "linear"), Axis("ridge", 0.001, 0.1), Axis("memory", 0, 12, "whole"), ETA)
 
 METHODS = {
     method.name: method
@@ -221,6 +222,7 @@ METHODS = {
         Method("newton-k5", "newton", 20, newton(5), SIZES, "newton"),
         Method("newton-k10", "newton", 20, newton(10), SIZES, "newton"),  # the paper's K for superresolution
         Method("projected", "projectednewton", 10, defaults, PROJECTED, "newton"),
+        Method("krylov", "newtonkrylov", 10, defaults, KRYLOV, "newton"),
         Method("exact", "newton", 20, newton(1), (SIZES[0], Axis("cutoff", 0.01, 0.9)), "exact"),
         Method("gradient", "newton", 20, newton(5), (MOVES, *SIZES), "gradient"),
         Method("local", "newton", 20, newton(5), (MOVES, *SIZES), "local"),
@@ -231,8 +233,8 @@ METHODS = {
         Method("freedom", "freedom", 100, defaults, (STEP, Axis("repeats", 1, 4, "whole"), ETA)),
         Method("mpgd", "mpgd", 100, mpgd, (STEP, ETA)),
         Method("p2l", "p2l", 1000, defaults, (STEP, Axis("rate", 1e-5, 0.1), Axis("tunings", 0, 3, "whole"))),
-        Method("mmps", "mmps", 100, mmps, KRYLOV, "gradient"),
-        Method("mmps-newton", "mmps", 100, mmps, KRYLOV, "newton"),
+        Method("mmps", "mmps", 100, mmps, MATCHING, "gradient"),
+        Method("mmps-newton", "mmps", 100, mmps, MATCHING, "newton"),
         Method("ding", "ding", 28, defaults, (Axis("noise", 0.001, 1),)),
         Method("repaint", "repaint", 250, repaint, (Axis("jump", 1, 10, "whole"), Axis("passes", 1, 10, "whole"), ETA)),
         Method("latino", "latino", 8, defaults, (Axis("noise", 0.002, 0.5), Axis("late", 0.05, 2)), consistency=True),

@@ -23,6 +23,7 @@ from fcs.samplers import (
     P2L,
     PSLD,
     FreeDoM,
+    NewtonKrylov,
     ProjectedNewton,
     RePaint,
     Sampler,
@@ -44,6 +45,8 @@ RIVALS: list[Sampler] = [
     RePaint(2, 3),
     P2L(2, 0.01, 0.3, every=2, eta=0.5),
     LATINO(0.3),
+    NewtonKrylov(),
+    NewtonKrylov(Gradient(), (0, 2, 1), follow=0.0),
     ProjectedNewton(),
     ProjectedNewton(Gradient(), (0, 2, 1), order=1),
 ]

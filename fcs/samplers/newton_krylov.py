@@ -1,0 +1,102 @@
+"""Newton-Krylov: x_0 is corrected within what products with J span, at this level and before, and x_t moves with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from fcs.core.constraints import Constraint, Known
+from fcs.core.denoiser import Denoise
+from fcs.core.directions import Direction, Newton
+from fcs.core.levels import Level, pairs
+from fcs.samplers.base import Noise, Sampler, at, ddim_step, require, with_eta
+from fcs.samplers.projected_newton import ahead, fitted
+
+
+class NewtonKrylov(Sampler):
+    """Products ``J e`` at one point a level, and the least-squares solution in their span: 1 + 1 calls a level.
+
+    ``InexactNewton`` pays for each of its moves twice: for the direction ``J e`` and for x_0 at the point it moves to.
+    Here x_t stays while x_0 is corrected. Each product is with the error that the fit before it leaves, as in Krylov
+    methods that need no matrix (Knoll & Keyes 2004); products of earlier levels, whose J is nearly this one, belong to
+    the span at no cost. Then x_0 is put onto the known entries, and x_t goes on by a second-order step with new noise,
+    as in ``ProjectedNewton``.
+
+    For a Gaussian prior the corrected x_0 is the posterior mean, and the samples have the posterior's distribution as
+    the levels become many. Other priors are not linear where little is decided yet, so that one level corrects too
+    little; ``follow`` makes up for that.
+
+    Args:
+        direction: the map from errors to changes of x_0; the Newton direction if left out.
+        products: at each level, noisiest first; stretched or thinned where there is another number of levels.
+        follow: how far x_t moves along with x_0, in units of the correction times alpha, 0 or more. With 0 samples vary
+            as the posterior does; with 1 the noise in x_t stays what it was, and the hidden part follows the known one
+            more closely.
+        ridge: of the fit, relative to each product's squared norm, above 0.
+        memory: how many products of earlier levels, the latest, the fit has beside its own.
+        eta: new noise of a step, as DDIM's eta; 1 is ancestral sampling's, 0 none.
+
+    Raises:
+        ValueError: no products or negative ones, a negative follow or memory, a ridge that is not positive,
+            an eta outside 0 to 1.
+    """
+
+    needs = Known
+    direction: Direction
+
+    def __init__(
+        self,
+        direction: Direction | None = None,
+        products: Sequence[int] = (1,),
+        follow: float = 0.5,
+        ridge: float = 0.01,
+        memory: int = 8,
+        eta: float = 1.0,
+    ) -> None:
+        if not products or min(products) < 0:
+            raise ValueError(f"products={list(products)}: expected a number for each level, 0 or more")
+        if follow < 0:
+            raise ValueError(f"follow={follow}: expected 0 or more")
+        if not ridge > 0:
+            raise ValueError(f"ridge={ridge}: expected a number above 0")
+        if memory < 0:
+            raise ValueError(f"memory={memory}: expected 0 or more")
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta={eta}: expected 0 to 1")
+        self.direction = Newton() if direction is None else direction
+        self.products = tuple(products)
+        self.follow = follow
+        self.ridge = ridge
+        self.memory = memory
+        self.eta = eta
+
+    def __call__(
+        self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
+    ) -> Tensor:
+        known = require(constraint, Known)
+        before: tuple[Level, Tensor] | None = None
+        seen: list[Tensor] = []
+        for (t, s), count in zip(pairs(levels), self.plan(len(levels) - 1), strict=True):
+            x0, J = self.direction.linearize(at(denoise, t), x, t)
+            seen = seen[: self.memory]
+            corrected = fitted(x0, known, seen, self.ridge)
+            for _ in range(count):
+                seen = [J(known.error(corrected)), *seen]
+                corrected = fitted(x0, known, seen, self.ridge)
+            corrected = known.project(corrected)
+            x = x + self.follow * t.alpha * (corrected - x0)
+            D = corrected if before is None else ahead(corrected, t, s, *before)
+            x = ddim_step(x, D, t, with_eta(t, s, self.eta), randn)
+            before = t, corrected
+        return x
+
+    def plan(self, steps: int) -> list[int]:
+        """Products at each of ``steps`` levels: the profile, stretched over them."""
+        return [self.products[int((i + 0.5) * len(self.products) / steps)] for i in range(steps)]
+
+    def calls(self, steps: int) -> int:
+        return steps + sum(self.plan(steps)) * self.direction.forwards
+
+    def backwards(self, steps: int) -> int:
+        return sum(self.plan(steps)) * self.direction.backwards
