@@ -188,11 +188,20 @@ WRONG: dict[str, Damage] = {
 }
 
 
+@pytest.fixture(scope="module")
+def finished() -> Objects:
+    """The run of twenty shards at its end."""
+    made = Objects()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fcs.shards.ledger.commit_list.SETTLED", -1.0)
+        compute(remote(made))
+    return made
+
+
 @pytest.mark.parametrize("damage", WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_manifest_changes_nothing(damage: Damage) -> None:
+def test_a_wrong_manifest_changes_nothing(damage: Damage, finished: Objects) -> None:
     """It has entries of a shard that is no longer committed, and of one whose results are damaged."""
-    out = remote(Objects())
-    compute(out)
+    out = remote(finished.copy())
     whole = outputs(out)
     right = out.read(COMMITS)
     out.replace(COMMITS, damage(right))

@@ -1,4 +1,4 @@
-"""Damaged tars: the first few hundred cases of the torture test, and that its rules would notice a worse reader."""
+"""Damaged tars: the first hundred cases of the torture test, and that its rules would notice a worse reader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from mutate import Case
 
 from fcs.shards.input import record_index, shard_reader, tar_members
 
-CASES = 300
+CASES = 100
+MOST = 300  # until a worse reader is noticed
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ WORSE = {
 def test_a_worse_reader_is_noticed(name: str, fuzzer: Fuzzer, monkeypatch: pytest.MonkeyPatch) -> None:
     module, attribute, worse, complaint = WORSE[name]
     monkeypatch.setattr(module, attribute, worse)
-    found = (line for number in range(CASES) for line in fuzzer.run(number).complaints)
+    found = (line for number in range(MOST) for line in fuzzer.run(number).complaints)
     assert any(complaint in line for line in found)
 
 
