@@ -256,12 +256,12 @@ def test_pixels_are_known_by_a_mask_or_by_an_operator(digits: Model) -> None:
 
 def test_layers_give_both_pictures_and_the_mask(digits: Model) -> None:
     task, pictures = Layers(rounds=1, samples=2), [digit(0), digit(3)]
-    result = fcs.layers(digits, pictures, task=task, steps=STEPS)
+    result = fcs.layers(digits, pictures, task=task, steps=1)
     assert {name: len(made) for name, made in result.further.items()} == {"layer1": 2, "layer2": 2, "mask": 2}
     for i, picture in enumerate(pictures):
         one, two, mask = (np.array(result.further[name][i]).astype(float) for name in ("layer1", "layer2", "mask"))
         assert np.abs(mask / 255 * one + (1 - mask / 255) * two - np.array(picture)).max() <= 1
-        assert result.metrics[i]["nfe"] == task.calls(InexactNewton(), STEPS)
+        assert result.metrics[i]["nfe"] == task.calls(InexactNewton(), 1)
         assert result.metrics[i]["iou"] is None
     begun = fcs.layers(digits, pictures, mask=right_half(), task=Layers(rounds=0), steps=1)
     assert same(begun.further["mask"][0], right_half())
