@@ -25,6 +25,7 @@ from fcs.core.per_sample import RecordNoise
 from fcs.models.base import Model, Schedule
 from fcs.samplers import InexactNewton
 from fcs.shards.ledger.layout import DIFFERENCE
+from fcs.tasks import half_precision
 
 DELTAS = (0.005, 0.05, 0.5)
 JVP = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, at its first forward mode
@@ -173,8 +174,9 @@ def run(*given: str) -> None:
     precision.run(args, overrides)
 
 
-def test_the_job_on_digits(tmp_path: Path) -> None:
-    small = ("--records", "2", "--deltas", "0.05,0.5", "--levers", "plain,sums", "--out", str(tmp_path / "o"))
+def test_the_job_on_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(half_precision, "PROBES", 2)
+    small = ("--records", "1", "--deltas", "0.05,0.5", "--levers", "plain,sums", "--out", str(tmp_path / "o"))
     run("--model", "digits-16", *small, "steps=2")
     made = json.loads((tmp_path / "o" / "precision.json").read_text())
     assert {one["t"] for one in made["rows"]} == {999.0, 499.0}
