@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy import ndimage
 from torch import Tensor
 
 from fcs.core.boxes import Box, whole
-from fcs.core.crops import Crop, NativePicture, Pixels, cut
+from fcs.core.crops import Crop, Pixels, cut
 from fcs.core.holes import APART, GRID, MOST, hole_boxes
 from fcs.core.mask_edits import MaskEdits
+from fcs.core.native_picture import NativePicture
 from fcs.metrics.image_scores import scores
 from fcs.metrics.native_scores import native_scores
 from fcs.tasks import Inpaint
@@ -54,10 +56,11 @@ def native(image: Image.Image, crops: tuple[Crop, ...]) -> NativePicture:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_boxes_hold_all_holes_and_are_those_of_components(seed: int) -> None:
-    """With cells of one pixel and holes far apart, exactly scipy's components."""
+@pytest.mark.parametrize("cell", [1, 7, 64])
+def test_boxes_hold_all_holes_and_are_those_of_components(cell: int, seed: int) -> None:
+    """Exactly around scipy's components, whatever the cells are through which they are found."""
     mask = blobs(200, 300, 6, seed)
-    boxes = hole_boxes(mask, 1)
+    boxes = hole_boxes(mask, cell)
     covered = np.zeros_like(mask)
     for box in boxes:
         covered[box.slices] = 255
@@ -95,6 +98,18 @@ def test_speckles_all_over_cost_little() -> None:
     mask = np.zeros((GRID * 4, GRID * 4), np.uint8)
     mask[::40, ::40] = 255
     assert 1 <= len(hole_boxes(mask, 1)) <= MOST
+
+
+@pytest.mark.parametrize("hole", ["small", "all"])
+def test_a_mask_is_looked_through_without_a_copy(hole: str) -> None:
+    mask = np.zeros((4000, 6000), np.uint8)
+    mask[(slice(700, 730), slice(900, 950)) if hole == "small" else ...] = 255
+    tracemalloc.start()
+    (box,) = hole_boxes(mask, 4)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert box == (Box(900, 700, 950, 730) if hole == "small" else whole(6000, 4000))
+    assert most < mask.nbytes / 2  # numbers of cells, of which there are never more than GRID squared
 
 
 def test_no_hole_no_crop() -> None:
@@ -191,13 +206,20 @@ def made_of(crops: tuple[Crop, ...], value: int) -> list[Tensor]:
     return [torch.full_like(crop.image, value) for crop in crops]
 
 
+def completed(image: Image.Image, crops: tuple[Crop, ...], made: list[Tensor], seam: str = "hard") -> Pixels:
+    blend = Inpaint(seam=seam).blend  # type: ignore[arg-type]
+    found = native(image, crops).completed(image.copy(), made, blend)
+    assert np.array_equal(np.array(found.given(whole(*image.size))), np.array(image))
+    return np.array(found.picture)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("seam", ["blend", "hard"])
 def test_outside_the_holes_every_pixel_is_as_given(channels: int, seam: str) -> None:
     image, mask = noise(150, 200, channels), blobs(150, 200, 5, seed=4, largest=40)
     crops = cut(image, mask, SIZE, 0.2, PLAIN)
     assert any(crop.frame.width > SIZE[1] for crop in crops)
-    found = native(image, crops).completed(image, made_of(crops, 90), Inpaint(seam=seam).blend)  # type: ignore[arg-type]
+    found = completed(image, crops, made_of(crops, 90), seam)
     assert found.shape == np.array(image).shape
     assert np.array_equal(found[mask == 0], np.array(image)[mask == 0])
     if seam == "hard":
@@ -208,7 +230,7 @@ def test_a_soft_mask_blends_once() -> None:
     image, mask = noise(60, 80), np.zeros((60, 80), np.uint8)
     mask[20:30, 20:30] = 128
     crops = cut(image, mask, SIZE, 0.25, PLAIN)
-    found = native(image, crops).completed(image, made_of(crops, 200), Inpaint(seam="hard").blend)
+    found = completed(image, crops, made_of(crops, 200))
     given = np.array(image)[mask > 0].astype(np.float32)
     assert np.array_equal(found[mask > 0], np.round(given + np.float32(128 / 255) * (200 - given)))
 
@@ -219,7 +241,7 @@ def test_what_a_crop_makes_comes_to_its_place_at_any_scale() -> None:
     image, mask = Image.fromarray((x + y).clip(0, 255).astype(np.uint8)), blobs(160, 200, 2, seed=5, largest=60)
     crops = cut(image, mask, SIZE, 0.2, PLAIN)
     assert max(crop.frame.width for crop in crops) > 2 * SIZE[1]
-    found = native(image, crops).completed(image, [crop.image for crop in crops], Inpaint(seam="hard").blend)
+    found = completed(image, crops, [crop.image for crop in crops])
     assert np.abs(found.astype(int) - np.array(image))[mask > 0].mean() < 1.5  # rounding twice, and the mirrored edge
 
 
@@ -234,17 +256,17 @@ def test_scores_are_those_of_the_whole_picture(size: tuple[int, int], channels: 
     mask[0, 0] = 255
     crops = cut(image, mask, SIZE, 0.25, PLAIN)
     whole_picture = native(image, crops)
-    found = whole_picture.completed(image, made_of(crops, 120), Inpaint(seam="hard").blend)
+    found = whole_picture.completed(image.copy(), made_of(crops, 120), Inpaint(seam="hard").blend)
 
-    def tensor(pixels: Pixels) -> Tensor:
-        return torch.from_numpy(pixels).reshape(1, *size, -1).permute(0, 3, 1, 2)
+    def tensor(picture: Image.Image) -> Tensor:
+        return torch.from_numpy(np.array(picture)).reshape(1, *size, -1).permute(0, 3, 1, 2)
 
-    given, hidden = tensor(np.array(image)), torch.from_numpy(mask)[None, None]
-    for shown, exact in ((found, True), (255 - found, False)):
-        (expected,) = scores(tensor(shown), given, hidden)
-        made = native_scores(shown, image, whole_picture, exact)
+    hidden = torch.from_numpy(mask)[None, None]
+    for shown, exact in ((found.picture, True), (ImageOps.invert(found.picture), False)):
+        (expected,) = scores(tensor(shown), tensor(image), hidden)
+        made = native_scores(shown, found, whole_picture, exact, scored=True)
         missing = {name: None for name, value in expected.items() if value is None}
         assert {name: value for name, value in made.items() if value is None} == missing
         for name in expected.keys() - missing.keys():
             assert made[name] == pytest.approx(expected[name], abs=1e-4, rel=1e-4)
-    assert native_scores(found, None, whole_picture, True)["psnr"] is None
+    assert native_scores(found.picture, found, whole_picture, True, scored=False)["psnr"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,6 +137,15 @@ def test_one_colour_everywhere_is_all_to_be_generated() -> None:
     red[..., 0] = 255
     assert (from_python(red)[0] == 255).all()
     assert (from_python(np.ones((SIDE, SIDE), np.uint8))[0] == 255).all()
+
+
+def test_a_large_mask_is_read_in_a_few_times_its_memory() -> None:
+    large = Image.fromarray(np.zeros((1500, 2000), np.uint8))
+    tracemalloc.start()
+    read_mask(large)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 4 * large.width * large.height  # as an array, Pillow hands its pixels over in pieces first
 
 
 COLOURED = {

@@ -226,3 +226,16 @@ def test_the_first_of_several_frames_is_taken_and_that_is_said(kind: str) -> Non
     alone = io.BytesIO()
     frames[0].save(alone, kind)
     assert read_picture(open_picture(alone.getvalue(), FORMATS), "RGB")[1] == ()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_a_picture_that_may_be_taken_reads_the_same_and_another_is_left_alone(mode: str) -> None:
+    data = png(Image.fromarray(NOISE).convert(mode), dpi=(30, 30))
+    given = open_picture(data)
+    expected = colours(data)[0]
+    for taken in (False, True):
+        read, _ = read_picture(given, "RGB", taken)
+        assert np.array_equal(np.array(read), expected)
+        assert read.info == {}
+        assert (read is given) == (taken and mode == "RGB")
+        assert ("dpi" in given.info) != (read is given)

@@ -1,14 +1,13 @@
-"""Crops: the parts of a picture that a model of another size completes, and the picture that they complete.
+"""Crops: the parts of a picture that a model of another size completes.
 
-Beyond looking through its mask, time and memory grow with the number of crops and the area of the holes. The picture
-itself is not kept: it is decoded once to be cut, and once more to be completed.
+Beyond one look through its mask, time and memory grow with the number of crops and the area of the holes.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,14 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from fcs.core.boxes import Box, whole
-from fcs.core.holes import APART, Boxes, hole_boxes, joined
+from fcs.core.holes import Boxes, hole_boxes, joined
 from fcs.core.mask_edits import MaskEdits
 
 Pixels: TypeAlias = NDArray[np.uint8]
-# Made, given, mask, each uint8 ``(1, 1, H, W)``, to the picture.
-Blend: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 CELLS = 16  # into which the model's shorter side is divided where holes are looked for
-AROUND = APART // 2  # pixels around a hole that blending looks at
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Hole:
 
     def mask_in(self, box: Box) -> Pixels:
         """The mask in another box, black outside the hole's own."""
-        return _mask_in([self], box)
+        return mask_of([self], box)
 
 
 @dataclass(frozen=True)
@@ -71,51 +67,6 @@ class Crop:
     holes: tuple[Hole, ...]
     image: Tensor
     mask: Tensor
-
-
-@dataclass(frozen=True)
-class NativePicture:
-    """A picture that is completed at its own size, crop by crop.
-
-    Attributes:
-        height, width: its size.
-        crops: none where nothing is to be generated.
-        read: decodes it: Pillow's, in the mode of the crops.
-    """
-
-    height: int
-    width: int
-    crops: tuple[Crop, ...]
-    read: Callable[[], Image.Image]
-
-    @property
-    def holes(self) -> list[Hole]:
-        """All of them."""
-        return [hole for crop in self.crops for hole in crop.holes]
-
-    def mask_in(self, box: Box) -> Pixels:
-        """The whole mask in a box, uint8 ``(height, width)``."""
-        return _mask_in(self.holes, box)
-
-    def completed(self, given: Image.Image, made: Sequence[Tensor], blend: Blend) -> Pixels:
-        """The picture with its holes filled, ``(H, W)`` or ``(H, W, C)``; outside them it is as given.
-
-        Args:
-            given: from ``read``.
-            made: uint8 ``(C, h, w)``, what the model made of each crop, in their order.
-            blend: puts what was made into the picture, channel by channel, where a mask says so.
-        """
-        pixels = np.array(given)
-        for crop, picture in zip(self.crops, made, strict=True):
-            for hole in crop.holes:
-                box = hole.box.grown(AROUND).shared(crop.frame).shared(whole(self.width, self.height))
-                mask = hole.mask_in(box)
-                patch = _enlarged(picture, crop.frame, box)
-                there = pixels[box.slices]
-                for channel in np.ndindex(there.shape[2:]):
-                    view = there[(..., *channel)]
-                    view[...] = blend(*(_batch(one) for one in (patch[(..., *channel)], view, mask)))[0, 0].numpy()
-        return pixels
 
 
 def cut(image: Image.Image, mask: Pixels, size: tuple[int, int], margin: float, edits: MaskEdits) -> tuple[Crop, ...]:
@@ -187,7 +138,7 @@ def _seen(image: Image.Image, holes: Sequence[Hole], frame: Box, width: int, hei
     ]
     picture: Pixels = np.asarray(image.crop(inside))
     picture = np.pad(picture, around + [(0, 0)] * (picture.ndim - 2), "reflect")
-    mask = np.pad(_mask_in(holes, inside), around, "reflect")
+    mask = np.pad(mask_of(holes, inside), around, "reflect")
     if picture.shape[:2] != (height, width):
         picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
         mask = _largest(_largest(mask, height).T, width).T
@@ -203,22 +154,8 @@ def _largest(values: Pixels, count: int) -> Pixels:
     return found
 
 
-def _enlarged(picture: Tensor, frame: Box, box: Box) -> Pixels:
-    """What the model made of a frame, in a box inside it, at the picture's own size."""
-    whole_crop = picture.permute(1, 2, 0).numpy()
-    height, width = whole_crop.shape[:2]
-    place = box.seen_from(frame)
-    if (frame.height, frame.width) == (height, width):
-        found = whole_crop[place.slices]
-    else:
-        across, along = width / frame.width, height / frame.height
-        part = (place.left * across, place.top * along, place.right * across, place.bottom * along)
-        crop = Image.fromarray(whole_crop[..., 0] if whole_crop.shape[2] == 1 else whole_crop)
-        found = np.asarray(crop.resize((box.width, box.height), Image.Resampling.BICUBIC, box=part))
-    return found[..., 0] if found.shape[2:] == (1,) else found
-
-
-def _mask_in(holes: Sequence[Hole], box: Box) -> Pixels:
+def mask_of(holes: Sequence[Hole], box: Box) -> Pixels:
+    """The mask that some holes have in a box, uint8 ``(height, width)``; black where none is."""
     found = np.zeros((box.height, box.width), np.uint8)
     for hole in holes:
         both = hole.box.shared(box)
@@ -230,8 +167,3 @@ def _mask_in(holes: Sequence[Hole], box: Box) -> Pixels:
 def _tensor(pixels: NDArray[Any]) -> Tensor:
     """``(C, H, W)`` of ``(H, W)`` or ``(H, W, C)``."""
     return torch.from_numpy(np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)))
-
-
-def _batch(pixels: Pixels) -> Tensor:
-    """``(1, 1, H, W)`` of ``(H, W)``."""
-    return torch.from_numpy(np.array(pixels))[None, None]

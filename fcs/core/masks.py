@@ -41,7 +41,7 @@ def read_mask(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
             return mask_from(values)
         alpha = np.asarray(image.convert("RGBA").getchannel("A")) if has_alpha(image) else None
         if image.mode in ("1", "L", "LA"):
-            return mask_from(np.asarray(image.convert("L")), alpha)
+            return mask_from(np.asarray(image if image.mode == "L" else image.convert("L")), alpha)
         labels = np.asarray(image) if image.mode == "P" else None
         return mask_from(np.asarray(image.convert("RGB")), alpha, labels)
 
@@ -52,30 +52,36 @@ def mask_from(
     """A mask from numbers; returns and raises as ``read_mask``.
 
     Args:
-        colours: ``(H, W)`` or ``(H, W, 3)``; uint8, uint16, booleans, or numbers as in ``to_bytes``.
+        colours: ``(H, W)`` or ``(H, W, 3)``; uint8, uint16, booleans, or numbers as in ``to_bytes``. The mask may share
+            its memory.
         alpha: ``(H, W)``, opaque = the largest value.
         labels: ``(H, W)``, the palette's entries.
     """
     notes: list[str] = []
     pixels = _scaled(colours, notes)
-    opacity = np.full(pixels.shape[:2], 255, np.uint8) if alpha is None else _scaled(alpha, notes)
-    varies = opacity.min() < OPAQUE and opacity.min() != opacity.max()
-    visible = opacity > 0 if varies else np.ones_like(opacity, bool)
-    if varies and _is_one_colour(pixels[visible]):
+    opacity = None if alpha is None else _telling(_scaled(alpha, notes))
+    if opacity is not None and _is_one_colour(pixels[opacity > 0]):
         greys = np.full_like(opacity, 255)
     else:
-        greys = _greys(pixels, visible, labels, notes)
-    if varies:
+        greys = _greys(pixels, opacity, labels, notes)
+    if opacity is not None:
         notes.append(ALPHA)
         greys = ((greys.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
-    notes += _doubts(greys)
-    return Image.fromarray(greys), tuple(dict.fromkeys(notes))
+    mask = Image.fromarray(greys)
+    notes += _doubts(mask)
+    return mask, tuple(dict.fromkeys(notes))
 
 
-def _doubts(greys: Pixels) -> list[str]:
+def _telling(opacity: Pixels) -> Pixels | None:
+    """An alpha channel, if it says which part of the picture counts."""
+    least, most = opacity.min(), opacity.max()
+    return opacity if least < OPAQUE and least != most else None
+
+
+def _doubts(mask: Image.Image) -> list[str]:
     """Notes on a mask that is taken as it is, but looks like class numbers."""
-    present = np.bincount(greys.ravel(), minlength=256) > 0
-    faint, between, white = present[1:FAINTEST].any(), present[FAINTEST:255].any(), present[255]
+    counts = mask.histogram()
+    faint, between, white = any(counts[1:FAINTEST]), any(counts[FAINTEST:255]), bool(counts[255])
     if between or not faint:
         return []
     return [CLASSES if white else FAINT]
@@ -93,32 +99,50 @@ def _scaled(values: NDArray[Any], notes: list[str]) -> Pixels:
     return to_bytes(values)
 
 
-def _greys(pixels: Pixels, visible: NDArray[np.bool_], labels: NDArray[Any] | None, notes: list[str]) -> Pixels:
+def _greys(pixels: Pixels, opacity: Pixels | None, labels: NDArray[Any] | None, notes: list[str]) -> Pixels:
     """Luminance; of labels, white where the larger or the coloured one is."""
-    entries = np.unique(pixels[:0] if labels is None else labels[visible])
-    spread = 0 if pixels.ndim == 2 else int(np.ptp(pixels[visible], axis=-1).max(initial=0))
-    if spread <= NEAR:
-        greys = np.asarray(Image.fromarray(pixels).convert("L"))
-        values = np.unique(greys[visible])
+    entries = [] if labels is None else _present(labels, opacity)
+    if pixels.ndim == 2 or _spread(pixels if opacity is None else pixels[opacity > 0]) <= NEAR:
+        greys = pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
+        values = _present(greys, opacity)
         if len(entries) != 2 or set(values) == {0, 255}:
             return greys
         # The order of a palette of greys means nothing; where both entries look the same it is all there is.
         white = greys == values[-1] if len(values) == 2 else labels == entries[-1]
     else:
-        white = labels == entries[-1] if len(entries) == 2 else _coloured(pixels, visible)
+        white = labels == entries[-1] if len(entries) == 2 else _coloured(pixels, opacity)
     notes.append(TWO_VALUES)
-    return np.where(white, 255, 0).astype(np.uint8)
+    return np.where(white, np.uint8(255), np.uint8(0))
 
 
-def _coloured(pixels: Pixels, visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _present(values: NDArray[Any], opacity: Pixels | None) -> list[int]:
+    """Which 8-bit values there are where a mask is visible, rising; counted by Pillow, which copies nothing."""
+    seen = None if opacity is None else Image.fromarray(opacity)
+    return np.flatnonzero(Image.fromarray(values).histogram(seen)).tolist()
+
+
+def _range(pixels: Pixels) -> tuple[Pixels, Pixels]:
+    """The smallest and the largest channel of each pixel."""
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
+
+
+def _spread(pixels: Pixels) -> int:
+    """How far the channels of a pixel are from each other at most, ``(..., 3)``."""
+    least, most = _range(pixels)
+    return int((most - least).max(initial=0))
+
+
+def _coloured(pixels: Pixels, opacity: Pixels | None) -> NDArray[np.bool_]:
     """Where the one colour is that stands beside black, or alone."""
-    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    found = np.unique(packed[visible])
-    dark: NDArray[np.bool_] = pixels.max(-1) <= NEAR
-    if len(found) == 1 or (len(found) == 2 and dark[visible].any()):
+    seen = pixels if opacity is None else pixels[opacity > 0][None]
+    found = Image.fromarray(seen).getcolors(2)
+    dark = _range(pixels)[1] <= NEAR
+    if found is not None and (len(found) == 1 or any(max(colour) <= NEAR for _, colour in found)):
         return ~dark
+    packed = seen.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     expected = "expected black, white and greys, or black and one colour; is it the picture?"
-    raise PictureError("bad_mask", f"{len(found)} colours: {expected}")
+    raise PictureError("bad_mask", f"{len(np.unique(packed))} colours: {expected}")
 
 
 def _is_one_colour(pixels: Pixels) -> bool:

@@ -67,12 +67,13 @@ def identify(data: bytes, formats: Sequence[str]) -> Image.Image:
         raise PictureError("bad_image", f"no {', '.join(formats)}") from error
 
 
-def read_picture(image: Image.Image, mode: Mode) -> tuple[Image.Image, tuple[str, ...]]:
+def read_picture(image: Image.Image, mode: Mode, taken: bool = False) -> tuple[Image.Image, tuple[str, ...]]:
     """A picture as it is meant to be seen: upright by its EXIF orientation, in sRGB, transparency on white, 8 bits.
 
     Args:
         image: any of Pillow's; floats and 32-bit integers may go to 1, to 255 or to 65535 (``to_bytes``).
         mode: wanted.
+        taken: whether the image itself may be given back, changed; a large one is not copied then.
 
     Returns:
         The picture without metadata, and notes: that its colours were converted, that it is one of several.
@@ -85,7 +86,8 @@ def read_picture(image: Image.Image, mode: Mode) -> tuple[Image.Image, tuple[str
         plain = _with_plain_pixels(upright(image))
         converted = to_srgb(plain, profile if isinstance(profile, bytes) else b"")
         made = _on_white(plain if converted is None else converted)
-        made = (made.convert("RGB") if made.mode == "P" else made).convert(mode)
+        made = made.convert("RGB") if made.mode == "P" else made
+        made = made if taken and made.mode == mode else made.convert(mode)
         made.info = {}  # else it would be saved with what no longer holds of its pixels
         notes = {COLOUR_PROFILE: converted is not None, FRAMES: _has_frames(image)}
         return made, tuple(code for code, holds in notes.items() if holds)

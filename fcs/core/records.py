@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fcs.core.boxes import Box
-from fcs.core.crops import NativePicture
+from fcs.core.native_picture import NativePicture
 from fcs.core.transfer import to_device
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,6 +21,7 @@ from fcs.core.records import Batch, Record, Result
 from fcs.core.transfer import beside
 from fcs.metrics import image_scores as metrics
 from fcs.metrics.judge import Features, Judge, JudgedPictures, Scores
+from fcs.shards.input.decode_image import to_tensor
 from fcs.shards.ledger.result_rows import Row
 from fcs.tasks.base import Task
 
@@ -191,7 +191,7 @@ def failed_row(batch: Batch, slot: int, record: Record, error: str | None) -> Ro
 
 def _decoded(encoded: Mapping[int, bytes], result: Result) -> dict[int, Tensor]:
     mode = "L" if result.images.shape[1] == 1 else "RGB"
-    return {slot: decoded(data, mode) for slot, data in encoded.items()}
+    return {slot: to_tensor(decoded(data, mode)) for slot, data in encoded.items()}
 
 
 def _is_black(mask: Tensor | None) -> bool:
@@ -214,10 +214,9 @@ def encode_image(image: Image.Image, form: str, png_level: int | None = None) ->
     return buffer.getvalue()
 
 
-def decoded(data: bytes, mode: str = "RGB") -> Tensor:
-    """A picture ``(C, H, W)`` as a reader will see it after a lossy format."""
-    array = np.array(Image.open(io.BytesIO(data)).convert(mode))
-    return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1)
+def decoded(data: bytes, mode: str) -> Image.Image:
+    """A picture as a reader will see it after a lossy format."""
+    return Image.open(io.BytesIO(data)).convert(mode)
 
 
 def _plain_scores(

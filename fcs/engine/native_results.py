@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from PIL import Image
 from torch import Tensor
 
 from fcs.core.records import Batch, Record, Result
@@ -107,12 +106,12 @@ class NativeEncoder(ResultEncoder):
         if row.error is not None or native is None:
             return row
         try:
-            given = native.read()
-            pixels = native.completed(given, [crop.picture for crop in made[: len(native.crops)]], self.task.blend)
-            data = encode_image(Image.fromarray(pixels), self.format, self.png_level)
+            pictures = [crop.picture for crop in made[: len(native.crops)]]
+            completed = native.completed(native.read(), pictures, self.task.blend)
+            data = encode_image(completed.picture, self.format, self.png_level)
             exact = self.format == "png"
-            shown = pixels if exact else decoded(data, given.mode).permute(1, 2, 0).numpy()
-            scores = native_scores(shown, given if scored else None, native, exact)
+            shown = completed.picture if exact else decoded(data, completed.picture.mode)
+            scores = native_scores(shown, completed, native, exact, scored)
         except (MemoryError, BadRecordError) as error:  # decoding it again is all that the latter can mean
             return Row(record.index, record.key, f"out_of_memory: the whole picture ({error})", seed=row.seed)
         return self.described(row, record, data, scores, prompt)

@@ -137,9 +137,8 @@ def _joined(task: Task, record: Record, made: Sequence[MadeCrop], scored: bool) 
     """A record's whole picture, and what is known of it."""
     row, native = joined_row(record, made), record.native
     assert native is not None
-    given, pictures = native.read(), [crop.picture for crop in made[: len(native.crops)]]
-    pixels = native.completed(given, pictures, task.blend)
-    scores = native_scores(pixels, given if scored else None, native, exact=True)
+    completed = native.completed(native.read(), [crop.picture for crop in made[: len(native.crops)]], task.blend)
+    scores = native_scores(completed.picture, completed, native, exact=True, scored=scored)
     own: Metrics = {"seed": row.seed, "nfe": row.nfe, "residual": row.residual, **scores}
     own |= {"truncated": row.truncated, NOTHING: row.nothing_to_generate, "crops": len(native.crops)}
-    return Image.fromarray(pixels), own
+    return completed.picture, own

@@ -11,12 +11,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from fcs.core.boxes import Box, whole
-from fcs.core.crops import NativePicture
+from fcs.core.native_picture import Completed, NativePicture
 from fcs.metrics.image_scores import NAMES, finite
 from fcs.metrics.seam import REACH, seam_sums
 from fcs.metrics.ssim import WINDOW, local_ssim
@@ -27,15 +26,16 @@ Sums = dict[str, float]
 
 
 def native_scores(
-    made: NDArray[np.uint8], given: Image.Image | None, native: NativePicture, exact: bool
+    shown: Image.Image, completed: Completed, native: NativePicture, exact: bool, scored: bool
 ) -> dict[str, float | None]:
     """PSNR and SSIM of the whole picture, its generated and its kept part, and the seam.
 
     Args:
-        made: ``(H, W)`` or ``(H, W, C)``, as written.
-        given: the picture before, or None where there is no truth.
+        shown: the completed picture as written.
+        completed: the picture, and what it was before.
         native: where its holes are.
-        exact: whether the kept part is as it was given.
+        exact: whether the kept part is written as it was given.
+        scored: whether what it was before is the truth.
 
     Returns:
         As ``image_scores.scores``.
@@ -43,18 +43,16 @@ def native_scores(
     found = dict.fromkeys(NAMES, float("nan"))
     place = whole(native.width, native.height)
     holes = [hole.box.grown(REACH).shared(place) for hole in native.holes]
-    jumps = [seam_sums(_part(made, box)[None], _mask(native, box)) for box in holes]
+    jumps = [seam_sums(_tensor(shown.crop(box))[None], _mask(native, box)) for box in holes]
     excess, runs = (sum(float(one[kind]) for one in jumps) for kind in (0, 1))
     found["seam"] = excess / runs if runs else float("nan")
-    if given is not None:
+    if scored:
         boxes = [hole.box.grown(AROUND).shared(place) for hole in native.holes] if exact else _strips(place)
-        found |= _against(made, given, native, boxes)
+        found |= _against(shown, completed, native, boxes)
     return {name: finite(value) for name, value in found.items()}
 
 
-def _against(
-    made: NDArray[np.uint8], given: Image.Image, native: NativePicture, boxes: Iterable[Box]
-) -> dict[str, float]:
+def _against(shown: Image.Image, completed: Completed, native: NativePicture, boxes: Iterable[Box]) -> dict[str, float]:
     """The scores that need a reference, from disjoint boxes outside which both are equal."""
     place = whole(native.width, native.height)
     sums: Sums = defaultdict(float)
@@ -62,10 +60,7 @@ def _against(
     for box in boxes:
         seen = box.grown(AROUND).shared(place)
         inner = box.seen_from(seen).slices
-        pictures = [
-            _part(made, seen)[None] / 255,
-            _part(np.asarray(given.crop(seen)), seen.seen_from(seen))[None] / 255,
-        ]
+        pictures = [_tensor(part)[None] / 255 for part in (shown.crop(seen), completed.given(seen))]
         error = (pictures[0] - pictures[1]).square().mean(1)[0][inner].double()
         like = torch.ones_like(error) if small else local_ssim(*pictures).mean(1)[0][inner].double()
         generated = _mask(native, box)[0, 0] > 0
@@ -94,10 +89,9 @@ def _strips(place: Box) -> list[Box]:
     return [Box(0, top, place.right, min(top + STRIP, place.bottom)) for top in range(0, place.bottom, STRIP)]
 
 
-def _part(pixels: NDArray[np.uint8], box: Box) -> Tensor:
-    """A box of a picture, float32 ``(C, H, W)``."""
-    part = torch.from_numpy(np.array(pixels[box.slices]))
-    return part.reshape(box.height, box.width, -1).permute(2, 0, 1).float()
+def _tensor(picture: Image.Image) -> Tensor:
+    """float32 ``(C, H, W)``."""
+    return torch.from_numpy(np.array(picture)).reshape(picture.height, picture.width, -1).permute(2, 0, 1).float()
 
 
 def _mask(native: NativePicture, box: Box) -> Tensor:

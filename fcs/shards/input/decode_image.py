@@ -32,7 +32,7 @@ def decode_image(data: bytes, mode: Mode) -> Read:
         BadRecordError: it is no picture that may be read.
     """
     with _naming("", len(data)):
-        return read_picture(open_picture(data), mode)
+        return read_picture(open_picture(data), mode, taken=True)
 
 
 def decode_mask(data: bytes) -> Read:

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from fcs.core.crops import NativePicture, cut
+from fcs.core.crops import cut
+from fcs.core.native_picture import NativePicture
 from fcs.core.notes import NOTHING
 from fcs.core.records import Record
 from fcs.shards.input.decode_image import BadRecordError, to_tensor
