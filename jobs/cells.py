@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from fcs.core.images import to_float, to_pil, to_uint8
 from fcs.core.operators import Cells, Jpeg, Quantize
 from fcs.core.package_files import PACKAGE
 from fcs.samplers import ProjectedNewton
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.tasks import Restore
 from fcs.tools.cli.ends import Parser
 
@@ -52,14 +52,10 @@ def records(names: tuple[str, ...], count: int) -> tuple[Tensor, list[str]]:
     """Pictures ``(N, 3, H, W)`` uint8 of shipped shards, and their prompts."""
     pictures, prompts = [], []
     for name in names:
-        with tarfile.open(PACKAGE / "samples" / name) as shard:
-            for member in shard:
-                suffix, file = member.name.partition(".")[2], shard.extractfile(member)
-                if suffix == "png" and file is not None:
-                    array = np.array(Image.open(io.BytesIO(file.read())).convert("RGB"))
-                    pictures.append(torch.from_numpy(array).permute(2, 0, 1))
-                elif suffix == "txt" and file is not None:
-                    prompts.append(file.read().decode())
+        for members in members_by_key(PACKAGE / "samples" / name).values():
+            array = np.array(Image.open(io.BytesIO(members["png"])).convert("RGB"))
+            pictures.append(torch.from_numpy(array).permute(2, 0, 1))
+            prompts.append(members["txt"].decode())
     return torch.stack(pictures)[:count], prompts[:count]
 
 

@@ -1,12 +1,13 @@
 """Photographs of any size completed at their own: is all but the hole kept, does the hole show, what does it cost?
 
-    python jobs/native_sizes.py --out runs/native_sizes               about half an hour on two cores
+    python jobs/native_sizes.py --out runs/native_sizes               a quarter of an hour on one core
 
 Forty photographs of odd sizes, some turned by EXIF only, with small holes, are packed and run with
-``data.resize=crop_to_mask``. Outside the holes each result must equal the decoded input. Its seam is compared with that
-of the same crops in a run of their own, at the model's size and with the same noise. Then one picture is completed
-again and again, with more crops and with more pixels, each time in a process of its own: CPU seconds (user and system)
-and peak memory, beside those of decoding and encoding alone. Writes OUT/native_sizes.json.
+``data.resize=crop_to_mask``. Outside the holes each result must equal the decoded input. The seams of each picture's
+holes are compared with those of the same holes in a run of the crops alone, at the model's size and with the same
+noise, picture by picture. Then one picture is completed again and again, with more crops and with more pixels, each
+time in processes of their own: CPU seconds (user and system) of each part, and peak memory beside that of decoding and
+encoding alone. Writes OUT/native_sizes.json.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ import argparse
 import io
 import json
 import shutil
-import tarfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from command import command
-from PIL import Image
-from sizes.costs import cost
+from sizes.costs import MARGIN, cost
+from sizes.pairs import models_size, own_size, paired
 from sizes.photos import write_folder
 
 import fcs
@@ -32,19 +32,19 @@ from fcs.bench.trial import RunFailed
 from fcs.core.images import to_pil
 from fcs.core.masks import read_mask
 from fcs.core.pictures import open_picture, read_picture
-from fcs.core.records import crop_seed, record_seed
+from fcs.core.records import Record, crop_seed, record_seed
 from fcs.lightning import configure
 from fcs.models import Model
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.shards.store.tar_writer import TarWriter
 from fcs.tools.cli.ends import Parser
 from fcs.tools.cli.pack import main as pack
 from fcs.tools.cli.predict import main as predict
 
-MARGIN = 0.25
-CROPS, AREAS = (1, 4, 16, 64), (1, 4, 16, 48)  # of one picture; megapixels
+CROPS, AREAS = (1, 2, 4), (1, 12, 48)  # of one picture; megapixels
 
 
 def quality(out: Path, config: str, count: int, overrides: list[str]) -> dict[str, Any]:
@@ -59,62 +59,52 @@ def quality(out: Path, config: str, count: int, overrides: list[str]) -> dict[st
     height, width = model.picture_shape[1:]
     with ShardReader(shard, Format(3, height, width, "crop_to_mask", True, margin=MARGIN)) as reader:
         records = [reader.record(number) for number in range(len(reader))]
-        with open(out / "crops.tar", "wb") as file, TarWriter(file) as tar:
-            for record in records:
-                for sample in record.samples:
-                    seed = crop_seed(record_seed(0, shard.stem, str(record.key)), sample.crop)
-                    key = f"{record.key}-{sample.crop}"
-                    tar.write(f"{key}.png", _png(sample.image))
-                    tar.write(f"{key}.mask.png", _png(sample.mask))
-                    tar.write(f"{key}.json", json.dumps({"seed": seed}).encode())
+    _write_crops(out / "crops.tar", records, shard.stem)
     _done(predict([*run, f"data.shards={out}/crops.tar", f"out={out}/crops"]))
-    native, crops = (_rows(out / name) for name in ("native", "crops"))
-    enlarged = [row for row in native if any(box[2] - box[0] > width for box in row["crops"])]
+    given, results, crops = (
+        members_by_key(path)
+        for path in (Path(shard.url), out / f"native/shards/{shard.stem}.tar", out / "crops/shards/crops.tar")
+    )
+    natives = {str(record.key): record.native for record in records if record.native is not None}
+    own, models = {}, {}
+    for key, native in natives.items():
+        own[key] = own_size(_pixels(results[key]), _pixels(given[key]), native)
+        models[key] = models_size([_pixels(crops[f"{key}-{number}"]) for number in range(len(native.crops))], native)
+    reduced = [key for key, native in natives.items() if any(crop.frame.width > width for crop in native.crops)]
+    sizes = [(native.height, native.width) for native in natives.values()]
     return {
-        "records": len(native),
-        "sizes": f"{min(row['size'] for row in native)} to {max(row['size'] for row in native)}",
+        "records": len(records),
+        "sizes": f"{min(sizes)} to {max(sizes)}",
         "crops": len(crops),
-        "records_with_reduced_crops": len(enlarged),
-        "records_equal_outside_their_holes": _kept(out, shard.stem),
-        "seam": _mean(native, "seam"),
-        "seam_of_reduced_crops": _mean(enlarged, "seam"),
-        "seam_at_the_models_size": _mean(crops, "seam"),
-        "psnr_generated": _mean(native, "psnr_generated"),
-        "psnr_generated_at_the_models_size": _mean(crops, "psnr_generated"),
+        "records_equal_outside_their_holes": sum(_kept(results[key], given[key]) for key in natives),
+        "all": paired(own, models),
+        "with_reduced_crops": paired(*({key: figures[key] for key in reduced} for figures in (own, models))),
     }
 
 
-def _kept(out: Path, stem: str) -> int:
-    """Records whose result has the input's size and equals it outside the hole."""
-    given = _members(out / "shards" / f"{stem}.tar")
-    count = 0
-    for key, members in _members(out / "native" / "shards" / f"{stem}.tar").items():
-        name = next(suffix for suffix in given[key] if suffix in ("png", "jpg"))
-        image = np.array(read_picture(open_picture(given[key][name]), "RGB")[0])
-        mask = np.array(read_mask(open_picture(given[key]["mask.png"]))[0])
-        made = np.array(Image.open(io.BytesIO(members["png"])))
-        count += made.shape == image.shape and bool((made[mask == 0] == image[mask == 0]).all())
-    return count
+def _write_crops(path: Path, records: list[Record], stem: str) -> None:
+    """A shard of the crops of records, each with the seed that it has in a run of the whole pictures."""
+    with open(path, "wb") as file, TarWriter(file) as tar:
+        for record in records:
+            for sample in record.samples:
+                seed = crop_seed(record_seed(0, stem, str(record.key)), sample.crop)
+                key = f"{record.key}-{sample.crop}"
+                tar.write(f"{key}.png", _png(sample.image))
+                tar.write(f"{key}.mask.png", _png(sample.mask))
+                tar.write(f"{key}.json", json.dumps({"seed": seed}).encode())
 
 
-def _members(path: Path) -> dict[str, dict[str, bytes]]:
-    found: dict[str, dict[str, bytes]] = {}
-    with tarfile.open(path) as tar:
-        for member in tar:
-            key, _, suffix = member.name.partition(".")
-            file = tar.extractfile(member)
-            assert file is not None
-            found.setdefault(key, {})[suffix] = file.read()
-    return found
+def _kept(result: dict[str, bytes], given: dict[str, bytes]) -> bool:
+    """Whether a result has the input's size and equals it outside the hole, by the files alone."""
+    made, image = _pixels(result), _pixels(given)
+    mask = np.array(read_mask(open_picture(given["mask.png"]))[0])
+    return made.shape == image.shape and bool((made[mask == 0] == image[mask == 0]).all())
 
 
-def _rows(out: Path) -> list[dict[str, Any]]:
-    rows = pq.read_table(next((out / "metrics").glob("*.parquet"))).to_pylist()
-    return [row for row in rows if row["status"] == "ok"]
-
-
-def _mean(rows: list[dict[str, Any]], name: str) -> float:
-    return float(np.mean([row[name] for row in rows if row[name] is not None]))
+def _pixels(members: dict[str, bytes]) -> Any:
+    """A record's picture as it is read."""
+    data = next(data for suffix, data in members.items() if suffix in ("png", "jpg"))
+    return np.array(read_picture(open_picture(data), "RGB")[0])
 
 
 def _png(picture: Any) -> bytes:
@@ -138,9 +128,10 @@ def parser() -> Parser:
     made.add_argument("--out", type=Path, required=True, help="folder for native_sizes.json and all runs")
     made.add_argument("--config", default="faces_inpaint", help="of the runs (faces_inpaint)")
     made.add_argument("--records", type=int, default=40, help="photographs (40)")
-    made.add_argument("--crops", type=int, nargs="*", default=CROPS, help="of one picture of 12 megapixels (1 4 16 64)")
-    made.add_argument("--areas", type=float, nargs="*", default=AREAS, help="megapixels, with one crop (1 4 16 48)")
+    made.add_argument("--crops", type=int, nargs="*", default=CROPS, help="of one picture (1 2 4)")
+    made.add_argument("--areas", type=float, nargs="*", default=AREAS, help="megapixels of it (1 12 48)")
     made.add_argument("--steps", type=int, default=4, help="network calls a crop where costs are measured (4)")
+    made.add_argument("--repeats", type=int, default=3, help="of each cost, of which the least counts (3)")
     return made
 
 
@@ -151,10 +142,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     found = quality(work, args.config, args.records, overrides)
     print(json.dumps(found, indent=1))
     model = _model(args.config, overrides)
-    costs = [cost(model, work / "costs", 12, count, args.steps) for count in args.crops]
-    costs += [cost(model, work / "costs", area, 1, args.steps) for area in args.areas]
-    for one in costs:
-        print("  ".join(f"{name} {value:g}" for name, value in one.items()))
+    costs = []
+    for area, count in product(args.areas, args.crops):
+        costs.append(cost(model, work / "costs", area, count, args.steps, args.repeats))
+        print(json.dumps(costs[-1]), flush=True)
     write_json(args.out / "native_sizes.json", {**origin(), "photographs": found, "costs": costs})
 
 

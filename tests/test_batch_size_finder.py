@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.runs import DIGITS_RUN
-from helpers.shards import samples
 
 from fcs.core import memory
 from fcs.engine import batch_size_finder
@@ -19,6 +18,7 @@ from fcs.engine.config import load_config
 from fcs.engine.trainer import compiles, planned_calls
 from fcs.models import Model
 from fcs.samplers import DDIM
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.tasks import Inpaint
 from fcs.tasks.pipeline import Pipeline
 from fcs.tools.cli.predict import main
@@ -114,7 +114,7 @@ def test_a_run_says_what_it_took(
     (worker,) = [json.loads(path.read_text()) for path in (tmp_path / "o" / "workers").glob("*.json")]
     assert (worker["slots"], worker["batch"]) == (8, 8)
     shard = Path("shards") / "mixed.tar"
-    assert samples(tmp_path / "o" / shard) == samples(digits_run / shard)
+    assert members_by_key(tmp_path / "o" / shard) == members_by_key(digits_run / shard)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pytest
 import torch
 from helpers import forked
 from helpers.networks import SmallNetwork
-from helpers.shards import samples
 from helpers.tiny_models import write_pixels
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from fcs.core.levels import Level
 from fcs.core.records import Batch, Record, collate
 from fcs.models import Model, find, load
 from fcs.samplers import InexactNewton as NewtonSampler
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.tasks import Inpaint
 from fcs.tasks.half_precision import float32
 from fcs.tasks.pipeline import Pipeline
@@ -100,7 +100,7 @@ class Eager:
 
 
 def pictures(out: Path) -> dict[str, bytes]:
-    return {key: sample["png"] for key, sample in samples(out / "shards" / "mixed.tar").items()}
+    return {key: sample["png"] for key, sample in members_by_key(out / "shards" / "mixed.tar").items()}
 
 
 @pytest.fixture(scope="module")

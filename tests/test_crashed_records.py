@@ -14,7 +14,6 @@ import pytest
 import webdataset as wds
 from helpers import forked
 from helpers.ledgers import nothing_left
-from helpers.shards import samples
 
 from fcs.core.records import Record
 from fcs.engine.read_ahead import ReadAhead
@@ -22,6 +21,7 @@ from fcs.shards.input.decode import Format
 from fcs.shards.input.open_shards import OpenShards
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.shards.ledger.batch_task import BatchTask
 from fcs.shards.ledger.commit_records import read_commit
 from fcs.shards.ledger.crash_markers import TRIES, CrashMarker
@@ -47,7 +47,7 @@ def test_a_crashed_record_is_not_even_decoded(digits_shard: Path, monkeypatch: p
     ahead.shards.close()
     record = batch.records[2]
     assert record is not None
-    assert (record.index, record.key) == (6, list(samples(digits_shard))[6])
+    assert (record.index, record.key) == (6, list(members_by_key(digits_shard))[6])
     assert record.error == "crashed: the process died 4 times while it was sampled"
     assert all(one is None or one.error for one in batch.records)
 
@@ -94,7 +94,7 @@ class Killing(Inpaint):
 def inputs(folder: Path, shard: Path) -> list[str]:
     """Six digits and a task that one of them can kill; the arguments of the command."""
     with wds.TarWriter(str(folder / "in.tar"), mtime=0) as tar:
-        for number, members in enumerate(itertools.islice(samples(shard).values(), 6)):
+        for number, members in enumerate(itertools.islice(members_by_key(shard).values(), 6)):
             tar.write({"__key__": f"r{number}", **members})
     (folder / "killing.py").write_text(TASK)
     settings = ["data.batch_size=3", "steps=1", "previews.max=0", "task=killing.Killing"]
@@ -121,10 +121,10 @@ def test_a_record_that_kills_the_command(tmp_path: Path, digits_shard: Path, mon
     rows = pq.read_table(out / "metrics/in.parquet", columns=["key", "error"]).to_pylist()
     error = "crashed: the process died 4 times while it was sampled"
     assert rows == [{"key": f"r{i}", "error": error if f"r{i}" == KEY else None} for i in range(6)]
-    whole, crashed = (samples(tmp_path / name / "shards/in.tar") for name in ("whole", "out"))
+    whole, crashed = (members_by_key(tmp_path / name / "shards/in.tar") for name in ("whole", "out"))
     assert crashed == {key: members for key, members in whole.items() if key != KEY}
     assert main([*arguments, f"out={out}"]) == 3
     monkeypatch.delenv("KILLING")
     assert main([*arguments, f"out={out}", "data.retry_failed=true"]) == 0
-    assert samples(out / "shards/in.tar") == whole
+    assert members_by_key(out / "shards/in.tar") == whole
     assert nothing_left(LocalStore(out))

@@ -14,13 +14,13 @@ import pytest
 import torch
 import webdataset as wds
 from helpers import forked, sharing
-from helpers.shards import samples
 from helpers.waiting import GUARD
 
 from fcs.core.errors import Interrupted
 from fcs.core.intervals import Column, bootstrap_interval, total
 from fcs.metrics.distances import FeatureMoments, fid, kid
 from fcs.metrics.energy import energy_scores
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.shards.ledger.leases import Leases
 from fcs.shards.ledger.process_stats import ProcessStats
 from fcs.shards.ledger.result_rows import Row
@@ -42,7 +42,7 @@ SUMMARY = {"complete": True, "records": {"ok": 15, "failed": 0}, "metrics": {}}
 def shards(tmp_path_factory: pytest.TempPathFactory, digits_shard: Path) -> str:
     """Seven shards of digits with masks, 15 records in all."""
     folder = tmp_path_factory.mktemp("seven")
-    records = iter(samples(digits_shard).items())
+    records = iter(members_by_key(digits_shard).items())
     for number, count in enumerate(COUNTS):
         with wds.TarWriter(str(folder / f"s{number}.tar"), mtime=0) as tar:
             for key, members in (next(records) for _ in range(count)):

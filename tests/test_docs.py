@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,12 +42,15 @@ def test_every_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         made |= {f"{number} {name}": value for name, value in names.items() if isinstance(value, Pictures)}
     results = {id(result): result for result in made.values()}.values()
     assert len(results) > 12
+    shapes = []
     for result in results:
         sizes = {
             getattr(image, "size", None) if not hasattr(image, "shape") else image.shape[1:] for image in result.images
         }
-        assert sizes == {(64, 64)}
+        shapes += sizes
         assert all(row["residual"] >= 0 and row["nfe"] > 0 for row in result.metrics)
+    photo = names["photo"].size  # type: ignore[attr-defined]
+    assert Counter(shapes) == {(64, 64): len(results) - 1, photo: 1}
     assert (tmp_path / "out.png").exists()
 
 

@@ -20,7 +20,6 @@ import pytest
 import webdataset as wds
 from helpers import forked
 from helpers.runs import DIGITS_RUN
-from helpers.shards import samples
 from helpers.waiting import GUARD
 from PIL import Image
 from torch import Tensor
@@ -31,6 +30,7 @@ from fcs.core.levels import Level
 from fcs.core.records import Record
 from fcs.engine.process_info import ProcessInfo
 from fcs.shards.input.shard_reader import ShardReader
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.tools.cli.predict import main
 
 
@@ -48,11 +48,11 @@ def write_shard(path: Path, records: list[dict[str, bytes]]) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_webdataset_reads_the_results(digits_run: Path) -> None:
     found = list(wds.WebDataset(str(digits_run / "shards" / "mixed.tar"), shardshuffle=False))
-    assert [sample["__key__"] for sample in found] == list(samples(digits_run / "shards" / "mixed.tar"))
+    assert [sample["__key__"] for sample in found] == list(members_by_key(digits_run / "shards" / "mixed.tar"))
 
 
 def test_files_of_a_run(digits_run: Path, digits_shard: Path) -> None:
-    given, made = samples(digits_shard), samples(digits_run / "shards" / "mixed.tar")
+    given, made = members_by_key(digits_shard), members_by_key(digits_run / "shards" / "mixed.tar")
     assert list(made) == list(given)[:24]
     rows = pq.read_table(digits_run / "metrics" / "mixed.parquet").to_pylist()
     assert [row["key"] for row in rows] == list(made)
@@ -71,7 +71,7 @@ def test_files_of_a_run(digits_run: Path, digits_shard: Path) -> None:
 
 
 def test_kept_pixels_are_exact_and_facts_are_told(digits_run: Path, digits_shard: Path) -> None:
-    given, made = samples(digits_shard), samples(digits_run / "shards" / "mixed.tar")
+    given, made = members_by_key(digits_shard), members_by_key(digits_run / "shards" / "mixed.tar")
     changed = 0
     for key, sample in made.items():
         mask, image = picture(given[key]["mask.png"]), picture(given[key]["png"])
@@ -85,7 +85,7 @@ def test_kept_pixels_are_exact_and_facts_are_told(digits_run: Path, digits_shard
 
 
 def test_a_record_alone_from_its_seed(digits_run: Path, digits_shard: Path) -> None:
-    given, made = samples(digits_shard), samples(digits_run / "shards" / "mixed.tar")
+    given, made = members_by_key(digits_shard), members_by_key(digits_run / "shards" / "mixed.tar")
     key = list(made)[5]
     seed = json.loads(made[key]["json"])["fcs"]["seed"]
     model = fcs.load("digits-16")
@@ -136,7 +136,7 @@ def test_batch_size_is_free_on_continuation(digits_run: Path, tmp_path: Path, mo
         signalled(patch, at=1)
         assert main(arguments) == 75
     assert main([*arguments, "data.batch_size=5", "data.workers=0"]) == 0
-    made, whole = (samples(out / "shards" / "mixed.tar") for out in (tmp_path, digits_run))
+    made, whole = (members_by_key(out / "shards" / "mixed.tar") for out in (tmp_path, digits_run))
     assert list(made) == list(whole)
     processes = [json.loads(path.read_text())["done"] for path in (tmp_path / "workers").iterdir()]
     assert sum(processes) == 24
@@ -146,7 +146,7 @@ def test_batch_size_is_free_on_continuation(digits_run: Path, tmp_path: Path, mo
 
 
 def test_failures_are_rows(tmp_path: Path, digits_shard: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    records = [{"__key__": key, **members} for key, members in list(samples(digits_shard).items())[:3]]
+    records = [{"__key__": key, **members} for key, members in list(members_by_key(digits_shard).items())[:3]]
     records[1]["png"] = b"no picture"
     del records[2]["mask.png"]
     write_shard(tmp_path / "in.tar", records)
@@ -156,7 +156,7 @@ def test_failures_are_rows(tmp_path: Path, digits_shard: Path, capsys: pytest.Ca
     assert [row["status"] for row in rows] == ["ok", "failed", "failed"]
     assert rows[1]["error"].startswith("bad_image")
     assert rows[2]["error"].startswith("missing_mask")
-    assert list(samples(tmp_path / "o" / "shards" / "in.tar")) == [records[0]["__key__"]]
+    assert list(members_by_key(tmp_path / "o" / "shards" / "in.tar")) == [records[0]["__key__"]]
     said = capsys.readouterr()
     assert "1 ok, 2 failed" in said.out
     assert "bad_image" in said.err
@@ -164,21 +164,21 @@ def test_failures_are_rows(tmp_path: Path, digits_shard: Path, capsys: pytest.Ca
 
 
 def test_failed_records_are_tried_again(tmp_path: Path, digits_shard: Path) -> None:
-    records = [{"__key__": key, **members} for key, members in list(samples(digits_shard).items())[:4]]
+    records = [{"__key__": key, **members} for key, members in list(members_by_key(digits_shard).items())[:4]]
     del records[1]["png"]
     write_shard(tmp_path / "in.tar", records)
     arguments = ["--config", "digits_inpaint", f"data.shards={tmp_path}/in.tar", f"out={tmp_path}/o", "steps=1"]
     assert main(arguments) == 3
-    first = samples(tmp_path / "o" / "shards" / "in.tar")
+    first = members_by_key(tmp_path / "o" / "shards" / "in.tar")
     assert main([*arguments, "data.retry_failed=true"]) == 3
     commit = json.loads((tmp_path / "o" / "shards" / "in.json").read_text())
     assert commit["attempt"] == 2
     assert commit["counts"] == {"records": 4, "ok": 3, "failed": 1}
-    assert samples(tmp_path / "o" / "shards" / "in.tar") == first
+    assert members_by_key(tmp_path / "o" / "shards" / "in.tar") == first
 
 
 def test_one_rank_of_a_launch_retries(tmp_path: Path, digits_shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = [{"__key__": key, **members} for key, members in list(samples(digits_shard).items())[:2]]
+    records = [{"__key__": key, **members} for key, members in list(members_by_key(digits_shard).items())[:2]]
     del records[1]["png"]
     write_shard(tmp_path / "in.tar", records)
     arguments = ["--config", "digits_inpaint", f"data.shards={tmp_path}/in.tar", f"out={tmp_path}/o", "steps=1"]
@@ -213,7 +213,7 @@ def test_a_truncated_shard_gives_its_whole_records(tmp_path: Path, digits_shard:
 def test_as_many_shards_are_read_at_once_as_there_are_workers(
     tmp_path: Path, digits_shard: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, record = next(iter(samples(digits_shard).items()))
+    key, record = next(iter(members_by_key(digits_shard).items()))
     for number in range(20):
         write_shard(tmp_path / f"{number:02d}.tar", [{**record, "__key__": key}])
     all_open, read = threading.Barrier(20), ShardReader.record
@@ -229,12 +229,12 @@ def test_as_many_shards_are_read_at_once_as_there_are_workers(
 
 
 def test_own_seed_wins(tmp_path: Path, digits_shard: Path) -> None:
-    record = next(iter(samples(digits_shard).values()))
+    record = next(iter(members_by_key(digits_shard).values()))
     twins = [{**record, "__key__": key, "json": json.dumps({"seed": 5}).encode()} for key in ("a", "b")]
     write_shard(tmp_path / "in.tar", twins)
     arguments = ["--config", "digits_inpaint", f"data.shards={tmp_path}/in.tar", f"out={tmp_path}/o", "steps=2"]
     assert main(arguments) == 0
-    made = samples(tmp_path / "o" / "shards" / "in.tar")
+    made = members_by_key(tmp_path / "o" / "shards" / "in.tar")
     assert made["a"]["png"] == made["b"]["png"]
     rows = pq.read_table(tmp_path / "o" / "metrics" / "in.parquet").to_pylist()
     assert [row["seed"] for row in rows] == [5, 5]
@@ -268,7 +268,7 @@ def three(out: Path, *settings: str) -> Run:
     assert main([*arguments, *settings]) == 0
     rows = pq.read_table(out / "metrics" / "mixed.parquet").to_pylist()
     assert [row["status"] for row in rows] == ["ok"] * 3
-    return Run(rows, samples(out / "shards" / "mixed.tar"))
+    return Run(rows, members_by_key(out / "shards" / "mixed.tar"))
 
 
 def differs(run: Run, plain: Run) -> bool:
@@ -290,7 +290,7 @@ def of_that_model(run: Run, plain: Run) -> bool:
 
 
 def with_inputs(run: Run, plain: Run) -> bool:
-    shard = samples(Path(fcs.__file__).parent / "samples" / "digits" / "mixed.tar")
+    shard = members_by_key(Path(fcs.__file__).parent / "samples" / "digits" / "mixed.tar")
     given = {key: {f"input.{suffix}": data for suffix, data in members.items()} for key, members in shard.items()}
     kept = {key: {name: one[name] for name in one if name != "json"} for key, one in run.samples.items()}
     return all(one == {"png": plain.samples[key]["png"]} | given[key] for key, one in kept.items())
@@ -343,7 +343,7 @@ def test_latent_model_from_a_folder(tmp_path: Path, tiny_sd: Path) -> None:
         f"sampler: newton\nsteps: 2\nguidance: 2.0\nout: {tmp_path}/o\n"
     )
     assert main(["--config", str(config)]) == 0
-    made = samples(tmp_path / "o" / "shards" / "in.tar")
+    made = members_by_key(tmp_path / "o" / "shards" / "in.tar")
     for record in records:
         mask = picture(record["mask.png"])
         assert np.array_equal(picture(made[record["__key__"]]["png"])[mask == 0], picture(record["png"])[mask == 0])

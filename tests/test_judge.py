@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.shards import samples
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from fcs.models.loading import EMBEDDED
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
+from fcs.shards.input.whole_tar import members_by_key
 
 CLIP = EMBEDDED / "emoji-64" / "clip"
 SHAPE = (3, 64, 64)
@@ -191,4 +191,4 @@ def test_the_hash_is_of_what_is_there(tmp_path: Path, trunk: Path) -> None:
 
 
 def test_samples_have_captions() -> None:
-    assert all("txt" in members for members in samples(EMOJI).values())
+    assert all("txt" in members for members in members_by_key(EMOJI).values())

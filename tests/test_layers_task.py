@@ -16,7 +16,6 @@ import pytest
 import torch
 from emoji.dataset import Dataset, Entry
 from helpers.gaussian import Gaussian
-from helpers.shards import samples
 from PIL import Image
 from torch import Tensor, nn
 
@@ -28,6 +27,7 @@ from fcs.core.records import Batch, Record, collate
 from fcs.engine.encode_results import ResultEncoder
 from fcs.models import Model, Schedule
 from fcs.samplers import InexactNewton, Sampler
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.tasks import Layers
 from fcs.tasks.pipeline import Pipeline
 from fcs.tools.cli.predict import main
@@ -240,7 +240,7 @@ def test_the_main_job_writes_both_layers_the_mask_and_its_score(digits_shard: Pa
     out = tmp_path / "run"
     assert main(["--config", "digits_inpaint", "task=layers", *numbers, *data, f"out={out}"]) == 0
     rows = pq.read_table(out / "metrics" / "mixed.parquet").to_pylist()
-    written = samples(out / "shards" / "mixed.tar")
+    written = members_by_key(out / "shards" / "mixed.tar")
     assert len(rows) == len(written) == 3
     for row in rows:
         assert 0 <= row["iou"] <= 1
@@ -286,7 +286,7 @@ def test_composed_shards_are_read_as_records(tmp_path: Path) -> None:
     assert build_layers.write(first, glyphs(), "train", True, 2, 0) == 2
     build_layers.write(again, glyphs(), "train", True, 2, 0)
     assert first.read_bytes() == again.read_bytes()
-    for key, members in samples(first).items():
+    for key, members in members_by_key(first).items():
         front, behind = key.split("-over-")
         names = {entry.key: entry.prompt for entry in glyphs().entries}
         assert json.loads(members["json"]) == {"layers": [names[front], names[behind]]}

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.shards import samples
 from PIL import Image
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from fcs.shards.input.decode import Format
 from fcs.shards.input.mask_source import mask_source
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.tools.cli.predict import main
 
 
@@ -134,8 +134,8 @@ def test_a_run_with_a_mask_for_all(digits_shard: Path, tmp_path: Path, capsys: p
     arguments = ["--config", "digits_inpaint", f"data.shards={digits_shard}", f"out={tmp_path}/o", *settings]
     arguments += [f"data.mask={path}", "mask.invert=true", "mask.grow=2"]
     assert main(arguments) == 0
-    given = samples(digits_shard)
-    for key, made in samples(tmp_path / "o" / "shards" / f"{digits_shard.stem}.tar").items():
+    given = members_by_key(digits_shard)
+    for key, made in members_by_key(tmp_path / "o" / "shards" / f"{digits_shard.stem}.tar").items():
         before, after = (np.array(Image.open(io.BytesIO(one["png"])).convert("L")) for one in (given[key], made))
         assert np.array_equal(before[:, :6], after[:, :6])  # the left half is kept but for two columns
         assert not np.array_equal(before[:, 6:], after[:, 6:])

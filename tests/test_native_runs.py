@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers.shards import samples
 from helpers.tars import pixels, tar
 from PIL import Image
 
@@ -20,6 +19,7 @@ from fcs.engine.lay_batches import PENDING, Layout
 from fcs.engine.native_results import RowJoiner
 from fcs.models import Model
 from fcs.samplers import InexactNewton
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.shards.ledger.result_rows import Row
 from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.predict import main
@@ -76,7 +76,7 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_record_has_a_result_of_its_own_size_or_a_failure(native: Path) -> None:
     rows = {row["key"]: row for row in pq.read_table(native / "out" / "metrics" / "in.parquet").to_pylist()}
-    made = samples(native / "out" / "shards" / "in.tar")
+    made = members_by_key(native / "out" / "shards" / "in.tar")
     assert list(rows) == list(pictures())
     assert rows["r6"]["error"].startswith("bad_image")
     assert list(made) == [key for key in pictures() if key != "r6"]
@@ -97,12 +97,12 @@ def test_every_record_has_a_result_of_its_own_size_or_a_failure(native: Path) ->
 def test_company_and_interruption_change_no_byte(native: Path, tmp_path: Path) -> None:
     """A record alone, and a run that loses most of its parts and goes on, give the same files."""
     before = (native / "out" / "shards" / "in.tar").read_bytes()
-    whole = samples(native / "out" / "shards" / "in.tar")
+    whole = members_by_key(native / "out" / "shards" / "in.tar")
     for key in ("r3", "r2"):
         alone = written(tmp_path / key / "in.tar", [key]) if (tmp_path / key).mkdir() is None else None
         assert alone is not None
         assert run(alone, tmp_path / key / "out") == 0
-        assert samples(tmp_path / key / "out" / "shards" / "in.tar")[key]["png"] == whole[key]["png"]
+        assert members_by_key(tmp_path / key / "out" / "shards" / "in.tar")[key]["png"] == whole[key]["png"]
     shard = written(tmp_path / "in.tar", broken=("r6",))
     assert run(shard, tmp_path / "out", "data.limit=4") == 0
     assert run(shard, tmp_path / "other", "data.max_failed=0") == 4  # stops at the failure, batches before it are kept
@@ -112,8 +112,8 @@ def test_company_and_interruption_change_no_byte(native: Path, tmp_path: Path) -
 
 def test_another_batch_size_changes_no_more_than_rounding(native: Path, tmp_path: Path) -> None:
     assert run(native / "in.tar", tmp_path / "out", "data.batch_size=8") == 3
-    whole = samples(native / "out" / "shards" / "in.tar")
-    for key, sample in samples(tmp_path / "out" / "shards" / "in.tar").items():
+    whole = members_by_key(native / "out" / "shards" / "in.tar")
+    for key, sample in members_by_key(tmp_path / "out" / "shards" / "in.tar").items():
         given, made = (json.loads(one["json"])["fcs"] for one in (whole[key], sample))
         assert (given["crops"], given["seed"], given["nfe"]) == (made["crops"], made["seed"], made["nfe"])
 
@@ -130,7 +130,7 @@ def test_lossy_formats_are_scored_as_written(native: Path, tmp_path: Path) -> No
     rows = pq.read_table(tmp_path / "out" / "metrics" / "in.parquet").to_pylist()
     for row in rows:
         image, mask = pictures()[row["key"]]
-        result = shown(samples(tmp_path / "out" / "shards" / "in.tar")[row["key"]]["jpg"]).astype(float)
+        result = shown(members_by_key(tmp_path / "out" / "shards" / "in.tar")[row["key"]]["jpg"]).astype(float)
         error = ((result - image)[mask == 0] ** 2).mean()
         assert row["psnr_kept"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
 
@@ -171,7 +171,9 @@ def test_a_dry_run_says_that_crops_are_not_known(
 def test_python_calls_do_the_same(digits: Model, native: Path) -> None:
     given = pictures()
     keys = ["r0", "r2", "r3"]
-    seeds = [json.loads(samples(native / "out" / "shards" / "in.tar")[key]["json"])["fcs"]["seed"] for key in keys]
+    seeds = [
+        json.loads(members_by_key(native / "out" / "shards" / "in.tar")[key]["json"])["fcs"]["seed"] for key in keys
+    ]
     made = fcs.inpaint(
         digits,
         [given[key][0] for key in keys],
@@ -183,7 +185,7 @@ def test_python_calls_do_the_same(digits: Model, native: Path) -> None:
         batch_size=3,
         progress=False,
     )
-    whole = samples(native / "out" / "shards" / "in.tar")
+    whole = members_by_key(native / "out" / "shards" / "in.tar")
     for key, image, row in zip(keys, made.images, made.metrics, strict=True):
         assert np.array_equal(np.array(image), shown(whole[key]["png"]))
         facts = json.loads(whole[key]["json"])["fcs"]
@@ -202,7 +204,7 @@ def test_padded_records_come_back_without_bars(tmp_path: Path) -> None:
     shard = written(tmp_path / "in.tar")
     assert run(shard, tmp_path / "out", "data.resize=pad", "copy_inputs=true") == 0
     rows = {row["key"]: row for row in pq.read_table(tmp_path / "out" / "metrics" / "in.parquet").to_pylist()}
-    for key, sample in samples(tmp_path / "out" / "shards" / "in.tar").items():
+    for key, sample in members_by_key(tmp_path / "out" / "shards" / "in.tar").items():
         (height, width), result = pictures()[key][0].shape, shown(sample["png"])
         assert max(result.shape) == 16
         assert result.shape == (
@@ -212,7 +214,7 @@ def test_padded_records_come_back_without_bars(tmp_path: Path) -> None:
         assert rows[key]["size"] == [height, width]
         assert rows[key]["psnr_kept"] is None
     small = 3 * 16  # pixels of the third: 9 x 50 becomes 3 x 16, too small for SSIM's window
-    assert small == shown(samples(tmp_path / "out" / "shards" / "in.tar")["r2"]["png"]).size
+    assert small == shown(members_by_key(tmp_path / "out" / "shards" / "in.tar")["r2"]["png"]).size
     assert rows["r2"]["ssim"] is None
 
 
@@ -221,7 +223,10 @@ def test_enlarged_records_come_back_without_bars(tmp_path: Path) -> None:
     shard = written(tmp_path / "in.tar", ["r0", "r4"])
     settings = ["task=superres", "task.scale=4", "data.resize=pad", "sampler=ddim"]
     assert run(shard, tmp_path / "out", *settings) == 0
-    made = {key: shown(sample["png"]).shape for key, sample in samples(tmp_path / "out" / "shards" / "in.tar").items()}
+    made = {
+        key: shown(sample["png"]).shape
+        for key, sample in members_by_key(tmp_path / "out" / "shards" / "in.tar").items()
+    }
     assert made == {"r0": (16, 12), "r4": (4, 16)}
 
 
@@ -232,7 +237,7 @@ def test_buckets_give_each_record_the_nearest_shape(tiny_sd: Path, tmp_path: Pat
     shard = written(tmp_path / "in.tar", broken=("r6",))
     settings = [f"model.name={tiny_sd}", "data.resize=bucket", "data.batch_size=2", "task.erode=0"]
     assert run(shard, tmp_path / "out", *settings) == 3
-    made = samples(tmp_path / "out" / "shards" / "in.tar")
+    made = members_by_key(tmp_path / "out" / "shards" / "in.tar")
     sizes = {key: shown(sample["png"]).shape for key, sample in made.items()}
     assert sizes["r1"] == sizes["r7"] == (64, 64)
     assert sizes["r3"] == (72, 56)
@@ -250,7 +255,7 @@ def test_buckets_give_each_record_the_nearest_shape(tiny_sd: Path, tmp_path: Pat
     (tmp_path / "few").mkdir()
     few = written(tmp_path / "few" / "in.tar", ["r5", "r7", "r8", "r9"])
     assert run(few, tmp_path / "few" / "out", *settings) == 0
-    for key, sample in samples(tmp_path / "few" / "out" / "shards" / "in.tar").items():
+    for key, sample in members_by_key(tmp_path / "few" / "out" / "shards" / "in.tar").items():
         assert sample["png"] == made[key]["png"]
 
 

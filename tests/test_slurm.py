@@ -17,9 +17,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-from helpers.shards import samples
 from helpers.slurm_cluster import Cluster, lacking, until
 
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.predict import main
 from fcs.tools.status.read_status import read_status
@@ -157,7 +157,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, digits_shard: Path) -> dict[s
 def write(folder: Path, source: Path, shards: int, records: int) -> None:
     folder.mkdir()
     (folder / "sizes.json").write_text(json.dumps({f"{shard:02d}.tar": records for shard in range(shards)}))
-    digits = list(samples(source).values())
+    digits = list(members_by_key(source).values())
     for shard in range(shards):
         with wds.TarWriter(str(folder / f"{shard:02d}.tar"), mtime=0) as tar:
             for place in range(records):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ from fcs.core.records import Batch, Record, collate
 from fcs.core.tf32 import tf32
 from fcs.models import Model, find, load
 from fcs.samplers import InexactNewton
+from fcs.shards.input.whole_tar import members_by_key
 from fcs.tasks import Inpaint, Restore, Superres
 from fcs.tasks.base import Task
 from fcs.tasks.half_precision import float32
@@ -35,20 +35,16 @@ NEAR = 2  # of 255: what rounding alone moves most pictures by
 def records(name: str, model: Model, count: int) -> Batch:
     """The first records of a shipped model's shard."""
     channels, height, width = model.picture_shape
-    found: dict[str, dict[str, torch.Tensor]] = {}
-    with tarfile.open(PACKAGE / "samples" / SHIPPED[name]) as shard:
-        for member in shard:
-            key, _, suffix = member.name.partition(".")
-            if suffix not in ("png", "mask.png"):
-                continue
-            file = shard.extractfile(member)
-            assert file is not None
-            mode = "L" if suffix == "mask.png" or channels == 1 else "RGB"
-            picture = Image.open(io.BytesIO(file.read())).convert(mode)
-            array = torch.from_numpy(np.array(picture)).reshape(height, width, -1).permute(2, 0, 1)
-            found.setdefault(key, {})[suffix] = array
-    whole = [(key, one) for key, one in found.items() if len(one) == 2][:count]
-    read = [Record(place, key, one["png"], one["mask.png"]) for place, (key, one) in enumerate(whole)]
+
+    def tensor(data: bytes, mode: str) -> torch.Tensor:
+        picture = Image.open(io.BytesIO(data)).convert(mode)
+        return torch.from_numpy(np.array(picture)).reshape(height, width, -1).permute(2, 0, 1)
+
+    members, colours = members_by_key(PACKAGE / "samples" / SHIPPED[name]), "L" if channels == 1 else "RGB"
+    read = [
+        Record(place, key, tensor(one["png"], colours), tensor(one["mask.png"], "L"))
+        for place, (key, one) in enumerate(list(members.items())[:count])
+    ]
     return collate("gpu", 0, read, model.picture_shape, 0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from fcs.core.records import Record
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import Source
+from fcs.shards.input.whole_tar import members_by_key
 
 COLUMNS = ("residual", "nfe", "seconds")
 
@@ -95,12 +95,9 @@ def read_pictures(out: Path) -> dict[tuple[str, str], Image.Image]:
     found = {}
     for path in sorted((out / "shards").rglob("*.tar")):
         stem = path.relative_to(out / "shards").with_suffix("").as_posix()
-        with tarfile.open(path) as tar:
-            for member in tar:
-                key, _, suffix = member.name.partition(".")
-                file = tar.extractfile(member)
-                if suffix in ("png", "jpg", "webp") and file is not None:
-                    found[stem, key] = Image.open(io.BytesIO(file.read()))
+        for key, members in members_by_key(path).items():
+            for suffix in members.keys() & {"png", "jpg", "webp"}:
+                found[stem, key] = Image.open(io.BytesIO(members[suffix]))
     return found
 
 

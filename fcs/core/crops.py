@@ -128,21 +128,37 @@ def _frame(box: Box, place: Box, width: int, height: int) -> Box:
 def _seen(image: Image.Image, holes: Sequence[Hole], frame: Box, width: int, height: int) -> tuple[Tensor, Tensor]:
     """What is in a frame at the model's size, picture and mask.
 
-    Each of the model's pixels is the mean of those that it covers, and to be generated as far as any of them is: so it
-    holds nothing of what the mask hides.
+    Each of the model's pixels is the mean of those that it covers.
     """
     inside = frame.shared(whole(*image.size))
-    around = [
+    picture: Pixels = np.asarray(image.crop(inside))
+    picture = np.pad(picture, _beyond(frame, inside) + [(0, 0)] * (picture.ndim - 2), "reflect")
+    if picture.shape[:2] != (height, width):
+        picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+    return _tensor(picture), _tensor(mask_seen(holes, frame, inside, width, height))
+
+
+def mask_seen(holes: Sequence[Hole], frame: Box, inside: Box, width: int, height: int) -> Pixels:
+    """The mask of some holes in a frame, at the model's size.
+
+    A pixel is to be generated as far as any is that it covers: so what is known holds nothing of what the mask hides.
+
+    Args:
+        holes: of the picture.
+        frame: of a crop.
+        inside: the part of it that is in the picture.
+        width, height: of what the model sees.
+    """
+    mask = np.pad(mask_of(holes, inside), _beyond(frame, inside), "reflect")
+    return mask if mask.shape == (height, width) else _largest(_largest(mask, height).T, width).T
+
+
+def _beyond(frame: Box, inside: Box) -> list[tuple[int, int]]:
+    """Rows and columns of a frame before and behind what is in the picture."""
+    return [
         (inside.top - frame.top, frame.bottom - inside.bottom),
         (inside.left - frame.left, frame.right - inside.right),
     ]
-    picture: Pixels = np.asarray(image.crop(inside))
-    picture = np.pad(picture, around + [(0, 0)] * (picture.ndim - 2), "reflect")
-    mask = np.pad(mask_of(holes, inside), around, "reflect")
-    if picture.shape[:2] != (height, width):
-        picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
-        mask = _largest(_largest(mask, height).T, width).T
-    return _tensor(picture), _tensor(mask)
 
 
 def _largest(values: Pixels, count: int) -> Pixels:

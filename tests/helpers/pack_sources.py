@@ -15,7 +15,7 @@ from PIL import Image
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import resolve
-from helpers.shards import samples
+from fcs.shards.input.whole_tar import members_by_key
 
 WIDTH, HEIGHT = 20, 12
 
@@ -40,7 +40,7 @@ def mask(number: int) -> bytes:
 
 def contents(out: Path) -> dict[str, dict[str, bytes]]:
     """Members by key and suffix, over all shards in order."""
-    return {key: members for path in sorted(out.glob("*.tar")) for key, members in samples(path).items()}
+    return {key: members for path in sorted(out.glob("*.tar")) for key, members in members_by_key(path).items()}
 
 
 def readable(out: Path, form: Format = FORM) -> int:
