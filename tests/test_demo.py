@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fcs
 from fcs.core.errors import UsageError
 from fcs.models import Model
 from fcs.tools.cli import demo
@@ -17,11 +18,11 @@ from fcs.tools.demo import methods, wishes
 from fcs.tools.demo.curve import curve
 from fcs.tools.demo.free_port import free_port
 from fcs.tools.demo.making import kept_exactly, making
-from fcs.tools.demo.wishes import Wish, wish_of
+from fcs.tools.demo.wishes import Controls, Wish, wish_of
 
 SHAPE = (1, 16, 16)
 DIGIT = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8))
-HALF = wishes.named_hole("right half", SHAPE)
+HALF = wishes.named_hole("right half", (16, 16))
 
 
 def wish(**changes: Any) -> Wish:
@@ -54,24 +55,75 @@ def test_any_picture_becomes_one_of_the_models_size() -> None:
 def test_holes_are_what_was_painted() -> None:
     strokes = np.zeros((160, 160, 4), np.uint8)
     strokes[40:80, 80:120] = (255, 255, 255, 90)
-    mask = np.asarray(wishes.painted([Image.fromarray(strokes)], SHAPE))
+    mask = np.asarray(wishes.painted([Image.fromarray(strokes)], (16, 16)))
     assert set(np.unique(mask)) == {0, 255}
     assert np.array_equal(np.argwhere(mask)[[0, -1]], [[4, 8], [7, 11]])
-    assert wishes.painted([], SHAPE).getextrema() == (0, 0)
-    assert np.asarray(wishes.around(SHAPE)).mean() == 255 * 0.75
+    assert np.array_equal(np.asarray(wishes.painted([Image.fromarray(strokes)] * 2, (160, 160))), strokes[..., 1])
+    assert wishes.painted([], (16, 16)).getextrema() == (0, 0)
+    assert np.asarray(wishes.around((16, 16))).mean() == 255 * 0.75
+
+
+def asked(**changes: Any) -> Controls:
+    editor: dict[str, Any] = {"background": wishes.shown(DIGIT), "layers": [], "composite": None}
+    return Controls(editor, wishes.PAINTED, "inpaint", methods.OURS, 20, "", 0)._replace(**changes)
 
 
 def test_what_is_not_asked_for_is_refused() -> None:
-    editor: dict[str, Any] = {"background": wishes.shown(DIGIT), "layers": [], "composite": None}
-    ours: tuple[Any, ...] = (methods.OURS, 20, "", 0)
     with pytest.raises(UsageError, match="hole: expected one"):
-        wish_of(SHAPE, editor, wishes.PAINTED, "inpaint", *ours)
+        wish_of(SHAPE, asked())
     for nothing in (None, {"background": None, "layers": []}):
         with pytest.raises(UsageError, match="picture: expected one"):
-            wish_of(SHAPE, nothing, "middle", "inpaint", *ours)
-    assert wish_of(SHAPE, editor, "middle", "inpaint", *ours).hole == wishes.named_hole("middle", SHAPE)
-    assert wish_of(SHAPE, editor, wishes.PAINTED, "outpaint", *ours).hole == wishes.around(SHAPE)
-    assert wish_of(SHAPE, editor, wishes.PAINTED, "superresolution", *ours).hole is None
+            wish_of(SHAPE, asked(editor=nothing, hole="middle"))
+    assert wish_of(SHAPE, asked(hole="middle")).hole == wishes.named_hole("middle", (16, 16))
+    assert wish_of(SHAPE, asked(task="outpaint")).hole == wishes.around((16, 16))
+    assert wish_of(SHAPE, asked(task="superresolution", seed=None)).hole is None
+
+
+@pytest.mark.parametrize("size", [(448, 448), (450, 448), (40, 30), (7, 9)])
+def test_a_picture_keeps_its_size_where_a_hole_is_filled(size: tuple[int, int]) -> None:
+    photo = Image.fromarray(np.random.default_rng(1).integers(0, 256, size[::-1], np.uint8))
+    editor = {"background": photo.convert("RGBA"), "layers": []}
+    for task in ("inpaint", "outpaint"):
+        made = wish_of(SHAPE, asked(editor=editor, hole="middle", task=task))
+        assert made.picture == photo
+        assert made.hole is not None
+        assert made.hole.size == size
+    assert wish_of(SHAPE, asked(editor=editor, task="superresolution")).picture.size == (16, 16)
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(2).integers(0, 256, (height, width), np.uint8))
+
+
+def test_a_larger_picture_is_completed_at_its_own_size(digits: Model) -> None:
+    photo, hole = photograph(60, 50), Image.new("L", (60, 50))
+    hole.paste(255, (4, 5, 10, 9))
+    hole.paste(255, (40, 30, 46, 38))
+    mine = wish(picture=photo, hole=hole, calls=40)
+    *stages, last = making(digits, mine)
+    expected = fcs.inpaint(
+        digits, photo, hole, steps=last.levels, sampler=methods.method("known", mine.method), resize="crop_to_mask"
+    )
+    assert expected.metrics[0]["crops"] == 2
+    assert last.picture == expected.images[0]
+    assert kept_exactly(last.picture, mine)
+    assert len(stages) == last.levels
+    assert all(kept_exactly(stage.picture, mine) and stage.picture != photo for stage in stages)
+    off = [np.abs(np.subtract(stage.picture, last.picture, dtype=int)).sum() for stage in stages]
+    assert off[-1] < off[0] / 2
+    assert last.residuals[-1] < last.residuals[0]
+
+
+def test_more_places_than_are_made_at_once_are_refused(digits: Model) -> None:
+    hole = np.zeros((400, 400), np.uint8)
+    hole[20::80, 20::80] = 255
+    with pytest.raises(UsageError, match="hole=25 places: expected at most 16 places"):
+        list(making(digits, wish(picture=photograph(400, 400), hole=Image.fromarray(hole))))
+
+
+def test_what_is_looked_at_is_neither_tiny_nor_huge() -> None:
+    for size, expected in (((16, 16), (448, 448)), ((600, 500), (600, 500)), ((4000, 3000), (1334, 1000))):
+        assert wishes.overview(Image.new("L", size)).size == expected
 
 
 def test_a_picture_comes_into_being_level_by_level(digits: Model) -> None:

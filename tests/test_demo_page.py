@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from fcs.tools.demo import wishes
+from fcs.tools.demo.methods import OURS
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("selenium", reason="no selenium (pip install '.[browser]')")
@@ -32,6 +33,7 @@ if find_spec("gradio") is None:
 
 from selenium import webdriver  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.remote.webelement import WebElement  # noqa: E402
 
 SHAPE = (1, 16, 16)
@@ -100,11 +102,33 @@ class Visitor:
 
         return str(self.until(found))
 
-    def made(self) -> np.ndarray:
-        """The picture that is shown, at the model's size."""
+    def made(self) -> Image.Image:
+        """The picture that is shown."""
         source = str(self.until(lambda: self.all("#made img"))[0].get_attribute("src"))
         with urllib.request.urlopen(source) as answer:
-            return np.asarray(wishes.fitted(Image.open(io.BytesIO(answer.read())), SHAPE))
+            return Image.open(io.BytesIO(answer.read()))
+
+    def press(self, *keys: str) -> None:
+        """Keys, one after the other, for what has the focus."""
+        for key in keys:
+            webdriver.ActionChains(self.driver).send_keys(key).perform()
+
+    def tab_to(self, name: str) -> None:
+        """Press Tab until a part of the page has the focus."""
+        inside = "return document.activeElement.closest(arguments[0]) !== null"
+        for _ in range(40):
+            self.press(Keys.TAB)
+            if self.driver.execute_script(inside, f"#{name}"):
+                return
+        raise AssertionError(f"Tab does not come to {name}")
+
+    def value(self, name: str) -> str:
+        """What a field holds."""
+        return str(self.driver.execute_script(f"return document.querySelector('#{name} input').value"))
+
+    def chosen(self, name: str) -> str:
+        """Which of a group's buttons is chosen."""
+        return str(self.driver.execute_script(f"return document.querySelector('#{name} label.selected').innerText"))
 
     def paint(self) -> None:
         """A stroke from the middle to the right."""
@@ -151,12 +175,53 @@ def test_a_painted_hole_is_filled_and_the_rest_is_kept(visit: Callable[[int], Vi
     page.paint()
     page.all("#make")[0].click()
     assert "kept pixels exactly as given" in page.said("40 calls", "slider")
-    changed = page.made() != first_picture()
+    changed = np.asarray(wishes.fitted(page.made(), SHAPE)) != first_picture()
     assert changed.any()
     assert not changed[:, :6].any()  # far from the stroke
     assert changed.sum() < 100
     assert page.all("#curve svg polyline")[0].get_attribute("points").count(",") == 10
     assert len(page.all("#slider img")) == 2
+
+
+def test_a_keyboard_is_enough(visit: Callable[[int], Visitor]) -> None:
+    page = visit(1200)
+    page.tab_to("hole")
+    for key, expected in ((Keys.ARROW_DOWN, "right half"), (Keys.ARROW_RIGHT, "middle"), (Keys.ARROW_UP, "right half")):
+        page.press(key)
+        page.until(lambda expected=expected: page.chosen("hole") == expected)
+    page.tab_to("task")
+    page.press(Keys.ARROW_DOWN)
+    page.until(lambda: page.chosen("task") == "outpaint")
+    page.tab_to("calls")
+    page.press(Keys.ARROW_LEFT)
+    page.until(lambda: page.chosen("calls") == "20")
+    page.tab_to("method")
+    page.until(lambda: page.press(Keys.ARROW_DOWN, Keys.ENTER) or page.value("method") != OURS)
+    page.tab_to("make")
+    page.press(Keys.ENTER)
+    words = page.said("kept pixels exactly as given", "slider")
+    assert words.startswith(f"outpaint, {page.value('method')}, 20 calls, seed 0: 16 x 16 pixels")
+    page.tab_to("save")
+
+
+def test_a_picture_of_another_size_is_completed_at_its_own(visit: Callable[[int], Visitor], tmp_path: Path) -> None:
+    page = visit(1200)
+    photo = np.random.default_rng(0).integers(0, 256, (90, 130)).astype(np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    before = page.all("#editor canvas")[0].size
+    page.all("#editor input[type=file]")[0].send_keys(str(tmp_path / "photo.png"))
+    page.until(lambda: page.all("#editor canvas")[0].size != before)
+    page.until(lambda: page.all("#editor button[aria-label='Brush Size']"))
+    page.tab_to("hole")
+    page.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+    page.until(lambda: page.chosen("hole") == "middle")
+    page.tab_to("make")
+    page.press(Keys.ENTER)
+    page.said("130 x 90 pixels", "kept pixels exactly as given", "slider")
+    made = np.asarray(page.made())[::5, ::5]  # shown enlarged
+    hole = np.asarray(wishes.named_hole("middle", (130, 90))) > 0
+    assert np.array_equal(made[~hole], photo[~hole])
+    assert (made[hole] != photo[hole]).mean() > 0.9
 
 
 def test_without_a_hole_it_says_so(visit: Callable[[int], Visitor]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -42,8 +43,13 @@ def distance_of(wish: Wish, task: Task, given: Image.Image, model: Model) -> Dis
             return _rms(gram(tokens) - target)
 
         return in_style
-    kept = torch.from_numpy(np.array(wish.hole)) == 0
-    return lambda picture: _rms((_floats(picture) - wanted)[..., kept])
+    kept = np.asarray(wish.hole) == 0
+    return lambda picture: kept_distance(picture, given, kept)
+
+
+def kept_distance(picture: Image.Image, given: Image.Image, kept: NDArray[np.bool_]) -> float:
+    """Rms of the difference of two pictures where ``kept`` ``(H, W)`` says so, in [-1, 1]; 0 where that is nowhere."""
+    return _rms((_floats(picture) - _floats(given))[..., torch.from_numpy(kept)])
 
 
 def _floats(picture: Image.Image) -> Tensor:

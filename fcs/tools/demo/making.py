@@ -19,8 +19,8 @@ from fcs.tasks.base import Task
 from fcs.tasks.inpaint import Inpaint
 from fcs.tasks.restore import Restore
 from fcs.tasks.style import Style
-from fcs.tools.demo.distances import Distance, distance_of
 from fcs.tools.demo.methods import levels_within, method
+from fcs.tools.demo.views import View, view_of
 from fcs.tools.demo.wishes import SCALE, STYLE, SUPERRES, Wish
 
 GUIDANCE = {STYLE: 2.0}  # 1 for the others
@@ -67,10 +67,10 @@ def making(model: Model, wish: Wish, clip: str = "emoji-64") -> Iterator[Stage]:
     task, kind, given = task_of(wish, clip)
     sampler = method(kind, wish.method)
     levels = levels_within(sampler, wish.calls)
-    distance = distance_of(wish, task, given, model)
+    view = view_of(wish, task, given, model)
     told: queue.Queue[Stage | BaseException] = queue.Queue()
     left = threading.Event()
-    work = _Work(model, wish, task, given, sampler, levels, distance)
+    work = _Work(model, wish, task, given, sampler, levels, view)
     thread = threading.Thread(target=work.run, args=(told.put, left), daemon=True)
     thread.start()
     try:
@@ -106,7 +106,7 @@ class _Work:
     given: Image.Image
     sampler: Sampler
     levels: int
-    distance: Distance
+    view: View
 
     def run(self, tell: Callable[[Stage | BaseException], None], left: threading.Event) -> None:
         residuals: list[float] = []
@@ -118,8 +118,8 @@ class _Work:
         def callback(level: int, pictures: list[Image.Image]) -> None:
             if left.is_set():
                 raise Left
-            residuals.append(self.distance(pictures[0]))
-            tell(stage(pictures[0], level + 1))
+            residuals.append(self.view.residual(pictures))
+            tell(stage(self.view.picture(pictures), level + 1))
 
         try:
             tell(stage(self._made(callback), self.levels, done=True))
@@ -141,6 +141,7 @@ class _Work:
             guidance=GUIDANCE.get(self.wish.task, 1.0) if self.model.prompted else 1.0,
             progress=False,
             callback=callback,
+            resize=self.view.resize,
         )
         picture: Image.Image = result.images[0]
         return picture

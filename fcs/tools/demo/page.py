@@ -25,10 +25,10 @@ from fcs.tools.demo.curve import curve
 from fcs.tools.demo.free_port import free_port
 from fcs.tools.demo.making import Stage, kept_exactly, making, title
 from fcs.tools.demo.methods import CALLS, OURS, names
-from fcs.tools.demo.wishes import Wish, wish_of
+from fcs.tools.demo.wishes import Controls, Wish, wish_of
 
 FONTS = ["system-ui", "sans-serif"]  # names alone: gradio's own theme would ask Google for its fonts
-CSS = (Path(__file__).parent / "page.css").read_text()
+CSS, SCRIPT = ((Path(__file__).parent / f"page.{kind}").read_text() for kind in ("css", "js"))
 Shown = tuple[Any, ...]  # picture, curve, words, slider, what was made before, file
 
 
@@ -42,7 +42,7 @@ def page(model: Model, name: str) -> gr.Blocks:
     pictures = wishes.shipped_pictures(name)
     first = next(iter(pictures))
     with gr.Blocks(title=f"fcs: {name}", analytics_enabled=False) as made:
-        gr.Markdown(f"# Paint a hole, watch it filled\n`{name}` on {model.device.type}: {_size(model)} pixels")
+        gr.Markdown(_heading(model, name))
         before = gr.State(None)
         with gr.Row():
             with gr.Column(min_width=300):
@@ -55,7 +55,7 @@ def page(model: Model, name: str) -> gr.Blocks:
             [asked["editor"], asked["prompt"]],
             api_visibility="private",
         )
-        inputs = [asked[key] for key in ("editor", "hole", "task", "method", "calls", "prompt", "seed")]
+        inputs = [asked[name] for name in Controls._fields]
         click = asked["make"].click(
             _answer(model),
             [*inputs, before],
@@ -65,7 +65,14 @@ def page(model: Model, name: str) -> gr.Blocks:
             api_visibility="private",
         )
         asked["stop"].click(None, cancels=[click], api_visibility="private")
+        made.load(None, js=SCRIPT, api_visibility="private")
     return made
+
+
+def _heading(model: Model, name: str) -> str:
+    _, height, width = model.picture_shape
+    sizes = "Holes are filled at a picture's own size, whatever that is."
+    return f"# Paint a hole, watch it filled\n`{name}` on {model.device.type}: {width} x {height} pixels. {sizes}"
 
 
 def serve(model: Model, name: str, host: str, port: int | None) -> None:
@@ -139,18 +146,10 @@ def _told() -> list[Any]:
 def _answer(model: Model) -> Any:
     """What the button does: a generator of what is shown, for gradio."""
 
-    def answer(
-        editor: dict[str, Any] | None,
-        hole: str,
-        task: str,
-        method: str,
-        calls: int,
-        prompt: str,
-        seed: float,
-        before: tuple[str, Image.Image] | None,
-    ) -> Iterator[Shown]:
+    def answer(*values: Any) -> Iterator[Shown]:
+        *controls, before = values
         try:
-            wish = wish_of(model.picture_shape, editor, hole, task, method, int(calls), prompt, int(seed or 0))
+            wish = wish_of(model.picture_shape, Controls(*controls))
             for stage in making(model, wish):
                 yield _shown(wish, stage, before)
         except (UsageError, ValueError) as error:
@@ -161,14 +160,15 @@ def _answer(model: Model) -> Any:
 
 def _shown(wish: Wish, stage: Stage, before: tuple[str, Image.Image] | None) -> Shown:
     drawn = curve(stage.residuals, stage.levels)
-    made = wishes.shown(stage.picture)
+    made = wishes.overview(stage.picture)
     said = f"{title(wish)}: level {stage.level} of {stage.levels}, {stage.seconds:.1f} s"
     if not stage.done:
         return made, drawn, said, gr.skip(), gr.skip(), before
-    given = wishes.shown(wish.picture if wish.hole is None else wishes.hidden(wish.picture, wish.hole))
-    name, other = before or ("given", given)
+    given = wishes.overview(wish.picture if wish.hole is None else wishes.hidden(wish.picture, wish.hole))
+    name, other = before if before is not None and before[1].size == made.size else ("given", given)
     kept = ", kept pixels exactly as given" if kept_exactly(stage.picture, wish) else ""
-    said = f"{title(wish)}: {stage.calls} calls, {stage.seconds:.1f} s{kept}. Under the slider, left: {name}."
+    said = f"{title(wish)}: {_pixels(stage.picture)}, {stage.calls} calls, {stage.seconds:.1f} s{kept}."
+    said += f" Under the slider, left: {name}."
     other = other if other.size == made.size else other.resize(made.size)
     file = gr.DownloadButton(value=_file(stage.picture), visible=True)
     return made, drawn, said, (other, made), file, (title(wish), made)
@@ -181,6 +181,5 @@ def _file(picture: Image.Image) -> str:
     return str(path)
 
 
-def _size(model: Model) -> str:
-    _, height, width = model.picture_shape
-    return f"{width} x {height}"
+def _pixels(picture: Image.Image) -> str:
+    return f"{picture.width} x {picture.height} pixels"

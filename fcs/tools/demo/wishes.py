@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,6 +13,7 @@ from PIL import Image
 from fcs.core.errors import UsageError
 from fcs.core.package_files import PACKAGE
 from fcs.core.pictures import read_picture
+from fcs.shards.input.whole_tar import members_by_key
 
 INPAINT, OUTPAINT, SUPERRES, STYLE = "inpaint", "outpaint", "superresolution", "style"
 TASKS = (INPAINT, OUTPAINT, SUPERRES, STYLE)
@@ -21,6 +21,29 @@ PAINTED = "as painted"
 HOLES = (PAINTED, "right half", "middle", "left half")  # those besides are there without a mouse
 SCALE = 4  # of superresolution
 LEAST_SHOWN = 448  # pixels: smaller pictures are shown enlarged by whole pixels
+MOST_SHOWN = 1600  # pixels: of larger results a smaller picture is shown
+
+
+class Controls(NamedTuple):
+    """What the page asks, in the order in which it hands on the answers.
+
+    Attributes:
+        editor: what was painted on: gradio's ``background`` and ``layers`` as PIL pictures.
+        hole: one of ``HOLES``.
+        task: one of ``TASKS``.
+        method: its name on the page.
+        calls: denoiser calls at most.
+        prompt: text; empty for models without.
+        seed: of the noise; None for 0.
+    """
+
+    editor: dict[str, Any] | None
+    hole: str
+    task: str
+    method: str
+    calls: int
+    prompt: str
+    seed: float | None
 
 
 @dataclass(frozen=True)
@@ -28,12 +51,9 @@ class Wish:
     """One thing to make.
 
     Attributes:
-        picture: of the model's size, RGB or L.
+        picture: RGB or L, of the model's size; for tasks with a hole of any size.
         hole: of the same size, L, white = generate; None for tasks without one.
-        task: one of ``TASKS``.
-        method: its name on the page.
-        calls: denoiser calls at most.
-        prompt: text; empty for models without.
+        task, method, calls, prompt: as in ``Controls``.
         seed: of the noise.
     """
 
@@ -46,39 +66,32 @@ class Wish:
     seed: int = 0
 
 
-def wish_of(
-    shape: tuple[int, int, int],
-    editor: dict[str, Any] | None,
-    hole: str,
-    task: str,
-    method: str,
-    calls: int,
-    prompt: str,
-    seed: int,
-) -> Wish:
-    """What the page's controls say.
-
-    Args:
-        shape: ``(C, H, W)`` of the model's pictures.
-        editor: what was painted on, gradio's ``background`` and ``layers`` as PIL pictures.
-        hole: one of ``HOLES``.
-        task, method, calls, prompt, seed: as in ``Wish``.
+def wish_of(shape: tuple[int, int, int], asked: Controls) -> Wish:
+    """What the page's controls say, for a model with pictures ``(C, H, W)``.
 
     Raises:
         UsageError: no picture, or no hole where the task needs one.
     """
-    if editor is None or editor.get("background") is None:
+    if asked.editor is None or asked.editor.get("background") is None:
         raise UsageError("picture: expected one; choose or drop it")
-    given = fitted(editor["background"], shape)
+    holed = asked.task in (INPAINT, OUTPAINT)
+    given = (own_size if holed else fitted)(asked.editor["background"], shape)
     mask = None
-    if task == OUTPAINT:
-        mask = around(shape)
-    elif task == INPAINT:
-        named = hole != PAINTED
-        mask = named_hole(hole, shape) if named else painted(editor.get("layers") or [], shape)
+    if asked.task == OUTPAINT:
+        mask = around(given.size)
+    elif holed:
+        layers = asked.editor.get("layers") or []
+        mask = painted(layers, given.size) if asked.hole == PAINTED else named_hole(asked.hole, given.size)
         if mask.getextrema() == (0, 0):
             raise UsageError("hole: expected one; paint over a part of the picture, or choose another hole")
-    return Wish(given, mask, task, method, calls, prompt, seed)
+    return Wish(given, mask, asked.task, asked.method, int(asked.calls), asked.prompt, int(asked.seed or 0))
+
+
+def own_size(picture: Image.Image, shape: tuple[int, int, int]) -> Image.Image:
+    """A picture as it is; one that ``shown`` enlarged from a model's size ``(C, H, W)`` has that again."""
+    upright, _ = read_picture(picture, "L" if shape[0] == 1 else "RGB")
+    small = fitted(upright, shape)
+    return small if upright.tobytes() == shown(small).tobytes() else upright
 
 
 def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Image.Image:
@@ -88,19 +101,23 @@ def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Image.Image:
     return _scaled(_middle(upright, width / height), width, height)
 
 
-def painted(layers: Sequence[Image.Image], shape: tuple[int, int, int]) -> Image.Image:
-    """The hole of what was painted upon a picture, at a model's size: all that any layer covers, wholly white."""
-    _, height, width = shape
+def painted(layers: Sequence[Image.Image], size: tuple[int, int]) -> Image.Image:
+    """The hole of what was painted upon a picture: all that any layer covers, wholly white.
+
+    Args:
+        layers: of one size, whose shape is the picture's.
+        size: of the picture (width, height).
+    """
     covered = [np.asarray(layer.convert("RGBA"))[..., 3] > 0 for layer in layers]
     if not covered:
-        return Image.new("L", (width, height))
+        return Image.new("L", size)
     mask = Image.fromarray(np.any(covered, axis=0).astype(np.uint8) * 255)
-    return _scaled(_middle(mask, width / height), width, height).point(lambda value: 255 if value else 0)
+    return _scaled(mask, *size).point(lambda value: 255 if value else 0)
 
 
-def named_hole(name: str, shape: tuple[int, int, int]) -> Image.Image:
-    """A hole by its name, at a model's size."""
-    _, height, width = shape
+def named_hole(name: str, size: tuple[int, int]) -> Image.Image:
+    """A hole by its name, in a picture of a size (width, height)."""
+    width, height = size
     mask = np.zeros((height, width), np.uint8)
     if name == "right half":
         mask[:, width // 2 :] = 255
@@ -111,15 +128,21 @@ def named_hole(name: str, shape: tuple[int, int, int]) -> Image.Image:
     return Image.fromarray(mask)
 
 
-def around(shape: tuple[int, int, int]) -> Image.Image:
+def around(size: tuple[int, int]) -> Image.Image:
     """All but the middle: what outpainting makes."""
-    return named_hole("middle", shape).point(lambda value: 255 - value)
+    return named_hole("middle", size).point(lambda value: 255 - value)
 
 
 def shown(picture: Image.Image) -> Image.Image:
-    """A picture large enough to look at and to paint on, enlarged by whole pixels."""
+    """A picture to look at and to paint on: a small one enlarged by whole pixels."""
     factor = -(-LEAST_SHOWN // min(picture.size))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def overview(picture: Image.Image) -> Image.Image:
+    """A result to look at: a small one enlarged, a large one reduced."""
+    factor = -(-max(picture.size) // MOST_SHOWN)
+    return shown(picture) if factor == 1 else picture.reduce(factor)
 
 
 def hidden(picture: Image.Image, hole: Image.Image) -> Image.Image:
@@ -130,15 +153,8 @@ def hidden(picture: Image.Image, hole: Image.Image) -> Image.Image:
 def shipped_pictures(model: str) -> dict[str, Image.Image]:
     """Pictures of the package that an embedded model knows the like of, by their prompts; faces for any other."""
     file = {"emoji": "emoji/unseen.tar", "digits": "digits/mixed.tar"}.get(model.partition("-")[0], "faces/half.tar")
-    members: dict[str, dict[str, bytes]] = {}
-    with tarfile.open(PACKAGE / "samples" / file) as shard:
-        for member in shard:
-            key, _, suffix = member.name.partition(".")
-            read = shard.extractfile(member)
-            if read is not None:
-                members.setdefault(key, {})[suffix] = read.read()
     found: dict[str, Image.Image] = {}
-    for key, record in list(members.items())[:8]:
+    for key, record in list(members_by_key(PACKAGE / "samples" / file).items())[:8]:
         found[record.get("txt", key.encode()).decode()] = Image.open(io.BytesIO(record["png"]))
     return found
 
