@@ -85,10 +85,12 @@ def test_holes_are_paired_picture_by_picture() -> None:
 def test_the_figures_say_what_the_page_says() -> None:
     photographs, costs = FIGURES["photographs"], FIGURES["costs"]
     assert photographs["records_equal_outside_their_holes"] == photographs["records"] == 40
-    assert photographs["all"]["seam"]["difference"]["high"] < 0
+    seams = photographs["all"]["seam"]
+    assert seams["records"] == 40
+    assert seams["difference"]["mean"] < 0 < seams["difference"]["high"] < 0.25  # grey values
     for one in costs:
         seconds = one["cpu_seconds"]
         # What is beyond decoding and encoding does not grow with the picture's area.
         assert one["memory_mb"] - one["memory_mb_of_decoding_and_encoding"] < 64, one
         assert seconds["paste_and_blend"] + seconds["score"] < 0.05 * one["crops"], one
-        assert seconds["crop_search"] < 0.1 * seconds["decode"] or one["megapixels"] < 10, one
+        assert seconds["crop_search"] < 0.003 * one["megapixels"] + 0.02, one
