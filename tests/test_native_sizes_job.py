@@ -90,7 +90,7 @@ def test_the_figures_say_what_the_page_says() -> None:
     assert seams["difference"]["mean"] < 0 < seams["difference"]["high"] < 0.25  # grey values
     for one in costs:
         seconds = one["cpu_seconds"]
-        # What is beyond decoding and encoding does not grow with the picture's area.
-        assert one["memory_mb"] - one["memory_mb_of_decoding_and_encoding"] < 64, one
+        # What is beyond decoding and encoding grows with the crops that are sampled at once, not with the area.
+        assert one["memory_mb"] - one["memory_mb_of_decoding_and_encoding"] < 40 + 10 * one["crops"], one
         assert seconds["paste_and_blend"] + seconds["score"] < 0.05 * one["crops"], one
         assert seconds["crop_search"] < 0.003 * one["megapixels"] + 0.02, one
