@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fcs.core.errors import UsageError
-from fcs.samplers import DDIM, DPS, MPGD, InexactNewton, ProjectedNewton, RePaint, Replacement
+from fcs.samplers import DDIM, DPS, MPGD, InexactNewton, NewtonKrylov, ProjectedNewton, RePaint, Replacement
 from fcs.samplers.base import Sampler
 from fcs.samplers.inexact_newton import PAPER_STEP_SIZES
 
@@ -19,6 +19,7 @@ MOST_LEVELS = 100
 METHODS: dict[str, dict[str, Callable[[], Sampler]]] = {
     "known": {
         OURS: ProjectedNewton,
+        "Newton-Krylov": NewtonKrylov,
         PAPER: InexactNewton,
         "replacement": Replacement,
         "RePaint": RePaint,
