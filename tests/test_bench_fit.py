@@ -12,37 +12,50 @@ from scipy.stats import qmc
 
 from fcs.bench import fit, own_records
 from fcs.bench.cli import main
-from fcs.bench.fit_space import AXES, FEWEST, MOVE, at, default, spread
+from fcs.bench.fit_space import FEWEST, SPACES, Space, spread
 from fcs.bench.methods import dotted
 from fcs.bench.own_records import drawn, masks
 from fcs.bench.search import Search, folded
 from fcs.bench.trial import Trial
 from fcs.engine.config import load_config
 from fcs.models import Model
-from fcs.samplers.projected_newton import ProjectedNewton
-
-POINTS = qmc.Halton(len(AXES), rng=0).random(64).tolist()
-CORNERS = [[0.0] * len(AXES), [1.0] * len(AXES)]
+from fcs.samplers import NewtonKrylov, ProjectedNewton
 
 
-@pytest.mark.parametrize("calls", [FEWEST + MOVE, 12, 20, 41, 100])
-def test_every_point_uses_the_budget_and_is_a_sampler(calls: int) -> None:
-    for point in POINTS + CORNERS:
-        fitted = at(point, calls)
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("calls", [7, 12, 20, 41, 100])
+def test_every_point_uses_the_budget_and_is_a_sampler(calls: int, space: Space) -> None:
+    points = qmc.Halton(len(space.axes), rng=0).random(64).tolist()
+    for point in [*points, [0.0] * len(space.axes), [1.0] * len(space.axes)]:
+        fitted = space.at(point, calls)
         assert fitted.calls == calls
-        assert len(fitted.sampler["moves"]) == fitted.steps >= FEWEST
-        assert sum(fitted.sampler["moves"]) >= 1
+        assert len(fitted.sampler[space.profile]) == fitted.steps >= FEWEST
+        assert sum(fitted.sampler[space.profile]) >= 1
     run, _ = load_config.load(["digits_half"], [*dotted("sampler", fitted.sampler), f"steps={fitted.steps}"])
-    assert isinstance(run.sampler, ProjectedNewton)
+    assert isinstance(run.sampler, type(space.defaults))
     assert run.sampler.calls(run.steps) == calls
 
 
+def test_a_budget_that_is_too_small_is_refused() -> None:
+    for space in SPACES.values():
+        space.at([0.5] * len(space.axes), space.least)
+        with pytest.raises(ValueError, match=f"calls={space.least - 1}: expected {space.least} or more"):
+            space.at([0.5] * len(space.axes), space.least - 1)
+
+
 def test_the_default_is_the_samplers_own_where_the_calls_allow() -> None:
-    sampler, at_forty = ProjectedNewton(), default(40)
+    projected, krylov = SPACES["projected"], SPACES["krylov"]
+    sampler, at_forty = ProjectedNewton(), projected.default(40)
     assert at_forty.steps == 10
     assert tuple(at_forty.sampler["moves"]) == sampler.moves
-    assert default(20).calls <= 20
-    assert default(1).calls == 1  # one level, no move
+    assert at_forty.sampler["growth"] == list(sampler.growth)
+    assert projected.default(20).calls <= 20
+    assert projected.default(1).calls == 1  # one level, no move
+    assert krylov.default(20).sampler["products"] == [1] * 10
+    assert {name: krylov.default(20).sampler[name] for name in ("follow", "memory")} == {
+        "follow": NewtonKrylov().follow,
+        "memory": NewtonKrylov().memory,
+    }
 
 
 def test_moves_are_spread_evenly_over_the_levels_meant() -> None:
@@ -111,7 +124,7 @@ def test_a_setting_is_found_and_can_be_run(
     command += ["--trials", "3", "--out", str(tmp_path / "fit"), "data.batch_size=4"]
     assert main(command) == 0
     made = json.loads((tmp_path / "fit" / "fit.json").read_text())
-    assert [trial["calls"] for trial in made["trials"]] == [default(7).calls, 7, 7]
+    assert [trial["calls"] for trial in made["trials"]] == [SPACES["krylov"].default(7).calls, 7, 7]
     assert made["trials"][0]["point"] is None
     best = min(made["finals"], key=lambda final: final["energy"]["mean"])
     trial = min(made["trials"][1:], key=lambda trial: trial["energy"])
@@ -120,8 +133,8 @@ def test_a_setting_is_found_and_can_be_run(
     assert not list((tmp_path / "fit").rglob("seed-*"))  # pictures of trials are not kept
     run, _ = load_config.load([str(tmp_path / "fit" / "digits_half_7.yaml")], [])
     assert run.steps == best["steps"]
-    assert isinstance(run.sampler, ProjectedNewton)
-    assert list(run.sampler.moves) == best["sampler"]["moves"]
+    assert isinstance(run.sampler, NewtonKrylov)
+    assert list(run.sampler.products) == best["sampler"]["products"]
     monkeypatch.setattr(Trial, "predict", lambda self: pytest.fail("a finished trial ran again"))
     assert main(command) == 0  # the same command continues, and there is nothing left to do
     again = json.loads((tmp_path / "fit" / "fit.json").read_text())
@@ -132,7 +145,10 @@ def test_a_setting_is_found_and_can_be_run(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--calls", "4"], "--calls=4: expected 5 or more"),
+        (["--calls", "3"], "--calls=3: expected 4 or more"),
+        (["--calls", "4", "--sampler", "projected"], "--calls=4: expected 5 or more"),
+        (["--sampler", "kryl"], "--sampler=kryl: expected one of projected, krylov; did you mean krylov?"),
+        (["--task", "superres4", "--sampler", "krylov"], "--sampler=krylov: expected projected for superres4"),
         (["--trials", "3"], "--trials=3: expected 4 or more"),
         (["--seeds", "0"], "--seeds=0: expected two or more"),
         (["--task", "style"], "--task=style: expected a task"),

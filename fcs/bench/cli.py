@@ -63,12 +63,12 @@ buys.
 {NAMES}
 """
 FIT = f"""\
-A model's own setting of projected Newton for a number of calls, by search; what it takes is this command alone.
+A model's own setting of Newton-Krylov or projected Newton for a number of calls, by search, with this command alone.
 
 Without --data the model draws the records itself (50 steps, empty prompts) and masks are generated as the task says:
 what is hidden then has exactly the distribution that a perfect sampler would complete it from. The first trial is the
-sampler's default. Half of the others are spread over the space (where the moves are, their sizes, what the fit
-remembers, new noise, length of the difference), the rest are steps from the best. The best three run once more with
+sampler's default. Half of the others are spread over the space (where the moves or products are, the sampler's sizes
+and memory, new noise, length of the difference), the rest are steps from the best. The best three run once more with
 other seeds, and the smallest mean energy score of these and the default wins. Writes OUT/fit.json and the winner as
 OUT/CONFIG_CALLS.yaml for fcs-predict --config.
 
@@ -134,6 +134,7 @@ def fit(parser: Parser) -> None:
     of_model(parser)
     add = parser.add_argument
     add("--data", metavar="GLOB", help="shards with pictures, and with masks for inpainting (the model's own pictures)")
+    add("--sampler", metavar="NAME", help="krylov or projected (krylov for inpainting, else projected)")
     add("--calls", default="20", metavar="N", help="denoiser calls a record (%(default)s)")
     add("--limit", default="48", metavar="N", help="records (%(default)s)")
     add("--trials", default="40", metavar="N", help="settings (%(default)s)")

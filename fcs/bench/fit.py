@@ -1,4 +1,4 @@
-"""``fcs-bench fit``: a model's own setting of projected Newton for a number of calls, found by search."""
+"""``fcs-bench fit``: a model's own setting of a sampler for a number of calls, found by search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcs.bench.fit_space import AXES, FEWEST, MOVE, Fitted, at, default
+from fcs.bench.fit_space import SPACES, Fitted, Space
 from fcs.bench.methods import dotted
 from fcs.bench.options import one, whole
 from fcs.bench.origin import origin, write_json
@@ -38,6 +38,7 @@ class Fitting:
         calls: a record.
         out: folder.
         captions: give the records' prompts to the model.
+        space: the settings that are searched.
     """
 
     setup: Setup
@@ -46,6 +47,7 @@ class Fitting:
     calls: int
     out: Path
     captions: bool
+    space: Space
 
     def energy(self, fitted: Fitted, name: str, seeds: Sequence[int]) -> dict[str, Any] | None:
         """The evaluation of a setting, made if it is not there yet; None where a record failed."""
@@ -66,12 +68,12 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
         RunFailed: a run of fcs-predict ended early.
     """
     fit, trials, draw = _read(options, overrides)
-    search = Search(len(AXES), trials - 1, draw)
+    search = Search(len(fit.space.axes), trials - 1, draw)
     told: list[Told] = []
-    tried = [_trial(fit, default(fit.calls), None, 0)]
+    tried = [_trial(fit, fit.space.default(fit.calls), None, 0)]
     for number in range(1, trials):
         point = search.propose(told)
-        tried.append(_trial(fit, at(point, fit.calls), point, number))
+        tried.append(_trial(fit, fit.space.at(point, fit.calls), point, number))
         told.append((point, tried[-1]["energy"] if tried[-1]["energy"] is not None else math.inf))
         _write(fit, tried, [])
     finals = _finals(fit, tried)
@@ -84,8 +86,9 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fitting, int, int]:
     calls, records = one(options.calls, "--calls"), one(options.limit, "--limit")
-    if calls < FEWEST + MOVE:
-        raise UsageError.of("--calls", options.calls, f"{FEWEST + MOVE} or more")
+    space = _space(options.sampler, options.task)
+    if calls < space.least:
+        raise UsageError.of("--calls", options.calls, f"{space.least} or more")
     seeds, trials = whole(options.seeds, "--seeds"), one(options.trials, "--trials")
     if len(seeds) < 2:
         raise UsageError.of("--seeds", options.seeds, "two or more, for an energy score")
@@ -99,7 +102,20 @@ def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fitting, i
     if options.data is None:
         own_records(where, records, draw, out / "records")
     given = (f"data.limit={records}", *overrides)
-    return Fitting(where, given, seeds, calls, out, options.captions), trials, draw
+    return Fitting(where, given, seeds, calls, out, options.captions, space), trials, draw
+
+
+def _space(name: str | None, task: str) -> Space:
+    """The one asked for, or Newton-Krylov's where pixels are known, which it needs, and else projected Newton's."""
+    inpaints = task.startswith("inpaint")
+    name = name or ("krylov" if inpaints else "projected")
+    if name not in SPACES:
+        raise UsageError.of("--sampler", name, f"one of {', '.join(SPACES)}", SPACES)
+    if name == "krylov" and not inpaints:
+        raise UsageError.of(
+            "--sampler", name, f"projected for {task}; krylov is for inpainting, where pixels are known"
+        )
+    return SPACES[name]
 
 
 def _trial(fit: Fitting, fitted: Fitted, point: list[float] | None, number: int) -> dict[str, Any]:
@@ -116,7 +132,9 @@ def _finals(fit: Fitting, tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
     finals: list[dict[str, Any]] = []
     reference: dict[str, Any] | None = None
     for trial in [tried[0], *ranked[:FINALISTS]]:
-        report = fit.energy(Fitted(trial["steps"], trial["sampler"]), f"finals/{trial['trial']:03d}", others)
+        report = fit.energy(
+            Fitted(trial["steps"], trial["sampler"], trial["calls"]), f"finals/{trial['trial']:03d}", others
+        )
         if report is None:
             continue
         reference = reference or report
@@ -134,13 +152,14 @@ def _write(fit: Fitting, tried: list[dict[str, Any]], finals: list[dict[str, Any
         "task": fit.setup.task,
         "data": fit.setup.data,
         "calls": fit.calls,
+        "sampler": fit.space.sampler,
     }
     facts |= {"seeds": list(fit.seeds), "captions": fit.captions, "overrides": list(fit.overrides)}
     write_json(fit.out / "fit.json", {**origin(), **facts, "trials": tried, "finals": finals})
 
 
 def _header(fit: Fitting, tried: list[dict[str, Any]], best: dict[str, Any]) -> tuple[str, str]:
-    first = f"Projected Newton for {fit.setup.model}, {fit.setup.task}: {best['calls']} calls a record."
+    first = f"{fit.space.title} for {fit.setup.model}, {fit.setup.task}: {best['calls']} calls a record."
     here = origin()
     energy, apart = best["energy"], best["to_the_first"]
     text = (

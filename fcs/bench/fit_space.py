@@ -1,4 +1,4 @@
-"""What may be fitted of projected Newton for a budget of calls: points of the unit cube as its settings."""
+"""What may be fitted of a sampler for a budget of calls: points of the unit cube as its settings."""
 
 from __future__ import annotations
 
@@ -8,84 +8,145 @@ from typing import Any
 
 from fcs.bench.methods import Axis
 from fcs.core.directions import Newton
+from fcs.samplers.newton_krylov import NewtonKrylov
 from fcs.samplers.projected_newton import ProjectedNewton
 
 FEWEST = 3  # levels
-MOVE = 1 + Newton().forwards  # calls of a move: its direction's, and at the moved point
-# Where the moves are, then the arguments that are handed on. Written down before anything was fitted.
-AXES = (
-    Axis("share", 0.0, 1.0, "linear"),  # of the moves that the budget could pay for
-    Axis("begin", 0.0, 0.4, "linear"),  # share of the levels before the first move
+# Where calls beyond one a level go: how many of them, and to which levels.
+PROFILE = (
+    Axis("share", 0.0, 1.0, "linear"),  # of the moves or products that the budget could pay for
+    Axis("begin", 0.0, 0.4, "linear"),  # share of the levels before the first
     Axis("end", 0.5, 1.0, "linear"),  # share of the levels after which there are none
-    Axis("first", 0.1, 2.0),
-    Axis("last", 0.05, 1.0),
-    Axis("start", 0.1, 2.0),  # growth, at the first level
-    Axis("stop", 0.5, 6.0),  # and at the last
-    Axis("memory", 0, 8, "whole"),
-    Axis("eta", 0.0, 1.0, "linear"),
-    Axis("difference", 0.002, 0.1),
 )
+DIFFERENCE = Axis("difference", 0.002, 0.1)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A setting of projected Newton with the number of levels.
+    """A setting of a sampler with the number of levels.
 
     Attributes:
         steps: levels.
         sampler: its section in a configuration.
+        calls: denoiser calls a record.
     """
 
     steps: int
     sampler: dict[str, Any]
+    calls: int
+
+
+@dataclass(frozen=True)
+class Space:
+    """The settings of one sampler that a budget of calls can have.
+
+    Attributes:
+        sampler: its class path.
+        title: what a person calls it.
+        profile: the argument that says what is done at each level.
+        price: denoiser calls of one move or product.
+        defaults: the sampler as it comes.
+        given: arguments that are fitted, as ranges.
+        pair: an argument of two numbers and the axes that they come from; None for none.
+    """
+
+    sampler: str
+    title: str
+    profile: str
+    price: int
+    defaults: ProjectedNewton | NewtonKrylov
+    given: tuple[Axis, ...]
+    pair: tuple[str, str, str] | None = None
 
     @property
-    def calls(self) -> int:
-        """Denoiser calls a record."""
-        return self.steps + MOVE * sum(self.sampler["moves"])
+    def axes(self) -> tuple[Axis, ...]:
+        """All axes: the profile's, then the arguments'."""
+        return (*PROFILE, *self.given, DIFFERENCE)
+
+    @property
+    def least(self) -> int:
+        """The smallest budget."""
+        return FEWEST + self.price
+
+    def default(self, calls: int) -> Fitted:
+        """The sampler's defaults, with as many levels as the calls pay for; what is too much is taken from the end."""
+        steps = max(n for n in range(1, calls + 1) if n == 1 or self.defaults.calls(n) <= calls)
+        profile = self.defaults.plan(steps)
+        while steps + self.price * sum(profile) > calls and any(profile):
+            profile[max(i for i, count in enumerate(profile) if count)] -= 1
+        pair = self.pair or ("", "", "")
+        names = [axis.name for axis in self.given if axis.name not in pair[1:]]
+        arguments = {name: getattr(self.defaults, name) for name in names}
+        if self.pair:
+            arguments[pair[0]] = list(getattr(self.defaults, pair[0]))
+        return self._fitted(profile, {**arguments, "difference": Newton().difference})
+
+    def at(self, point: Sequence[float], calls: int) -> Fitted:
+        """The setting at a point of the unit cube, one number from 0 to 1 an axis.
+
+        Args:
+            point: one number an axis.
+            calls: the budget; exactly used.
+
+        Raises:
+            ValueError: a budget below ``least``.
+        """
+        if calls < self.least:
+            raise ValueError(f"calls={calls}: expected {self.least} or more")
+        value: dict[str, Any] = {axis.name: axis.at(share) for axis, share in zip(self.axes, point, strict=True)}
+        most = (calls - FEWEST) // self.price
+        count = min(1 + int(value.pop("share") * most), most)
+        profile = spread(count, calls - self.price * count, value.pop("begin"), value.pop("end"))
+        if self.pair:
+            name, first, last = self.pair
+            value[name] = [value.pop(first), value.pop(last)]
+        return self._fitted(profile, value)
+
+    def _fitted(self, profile: list[int], value: dict[str, Any]) -> Fitted:
+        direction = {"class_path": "newton", "difference": value.pop("difference")}
+        section = {"class_path": self.sampler, "direction": direction, self.profile: profile, **value}
+        return Fitted(len(profile), section, len(profile) + self.price * sum(profile))
 
 
-def default(calls: int) -> Fitted:
-    """The sampler's own defaults, with as many levels as the calls pay for; moves are taken away from the end."""
-    sampler = ProjectedNewton()
-    steps = max(n for n in range(1, calls + 1) if n == 1 or sampler.calls(n) <= calls)
-    moves = sampler.plan(steps)
-    while steps + MOVE * sum(moves) > calls and any(moves):
-        moves[max(i for i, count in enumerate(moves) if count)] -= 1
-    arguments = {name: getattr(sampler, name) for name in ("first", "last", "memory", "eta")}
-    return _fitted(moves, {**arguments, "growth": list(sampler.growth), "difference": Newton().difference})
-
-
-def at(point: Sequence[float], calls: int) -> Fitted:
-    """The setting at a point of the unit cube, ``len(AXES)`` numbers from 0 to 1.
-
-    Args:
-        point: one number an axis.
-        calls: the budget; exactly used, but for one call where the parity does not allow it.
-
-    Raises:
-        ValueError: a budget below ``FEWEST`` levels and a move.
-    """
-    if calls < FEWEST + MOVE:
-        raise ValueError(f"calls={calls}: expected {FEWEST + MOVE} or more")
-    value: dict[str, Any] = {axis.name: axis.at(share) for axis, share in zip(AXES, point, strict=True)}
-    most = (calls - FEWEST) // MOVE
-    count = min(1 + int(value.pop("share") * most), most)
-    moves = spread(count, calls - MOVE * count, value.pop("begin"), value.pop("end"))
-    value["growth"] = [value.pop("start"), value.pop("stop")]
-    return _fitted(moves, value)
+# Written down before anything was fitted.
+SPACES = {
+    "projected": Space(
+        "projectednewton",
+        "Projected Newton",
+        "moves",
+        1 + Newton().forwards,  # its direction, and x_0 at the moved point
+        ProjectedNewton(),
+        (
+            Axis("first", 0.1, 2.0),
+            Axis("last", 0.05, 1.0),
+            Axis("start", 0.1, 2.0),  # growth, at the first level
+            Axis("stop", 0.5, 6.0),  # and at the last
+            Axis("memory", 0, 8, "whole"),
+            Axis("eta", 0.0, 1.0, "linear"),
+        ),
+        ("growth", "start", "stop"),
+    ),
+    "krylov": Space(
+        "newtonkrylov",
+        "Newton-Krylov",
+        "products",
+        Newton().forwards,
+        NewtonKrylov(),
+        (
+            Axis("follow", 0.0, 1.5, "linear"),
+            Axis("ridge", 0.001, 0.1),
+            Axis("memory", 0, 12, "whole"),
+            Axis("eta", 0.0, 1.0, "linear"),
+        ),
+    ),
+}
 
 
 def spread(count: int, steps: int, begin: float, end: float) -> list[int]:
-    """``count`` moves over ``steps`` levels, as evenly as can be between two shares of them."""
+    """``count`` moves or products over ``steps`` levels, as evenly as can be between two shares of them."""
     first = min(int(begin * steps), steps - 1)
     stop = max(first + 1, round(end * steps))
-    moves = [0] * steps
+    profile = [0] * steps
     for number in range(count):
-        moves[first + int((number + 0.5) * (stop - first) / count)] += 1
-    return moves
-
-
-def _fitted(moves: list[int], value: dict[str, Any]) -> Fitted:
-    direction = {"class_path": "newton", "difference": value.pop("difference")}
-    return Fitted(len(moves), {"class_path": "projectednewton", "direction": direction, "moves": moves, **value})
+        profile[first + int((number + 0.5) * (stop - first) / count)] += 1
+    return profile
