@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_no_grace_cuts_the_batch() -> None:
 def test_signals_that_the_parent_blocked_come_through() -> None:
     mask, handler = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS), signal.getsignal(signal.SIGINT)
     try:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # to this thread: others have nothing blocked
         with Stop(grace=60) as stop:
             assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(SIGNALS)
             with pytest.raises(Interrupted, match="SIGINT"):  # it came before

@@ -67,7 +67,10 @@ MISTAKES = {
     "task.paste=maybe": ["task.paste=maybe", "true or false"],
     "task.pste=true": ["task.pste=true", "did you mean task.paste?"],
     "sampler=newtn": ["sampler=newtn", "did you mean newton?"],
-    "sampler=fcs.samplers.Newtn": ["sampler=fcs.samplers.Newtn", "did you mean fcs.samplers.InexactNewton?"],
+    "sampler=fcs.samplers.InexactNewtn": [
+        "sampler=fcs.samplers.InexactNewtn",
+        "did you mean fcs.samplers.InexactNewton?",
+    ],
     "sampler=fcs.tasks.Inpaint": ["sampler=fcs.tasks.Inpaint", "a sampler"],
     "sampler.direction=gradiant": ["sampler.direction=gradiant", "did you mean gradient?"],
     "sampler.step_sizes=abc": ["sampler.step_sizes=abc", "a list, each a number"],

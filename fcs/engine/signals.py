@@ -47,9 +47,8 @@ class Stop:
         """Handle SIGTERM, SIGINT and SIGUSR1 from now on, whatever handled or blocked them before."""
         for number in SIGNALS:
             signal.signal(number, self._ask)
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, SIGNALS
-        )  # Ray's processes block SIGINT, and their children inherit it
+        # Ray's processes block SIGINT, and their children inherit it.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.name is None:
