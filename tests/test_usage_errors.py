@@ -67,7 +67,7 @@ MISTAKES = {
     "task.paste=maybe": ["task.paste=maybe", "true or false"],
     "task.pste=true": ["task.pste=true", "did you mean task.paste?"],
     "sampler=newtn": ["sampler=newtn", "did you mean newton?"],
-    "sampler=fcs.samplers.InexactNewtn": [
+    "sampler=fcs.samplers.Replacemnt": ["sampler=fcs.samplers.Replacemnt", "did you mean fcs.samplers.Replacement?"],
         "sampler=fcs.samplers.InexactNewtn",
         "did you mean fcs.samplers.InexactNewton?",
     ],
