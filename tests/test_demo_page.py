@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.waiting import GUARD
 from PIL import Image
 
 from fcs.tools.demo import wishes
@@ -81,8 +82,11 @@ class Visitor:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def until(self, met: Callable[[], Any]) -> Any:
-        """Wait; how long it takes is the machine's affair."""
+        """Wait; how long it takes is the machine's affair, up to what no machine takes."""
+        limit = time.monotonic() + GUARD
         while not (found := met()):
+            if time.monotonic() > limit:
+                raise TimeoutError(f"not within {GUARD:.0f} s; the page says: {self.words}")
             time.sleep(0.2)
         return found
 
@@ -208,9 +212,9 @@ def test_a_picture_of_another_size_is_completed_at_its_own(visit: Callable[[int]
     page = visit(1200)
     photo = np.random.default_rng(0).integers(0, 256, (90, 130)).astype(np.uint8)
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    before = page.all("#editor canvas")[0].size
+    before = page.all("#editor canvas")[0].screenshot_as_png
     page.all("#editor input[type=file]")[0].send_keys(str(tmp_path / "photo.png"))
-    page.until(lambda: page.all("#editor canvas")[0].size != before)
+    page.until(lambda: page.all("#editor canvas")[0].screenshot_as_png != before)
     page.until(lambda: page.all("#editor button[aria-label='Brush Size']"))
     page.tab_to("hole")
     page.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN)

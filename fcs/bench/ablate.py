@@ -23,7 +23,8 @@ from fcs.core.errors import UsageError
 SHIPPED = Path(__file__).parent / "variants"
 ENERGY = ("energy_own", "energy_random")
 ONE_SEED = ("psnr_one_seed", "psnr_generated_one_seed", "seam_one_seed")
-FIGURES = (*ENERGY, "retrieval", *ONE_SEED, *STYLED)
+FIGURES = (*ENERGY, "retrieval", "consistency", *ONE_SEED, *STYLED)
+KNOWN = {"consistency": "consistency", "total_variation": "tv"}  # where the posterior is known
 PLAIN = ("records", "failed", "nfe", "seconds", "residual")
 AS_IT_IS = "as it is"
 Row = dict[str, Any]
@@ -98,12 +99,16 @@ def row(facts: Row, report: dict[str, Any], first: dict[str, Any] | None) -> Row
     apart = {} if first is None else differences(report["single"], first["single"])
     difference = next((apart[name] for name in PAIRED if name in apart), None)
     kept = {name: report[name] for name in PLAIN} | {name: report.get(name) for name in FIGURES}
-    return {**facts, **kept, "difference_to_first": difference}
+    hidden = (report.get("posterior") or {}).get("calibration", {}).get("mean")
+    known = {"total_variation": hidden and {"mean": hidden["tv"], "low": hidden["low"], "high": hidden["high"]}}
+    known |= {f"{name}_difference": apart.get(short) for name, short in KNOWN.items()}
+    return {**facts, **kept, "difference_to_first": difference, **known}
 
 
 def table(rows: list[Row]) -> str:
     """The rows in Markdown; columns that no row has are left out."""
-    figures = [name for name in (*FIGURES, "difference_to_first") if any(one[name] for one in rows)]
+    possible = (*FIGURES, "total_variation", "difference_to_first", *(f"{name}_difference" for name in KNOWN))
+    figures = [name for name in possible if any(one[name] for one in rows)]
     names = ["variant", "nfe", "failed", "residual", *figures]
     return markdown([name.replace("_", " ") for name in names], [[one[name] for name in names] for one in rows])
 
