@@ -8,7 +8,8 @@ own. For each mask (a half; a box in the middle), noise prediction and flow, and
 published setting: the energy score of --seeds completions of --records pictures drawn from the prior, minus that of as
 many exact draws (`excess`, 0 for a perfect sampler), with 95 % intervals over records; `kept`, the share of
 completions whose digit has a probability above .001 given what is shown; `spread`, the mean distance of two
-completions over that of two exact ones. A backward counts as two calls. Prints a table.
+completions over that of two exact ones. A backward counts as two calls. Prints a table a world; --plot draws the
+excess against calls.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor
 from fcs.bench.methods import METHODS, Method, chosen_methods
 from fcs.bench.options import numbers, one, whole
 from fcs.bench.origin import origin, write_json
+from fcs.bench.plots import Points, draw_lines
 from fcs.bench.tables import markdown
 from fcs.core.constraints import Known
 from fcs.core.errors import UsageError
@@ -37,6 +39,7 @@ from fcs.core.per_sample import RecordNoise
 from fcs.tools.cli.ends import Parser
 
 LIKELY = 1e-3
+TOP = 2.0  # of the plot: what is above is no completion
 METHODS_SHOWN = "krylov,projected,newton-k1,newton-k5,replacement,gradient,local,ding,mmps,mmps-newton,mpgd"
 WORLDS = [(mask, kind) for mask in ("half", "box") for kind in ("eps", "flow")]
 
@@ -169,6 +172,7 @@ def parser() -> Parser:
     parser = Parser("python jobs/exact_prior.py", __doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="JSON")
+    add("--plot", type=Path, help="PNG")
     add("--methods", default=METHODS_SHOWN, metavar="A,B", help=f"of {', '.join(METHODS)} (those that know pixels)")
     add("--calls", default="20,40,100", metavar="N,N", help="beside the published number (%(default)s)")
     add("--records", default="300", metavar="N", help="(%(default)s)")
@@ -208,6 +212,17 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         print(markdown(["method", "calls", "excess", "kept", "spread"], shown), flush=True)
     given = {"records": int(args.records), "seeds": args.seeds, "bandwidth": float(args.bandwidth)}
     write_json(args.out, {**origin(), **given, "worlds": found})
+    if args.plot is not None:
+        panels = {f"calls; {world}": lines(made) for world, made in found.items()}
+        draw_lines(panels, "energy score above a perfect sampler's", args.plot, (3.3, 4), TOP)
+
+
+def lines(made: list[dict[str, Any]]) -> dict[str, Points]:
+    """Excess against calls, a line a method."""
+    found: dict[str, Points] = {}
+    for row in sorted(made, key=lambda row: row["calls"]):
+        found.setdefault(row["method"], []).append((row["calls"], row["excess"]))
+    return dict(sorted(found.items()))
 
 
 if __name__ == "__main__":

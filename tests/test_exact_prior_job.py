@@ -62,6 +62,7 @@ def test_the_job_writes_each_world(
 ) -> None:
     monkeypatch.setattr(exact_prior, "WORLDS", [("box", "flow")])
     given = ["--methods", "krylov,replacement", "--calls", "6", "--records", "8", "--seeds", "0,1"]
+    given += ["--plot", str(tmp_path / "o.png")]
     args, overrides = parser().parse_known_args(["--out", str(tmp_path / "o.json"), *given])
     run(args, overrides)
     (made,) = json.loads((tmp_path / "o.json").read_text())["worlds"].values()
@@ -71,3 +72,4 @@ def test_the_job_writes_each_world(
         ("replacement", 6, 6),
     ]
     assert "| krylov | 6 |" in capsys.readouterr().out
+    assert (tmp_path / "o.png").stat().st_size > 5000

@@ -22,9 +22,13 @@ Points = list[tuple[float, dict[str, float]]]  # where, and a mean with its inte
 
 
 def draw_lines(
-    panels: dict[str, dict[str, Points]], label: str, path: Path, size: tuple[float, float] = (4, 3.5)
+    panels: dict[str, dict[str, Points]],
+    label: str,
+    path: Path,
+    size: tuple[float, float] = (4, 3.5),
+    top: float | None = None,
 ) -> None:
-    """A panel a setting, of a size in inches, a line a label; error bars are 95 % intervals."""
+    """A panel a setting, of a size in inches, a line a label, with 95 % intervals; what is above ``top`` is cut."""
     figure, axes = plt.subplots(1, len(panels), figsize=(size[0] * len(panels), size[1]), sharey=True, squeeze=False)
     for axis, (name, lines) in zip(axes[0], panels.items(), strict=True):
         axis.set_prop_cycle(LINES)
@@ -40,9 +44,12 @@ def draw_lines(
             axis.set_xticks(places, [f"{place:g}" for place in places])
             axis.minorticks_off()
         axis.set_xlabel(name)
-        if any(lines):
+        same = axis is not axes[0][-1] and list(lines) == list(list(panels.values())[-1])  # as the last panel's legend
+        if any(lines) and not same:
             axis.legend(**(BESIDE if len(lines) > MOST_INSIDE else {}))
     axes[0][0].set_ylabel(label)
+    if top is not None:
+        axes[0][0].set_ylim(-0.05 * top, top)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
