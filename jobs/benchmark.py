@@ -8,7 +8,7 @@ Parts:
   efficiency  what a batch of fcs-predict takes against its denoiser calls, one encoding and one decoding with torch and
               diffusers alone: same batch, type and compilation, start-up apart, at 220 and at 40 calls
   published   against the published loop (one record at a time, float32, eager) at the same calls, a change at a time:
-              batched, in --precision, compiled, replayed as CUDA graphs
+              batched, in --precision, compiled, replayed as CUDA graphs; at last the preset of 20 calls
   factors     a call of the network by batch, type, layout and compilation
   memory      peak above the loaded model of each method, against plain sampling
   flat        memory of a process from the 100th to the 10,000th record

@@ -9,15 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import benchmark
+import pyarrow.parquet as pq
 import pytest
 import torch
 from command import command
 from helpers import forked
 from speed import bare, large, long, rates, steps, threads
-from speed.pipeline import WALKS, Setting, picture_shape, steady
+from speed.pipeline import FEW, WALKS, Setting, picture_shape, steady
 from speed.timing import Spent, in_turn, median, ratio
 
 from fcs.samplers import InexactNewton
+from fcs.tools.cli.predict import main
 
 
 @pytest.fixture
@@ -98,6 +100,18 @@ def test_the_way_from_the_published_loop_is_one_change_at_a_time(
     assert [row["factor_by_cpu"] for row in found["stages"][1:]] == [1, 1, 1]
     assert found["stages"][-1]["times"] == pytest.approx(4 * found["stages"][0]["times"])
     assert list(rates.stages(setting)) == ["batch"]
+    asked.clear()
+    monkeypatch.setattr(rates, "pipeline", lambda one, calls, batches: Spent(float(calls), 1.0))
+    found = rates.against_published(setting, 40, 1, 1)
+    assert [row["stage"] for row in found["stages"]] == ["batch", "20 calls"]
+    assert found["stages"][-1]["factor"] == 2
+
+
+def test_the_preset_costs_the_calls_it_is_called_by(setting: Setting) -> None:
+    out = setting.work / "run"
+    assert main(setting.arguments(rates.inputs(setting, 0), out, FEW)) == 0
+    (rows,) = (out / "metrics").glob("*.parquet")
+    assert {row["nfe"] for row in pq.read_table(rows).to_pylist()} == {FEW}
 
 
 def test_memory_is_told_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

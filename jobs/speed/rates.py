@@ -13,7 +13,7 @@ from fcs.core.autocast import AUTOCAST
 from fcs.core.tf32 import tf32
 from fcs.models import find
 from speed import bare
-from speed.pipeline import WALKS, Setting, picture_shape, steady, write_inputs
+from speed.pipeline import FEW, WALKS, Setting, picture_shape, steady, write_inputs
 from speed.timing import Spent, in_turn, median, ratio, spent
 
 CALLS = 4  # of the network in one measurement of a factor
@@ -81,7 +81,8 @@ def stages(setting: Setting) -> dict[str, Setting]:
 def against_published(setting: Setting, calls: int, batches: int, repeats: int) -> dict[str, Any]:
     """Records a second of fcs-predict over those of the published loop as published: alone, float32, eager.
 
-    All stages are measured in turn; the factor of each is over the one before.
+    All stages are measured in turn; the factor of each is over the one before. The last is the preset of ``FEW`` calls,
+    where they are fewer.
     """
     model = loaded(setting, compiled=False, precision="32")
     given = bare.pictures(model, 1)
@@ -89,6 +90,8 @@ def against_published(setting: Setting, calls: int, batches: int, repeats: int) 
     cells = {"published": lambda: spent(lambda: bare.published(model, given, steps, sizes))}
     for name, one in stages(setting).items():
         cells[name] = lambda one=one: pipeline(one, calls, batches) / one.batch
+    if calls > FEW:
+        cells[f"{FEW} calls"] = lambda: pipeline(setting, FEW, batches) / setting.batch
     found = in_turn(cells, repeats)
     rows = []
     for before, name in itertools.pairwise(found):
