@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +102,17 @@ class Study:
     kind: str
     seeds: Sequence[int]
 
+    @cached_property
+    def weights(self) -> Tensor:
+        """Probabilities of the prior's points ``(N, K)`` given what is shown."""
+        return self.prior.weights(self.truth, self.known)
+
     def exact(self) -> list[Tensor]:
         """Draws ``(N, D)`` of the posterior, a seed each."""
-        weights, made = self.prior.weights(self.truth, self.known), []
+        made = []
         for seed in self.seeds:
             generator = torch.Generator().manual_seed(1000 + seed)
-            which = torch.multinomial(weights, 1, generator=generator)[:, 0]
+            which = torch.multinomial(self.weights, 1, generator=generator)[:, 0]
             made.append(torch.where(self.known, self.truth, self.prior.drawn(which, generator)))
         return made
 
@@ -119,8 +125,7 @@ class Study:
         for seed in self.seeds:
             randn = RecordNoise([seed * len(self.truth) + slot for slot in range(len(self.truth))])
             x = levels[0].sigma * randn(self.prior.shape)
-            with torch.set_grad_enabled(sampler.backwards(steps) > 0):
-                made.append(sampler(x, levels, self.prior.x0, constraint, randn).detach().flatten(1))
+            made.append(sampler(x, levels, self.prior.x0, constraint, randn).flatten(1))
         return made
 
     def _levels(self, steps: int) -> list[Level]:
@@ -135,10 +140,10 @@ class Study:
 
     def figures(self, made: list[Tensor], exact: list[Tensor]) -> dict[str, Any]:
         """What is told of completions."""
-        hidden, weights = ~self.known, self.prior.weights(self.truth, self.known)
+        hidden = ~self.known
         (score, apart), (least, exactly) = (self._energy([one[:, hidden] for one in some]) for some in (made, exact))
         excess, low, high = bootstrap_interval((score - least).double(), torch.arange(len(score)))
-        kept = [weights.gather(1, self.prior.nearest(one).unsqueeze(1)) > LIKELY for one in made]
+        kept = [self.weights.gather(1, self.prior.nearest(one).unsqueeze(1)) > LIKELY for one in made]
         return {
             "excess": {"mean": excess, "low": low, "high": high},
             "kept": torch.stack(kept).float().mean().item(),

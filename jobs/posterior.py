@@ -22,6 +22,7 @@ from fcs.bench.comparison import named
 from fcs.bench.origin import origin, write_json
 from fcs.bench.paired import differences
 from fcs.bench.plots import draw_points
+from fcs.bench.posterior import pooled_variation
 from fcs.bench.tables import markdown
 from fcs.bench.trial import FILE
 from fcs.core.errors import UsageError
@@ -82,18 +83,12 @@ def cells(name: str, one: Entry) -> list[Any]:
     shown = [
         one["consistency"],
         apart.get("consistency"),
-        total_variation(one),
+        pooled_variation(one["calibration"]),
         apart.get("tv"),
         spread["variety"],
         one["energy_own"],
     ]
     return [name, price(one), *shown]
-
-
-def total_variation(one: Entry) -> dict[str, float]:
-    """In the mean over attributes, with its interval."""
-    spread = one["calibration"]["mean"]
-    return {"mean": spread["tv"], "low": spread["low"], "high": spread["high"]}
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> None:
@@ -130,7 +125,7 @@ def panels(sets: dict[str, dict[str, Entry]], across: str, along: str) -> dict[s
     for model in models:
         first, second = sets[f"{model}, {across}"], sets.get(f"{model}, {along}", {})
         found[model] = {
-            label: (one["consistency"], total_variation(second[label]))
+            label: (one["consistency"], pooled_variation(second[label]["calibration"]))
             for label, one in first.items()
             if label in second
         }

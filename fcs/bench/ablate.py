@@ -16,6 +16,7 @@ from fcs.bench.options import one, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.paired import PAIRED, STYLED, differences
 from fcs.bench.plots import picture_rows
+from fcs.bench.posterior import pooled_variation
 from fcs.bench.tables import markdown
 from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
@@ -99,8 +100,7 @@ def row(facts: Row, report: dict[str, Any], first: dict[str, Any] | None) -> Row
     apart = {} if first is None else differences(report["single"], first["single"])
     difference = next((apart[name] for name in PAIRED if name in apart), None)
     kept = {name: report[name] for name in PLAIN} | {name: report.get(name) for name in FIGURES}
-    hidden = (report.get("posterior") or {}).get("calibration", {}).get("mean")
-    known = {"total_variation": hidden and {"mean": hidden["tv"], "low": hidden["low"], "high": hidden["high"]}}
+    known = {"total_variation": pooled_variation((report.get("posterior") or {}).get("calibration", {}))}
     known |= {f"{name}_difference": apart.get(short) for name, short in KNOWN.items()}
     return {**facts, **kept, "difference_to_first": difference, **known}
 

@@ -110,6 +110,12 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
     return found
 
 
+def pooled_variation(calibration: Mapping[str, Any]) -> dict[str, float] | None:
+    """Of a report's ``calibration`` the mean over attributes, with its interval; None where nothing is open."""
+    mean = calibration.get("mean")
+    return mean and {"mean": mean["tv"], "low": mean["low"], "high": mean["high"]}
+
+
 def _kept(readings: Readings, attribute: int) -> dict[str, Any] | None:
     right = readings.right[:, attribute]
     there = ~np.isnan(right)

@@ -10,8 +10,8 @@ from fcs.core.constraints import Constraint, Known
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction, Newton
 from fcs.core.levels import Level, pairs
-from fcs.samplers.base import Noise, Sampler, at, ddim_step, require, with_eta
-from fcs.samplers.projected_newton import ahead, fitted
+from fcs.samplers.base import Noise, Sampler, at, require
+from fcs.samplers.projected_newton import fitted, onward, stretched
 
 
 class NewtonKrylov(Sampler):
@@ -86,14 +86,13 @@ class NewtonKrylov(Sampler):
                 corrected = fitted(x0, known, seen, self.ridge)
             corrected = known.project(corrected)
             x = x + self.follow * t.alpha * (corrected - x0)
-            D = corrected if before is None else ahead(corrected, t, s, *before)
-            x = ddim_step(x, D, t, with_eta(t, s, self.eta), randn)
+            x = onward(x, corrected, t, s, before, self.eta, randn)
             before = t, corrected
         return x
 
     def plan(self, steps: int) -> list[int]:
         """Products at each of ``steps`` levels: the profile, stretched over them."""
-        return [self.products[int((i + 0.5) * len(self.products) / steps)] for i in range(steps)]
+        return stretched(self.products, steps)
 
     def calls(self, steps: int) -> int:
         return steps + sum(self.plan(steps)) * self.direction.forwards

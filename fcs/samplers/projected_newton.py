@@ -102,14 +102,13 @@ class ProjectedNewton(Sampler):
             corrected = fitted(x0, constraint, seen) if self.fit and isinstance(constraint, Known) else x0
             corrected = corrected if measurement is None else measurement.project(corrected)
             x = x + t.alpha * (corrected - x0)  # moves with its x_0, so that the noise in it stays what it was
-            D = corrected if before is None or self.order == 1 else ahead(corrected, t, s, *before)
-            x = ddim_step(x, D, t, with_eta(t, s, self.eta), randn)
-            before = t, corrected
+            x = onward(x, corrected, t, s, before, self.eta, randn)
+            before = (t, corrected) if self.order == 2 else None
         return x
 
     def plan(self, steps: int) -> list[int]:
         """Moves at each of ``steps`` levels: the profile, stretched over them."""
-        return [self.moves[int((i + 0.5) * len(self.moves) / steps)] for i in range(steps)]
+        return stretched(self.moves, steps)
 
     def step_sizes(self, steps: int) -> list[list[float]]:
         """Step sizes of the moves at each of ``steps`` levels."""
@@ -167,6 +166,27 @@ def fitted(x0: Tensor, constraint: Known, seen: list[Tensor], ridge: float = RID
     matrix = known.mT @ known + ridge * torch.eye(len(seen), dtype=x0.dtype, device=x0.device)
     weights, _ = torch.linalg.solve_ex(matrix, known.mT @ constraint.error(x0).flatten(1).unsqueeze(2))
     return x0 + (columns @ weights).view_as(x0)
+
+
+def stretched(profile: Sequence[int], steps: int) -> list[int]:
+    """A profile over the levels, stretched or thinned to ``steps`` of them."""
+    return [profile[int((i + 0.5) * len(profile) / steps)] for i in range(steps)]
+
+
+def onward(
+    x: Tensor, x0: Tensor, t: Level, s: Level, before: tuple[Level, Tensor] | None, eta: float, randn: Noise
+) -> Tensor:
+    """DDIM's step from level ``t`` to ``s`` on what x_0 will be, with new noise.
+
+    Args:
+        x, x0: ``(N, *)`` at level ``t``.
+        t, s: levels, the noisier first.
+        before: the level left last and x_0 there, for a step of second order; None for one of first order.
+        eta: DDIM's.
+        randn: new noise.
+    """
+    D = x0 if before is None else ahead(x0, t, s, *before)
+    return ddim_step(x, D, t, with_eta(t, s, eta), randn)
 
 
 def ahead(x0: Tensor, t: Level, s: Level, before: Level, earlier: Tensor) -> Tensor:
