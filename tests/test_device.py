@@ -249,6 +249,7 @@ def operators() -> dict[str, Operator]:
     return {
         "blur": Blur(torch.full((3, 5), 1 / 15)),
         "downsample": Downsample(2),
+        "mirrored": Downsample(2, "mirrored"),
         "gaussianblur": GaussianBlur(1.0),
         "grey": Grey(),
         "motionblur": MotionBlur(5, 30.0),

@@ -1,9 +1,15 @@
 """Noise levels: what the network is told and what (alpha, sigma) belong to it."""
 
 import pytest
+import torch
 from torch import Tensor
 
-from fcs.core.levels import ddpm_levels, flow_levels, pairs
+from fcs.core.constraints import Known
+from fcs.core.levels import Spacing, ddpm_levels, flow_levels, pairs
+from fcs.core.per_sample import RecordNoise
+from fcs.models import Model
+from fcs.samplers import DDIM
+from fcs.tasks.sampling_loop import SamplingLoop
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 20, 50, 1000])
@@ -30,7 +36,8 @@ def test_twenty_levels_are_the_authors(abar: Tensor) -> None:
     even, paper = ddpm_levels(abar, 20), ddpm_levels(abar, 20, "paper")
     assert [level.t for level in even[:-1]] == list(range(999, 0, -50))
     assert [level.t for level in paper[:-1]] == list(range(1000, 0, -50))
-    assert [level[1:] for level in even] == [level[1:] for level in paper]
+    assert [level[1:3] for level in even] == [level[1:3] for level in paper]
+    assert [level.noise_std for level in even[1:]] == [level.noise_std for level in paper[1:]]
 
 
 @pytest.mark.parametrize("steps", [20, 1000])
@@ -68,3 +75,21 @@ def test_flow_shift_multiplies_the_noise_to_signal_ratio() -> None:
 def test_flow_refuses_no_steps() -> None:
     with pytest.raises(ValueError, match="steps=0"):
         flow_levels(0)
+
+
+class Start(DDIM):
+    """Gives back what it was given to start from."""
+
+    def __call__(self, x: Tensor, *rest: object) -> Tensor:
+        return x
+
+
+@pytest.mark.parametrize("spacing", ["even", "paper"])
+def test_published_noise_has_a_deviation_of_one_others_the_levels(
+    abar: Tensor, spacing: Spacing, digits: Model
+) -> None:
+    levels = ddpm_levels(abar, 5, spacing)
+    loop = SamplingLoop(digits, Start(), levels, RecordNoise([7]))
+    spread = 1.0 if spacing == "paper" else levels[0].sigma
+    expected = spread * RecordNoise([7])(digits.shape)
+    torch.testing.assert_close(loop.sample(loop.denoiser([""]), Known(expected, expected)), expected)

@@ -29,6 +29,7 @@ def given() -> torch.Tensor:
 OPERATORS: dict[str, Operator] = {
     "bicubic": Downsample(4),
     "average": Downsample(4, "average"),
+    "mirrored": Downsample(4, "mirrored"),
     "gaussian": GaussianBlur(1.5),
     "motion": MotionBlur(7, 30),
     "grey": Grey(),
@@ -100,6 +101,29 @@ def test_iterations_bring_the_measurement_back(name: str) -> None:
     y = operator.A(x)
     error = operator.A(operator.A_dagger(y)) - y
     assert error.norm() < 0.05 * y.norm()
+
+
+def keys_mirrored(side: int, scale: int) -> torch.Tensor:
+    """``(side / scale, side)`` by the formula: Keys' cubic, a = -1/2, as wide as the scale, on a mirrored line."""
+    rows = torch.zeros(side // scale, side, dtype=torch.float64)
+    for row in range(side // scale):
+        for place in range(-2 * scale, side + 2 * scale):
+            u = abs((place + 0.5) / scale - (row + 0.5))
+            near, far = 1.5 * u**3 - 2.5 * u**2 + 1, -0.5 * u**3 + 2.5 * u**2 - 4 * u + 2
+            folded = place % (2 * side)
+            rows[row, min(folded, 2 * side - 1 - folded)] += near if u <= 1 else far if u < 2 else 0.0
+    return rows / rows.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize(("height", "width", "scale"), [(16, 16, 4), (4, 24, 4), (9, 12, 3), (8, 16, 8)])
+def test_mirrored_reduction_is_the_formula(height: int, width: int, scale: int) -> None:
+    x = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    expected = keys_mirrored(height, scale) @ x @ keys_mirrored(width, scale).mT
+    torch.testing.assert_close(Downsample(scale, "mirrored").A(x), expected, rtol=0, atol=1e-12)
+    inside = slice(2, width // scale - 2)  # where no kernel reaches the border, it is Pillow's
+    torch.testing.assert_close(
+        Downsample(scale, "mirrored").A(x)[..., 2:-2, inside], Downsample(scale).A(x)[..., 2:-2, inside]
+    )
 
 
 def test_bicubic_enlargement_is_nearly_a_right_inverse() -> None:

@@ -25,6 +25,7 @@ from fcs.core.constraints import Constraint, Observed
 from fcs.core.levels import Level, ddpm_levels
 from fcs.core.per_sample import RecordNoise
 from fcs.samplers import DDIM, DING, DPS, LATINO, LDPS, MPGD, P2L, PSLD, FreeDoM, RePaint, Sampler
+from fcs.samplers.ding import Bridge
 
 TIGHT = {"rtol": 0, "atol": 1e-8}
 
@@ -77,11 +78,13 @@ def operators(kind: str, row: int) -> tuple[Callable[[list[int]], Observed], Cal
 
 
 @pytest.mark.parametrize("kind", ["known", "measured"])
-@pytest.mark.parametrize("method", [DPS, LDPS])
-def test_dps_is_the_published_loop(method: type[DPS], kind: str, network: Conditional, abar: Tensor, row: int) -> None:
+@pytest.mark.parametrize(("method", "clip"), [(DPS, False), (DPS, True), (LDPS, False)])
+def test_dps_is_the_published_loop(
+    method: type[DPS], clip: bool, kind: str, network: Conditional, abar: Tensor, row: int
+) -> None:
     case, (make, A, y) = Case(network, ddpm_levels(abar, 6), row), operators(kind, row)
-    expected = published.dps(case.start, case.eps, case.abar, A, y, 0.7, case.draw)
-    agrees(method(0.7), make, network, case, expected)
+    expected = published.dps(case.start, case.eps, case.abar, A, y, 0.7, case.draw, clip)
+    agrees(method(0.7, clip=clip), make, network, case, expected)
 
 
 @pytest.mark.parametrize("kind", ["known", "measured"])
@@ -106,16 +109,18 @@ def test_freedom_is_the_published_loop(kind: str, network: Conditional, abar: Te
     agrees(FreeDoM(0.9, guide_from=0.7, guide_to=0.3), make, network, case, expected)
 
 
-@pytest.mark.parametrize("project", [False, True])
+@pytest.mark.parametrize(("project", "clip"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("kind", ["known", "measured"])
-def test_mpgd_is_the_published_loop(kind: str, project: bool, network: Conditional, abar: Tensor, row: int) -> None:
+def test_mpgd_is_the_published_loop(
+    kind: str, project: bool, clip: bool, network: Conditional, abar: Tensor, row: int
+) -> None:
     case, (make, A, y) = Case(network, ddpm_levels(abar, 6), row), operators(kind, row)
 
     def codec(z: Tensor) -> Tensor:
         return encode(decode(z)) if project else z
 
-    expected = published.mpgd(case.start, case.eps, case.abar, A, y, 0.6, 0.5, codec, case.draw)
-    agrees(MPGD(0.6, project), make, network, case, expected)
+    expected = published.mpgd(case.start, case.eps, case.abar, A, y, 0.6, 0.5, codec, case.draw, clip)
+    agrees(MPGD(0.6, project, clip=clip), make, network, case, expected)
 
 
 def test_repaint_is_the_published_loop(network: Conditional, abar: Tensor, row: int) -> None:
@@ -125,10 +130,11 @@ def test_repaint_is_the_published_loop(network: Conditional, abar: Tensor, row: 
     agrees(RePaint(2, 3), known, network, case, expected)
 
 
-def test_ding_is_the_published_loop(network: Conditional, abar: Tensor, row: int) -> None:
+@pytest.mark.parametrize("bridge", ["square", "root", "ddpm"])
+def test_ding_is_the_published_loop(bridge: Bridge, network: Conditional, abar: Tensor, row: int) -> None:
     case = Case(network, ddpm_levels(abar, 6), row)
-    expected = published.ding(case.start, case.eps, case.abar, mask()[[row]], rows(1)[[row]], 0.05, case.draw)
-    agrees(DING(0.05), known, network, case, expected)
+    expected = published.ding(case.start, case.eps, case.abar, mask()[[row]], rows(1)[[row]], 0.05, bridge, case.draw)
+    agrees(DING(0.05, bridge), known, network, case, expected)
 
 
 @pytest.mark.parametrize("kind", ["known", "measured"])

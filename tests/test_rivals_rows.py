@@ -193,19 +193,25 @@ def test_who_needs_the_codec_says_so(sampler: Sampler, abar: Tensor) -> None:
         sampler(rows(0), ddpm_levels(abar, 2), lambda x, level: x, known([0, 1, 2, 3]), RecordNoise(SEEDS))
 
 
-def wrong_arguments() -> Iterator[tuple[type[Sampler], dict[str, float]]]:
+def wrong_arguments() -> Iterator[tuple[type[Sampler], dict[str, float | str]]]:
     for method in (DPS, LDPS, PSLD, MPGD, FreeDoM, RePaint, P2L):
         yield from ((method, {"eta": value}) for value in (-0.1, 1.1))
     yield from ((FreeDoM, {name: 1.5}) for name in ("travel_from", "travel_to", "guide_from", "guide_to"))
     yield from ((RePaint, {name: 0}) for name in ("jump", "passes"))
     yield from ((P2L, {name: -1}) for name in ("tunings", "every", "weight"))
-    yield from [(FreeDoM, {"repeats": 0}), (DING, {"noise": 0.0}), (MMPS, {"noise": 0.0}), (MMPS, {"iterations": 0})]
+    yield from [
+        (FreeDoM, {"repeats": 0}),
+        (DING, {"noise": 0.0}),
+        (DING, {"bridge": "cube"}),
+        (MMPS, {"noise": 0.0}),
+        (MMPS, {"iterations": 0}),
+    ]
     yield (MMPS, {"cutoff": 1.0})
     yield from ((LATINO, {name: 0.0}) for name in ("noise", "early", "late"))
 
 
 @pytest.mark.parametrize(("method", "arguments"), list(wrong_arguments()))
-def test_senseless_arguments_are_refused(method: type[Sampler], arguments: dict[str, float]) -> None:
+def test_senseless_arguments_are_refused(method: type[Sampler], arguments: dict[str, float | str]) -> None:
     (name,) = arguments
     with pytest.raises(ValueError, match=f"{name}=.*expected"):
         method(**arguments)  # type: ignore[arg-type]

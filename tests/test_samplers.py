@@ -12,11 +12,13 @@ import torch
 from helpers.rivals import SEEDS, SIZE, Conditional, known, prior
 from torch import Tensor, nn
 
+from fcs.core.constraints import Known
 from fcs.core.denoise_wrappers import CallCounter, before_each_call
 from fcs.core.directions import Direction, Exact, Gradient, Local, Newton
 from fcs.core.levels import Level, ddpm_levels
 from fcs.core.per_sample import RecordNoise
 from fcs.engine.config.class_names import shipped
+from fcs.models.schedules import renewed
 from fcs.samplers.base import Sampler
 
 DIRECTIONS: list[Direction] = [Newton(), Newton(central=True), Gradient(), Local()]
@@ -117,3 +119,29 @@ def test_a_prior_under_another_prompt_passes_through_the_same_wrappers(small_net
     other = model.with_cond(torch.zeros_like(x))
     assert not torch.equal(model(x, level), other(x, level))
     assert counter.calls == 2
+
+
+OF_ANY_DENOISER = ("ddim", "dps", "freedom", "mmps", "mpgd", "newton", "newtonkrylov", "projectednewton")
+RENEWED = renewed([Level(900, 0.3, 0.954), Level(600, 0.7, 0.714), Level(300, 0.9, 0.436), Level(0, 1, 0)])
+
+
+def at_its_third_level(name: str, start: float) -> Tensor:
+    """x_t of a sampler whose x_0 is the same everywhere and known to be right, from a flat start."""
+    right = torch.ones(2, 1, SIZE, SIZE, dtype=torch.float64)
+    seen: list[Tensor] = []
+
+    def denoise(x: Tensor, level: Level) -> Tensor:
+        seen.extend([x] if level.t == 300 else [])
+        return right + 0 * x
+
+    randn = RecordNoise(SEEDS[:2], dtype=torch.float64)
+    known_right = Known(right, torch.ones_like(right))
+    shipped("sampler")[name]()(torch.full_like(right, start), RENEWED, denoise, known_right, randn)
+    return seen[0]
+
+
+@pytest.mark.parametrize("name", OF_ANY_DENOISER)
+def test_where_all_noise_is_new_nothing_of_the_old_is_left(name: str) -> None:
+    one, other = at_its_third_level(name, -3.0), at_its_third_level(name, 5.0)
+    torch.testing.assert_close(one, other)
+    assert one.std().item() == pytest.approx(0.436, rel=0.3)  # of 128 draws, five standard errors

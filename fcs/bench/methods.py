@@ -53,6 +53,7 @@ class Method:
         space: what may be tuned.
         direction: of samplers that take one.
         latent: the sampler's name on a latent model, where papers give it another.
+        of_pixels: arguments that are published as true for models of pixels, and only for those.
         inpainting_model: whether it samples another model, one that was trained for inpainting.
         consistency: whether it is for consistency models alone.
     """
@@ -64,6 +65,7 @@ class Method:
     space: tuple[Axis, ...] = ()
     direction: str | None = None
     latent: str | None = None
+    of_pixels: tuple[str, ...] = ()
     inpainting_model: bool = False
     consistency: bool = False
 
@@ -82,7 +84,7 @@ class Method:
 
     def section(self, setting: Setting, latent: bool = False) -> dict[str, Any]:
         """The same as a config says it; ``latent`` for a latent model."""
-        given = arguments(setting)
+        given = arguments(setting) | dict.fromkeys(() if latent else self.of_pixels, True)
         inner = {key: given.pop(key) for key in OF_DIRECTION if key in given}
         direction = {} if self.direction is None else {"direction": {"class_path": self.direction, **inner}}
         return {"class_path": (latent and self.latent) or self.sampler, **direction, **given}
@@ -228,10 +230,10 @@ METHODS = {
         Method("local", "newton", 20, newton(5), (MOVES, *SIZES), "local"),
         Method("ddim", "ddim", 20, defaults),
         Method("replacement", "replacement", 20, defaults),
-        Method("dps", "dps", 1000, dps, (STEP, ETA), latent="ldps"),
+        Method("dps", "dps", 1000, dps, (STEP, ETA), latent="ldps", of_pixels=("clip",)),
         Method("psld", "psld", 1000, defaults, (Axis("omega", 0.02, 20), Axis("gamma", 0.002, 2), ETA)),
         Method("freedom", "freedom", 100, defaults, (STEP, Axis("repeats", 1, 4, "whole"), ETA)),
-        Method("mpgd", "mpgd", 100, mpgd, (STEP, ETA)),
+        Method("mpgd", "mpgd", 100, mpgd, (STEP, ETA), of_pixels=("clip",)),
         Method("p2l", "p2l", 1000, defaults, (STEP, Axis("rate", 1e-5, 0.1), Axis("tunings", 0, 3, "whole"))),
         Method("mmps", "mmps", 100, mmps, MATCHING, "gradient"),
         Method("mmps-newton", "mmps", 100, mmps, MATCHING, "newton"),

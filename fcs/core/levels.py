@@ -18,13 +18,19 @@ class Level(NamedTuple):
         t: what the network is told, in its own unit (0 to 1000).
         alpha: scale of the picture.
         sigma: scale of the noise.
-        noise_std: standard deviation of the new noise that a step to this level adds.
+        noise_std: standard deviation of the new noise that a step to this level adds; of the first level, that of x_T,
+            and 0 where x_T has the level's own sigma.
     """
 
     t: float
     alpha: float
     sigma: float
     noise_std: float = 0.0
+
+    @property
+    def renewed(self) -> bool:
+        """Whether all of its noise is new, as where a consistency model is sampled: no step may keep any then."""
+        return self.noise_std >= self.sigma > 0
 
 
 def ddpm_levels(alphas_cumprod: Tensor, steps: int, spacing: Spacing = "even") -> list[Level]:
@@ -37,7 +43,8 @@ def ddpm_levels(alphas_cumprod: Tensor, steps: int, spacing: Spacing = "even") -
         alphas_cumprod: ``(T,)`` products abar of the training schedule.
         steps: number of levels at which the network is asked, 1 to T.
         spacing: ``even`` tells the network the t at which abar is read (999, 949, ... for 20 of 1000);
-            ``paper`` tells it t + 1 (1000, 950, ...), as the published notebooks do.
+            ``paper`` tells it t + 1 (1000, 950, ...) and begins with x_T of standard deviation 1, not sigma_T (.9977 in
+            Stable Diffusion), as the published notebooks do.
 
     Raises:
         ValueError: steps outside 1 to T.
@@ -50,7 +57,7 @@ def ddpm_levels(alphas_cumprod: Tensor, steps: int, spacing: Spacing = "even") -
     places = [round(total * (1 - i / steps)) for i in range(steps)] + [0]
     levels = []
     for before, place in zip([None, *places], places, strict=False):
-        noise_std = 0.0
+        noise_std = float(offset)
         if before is not None:
             beta = 1 - abar[before] / abar[before - 1]
             noise_std = (beta * (1 - abar[place]) / (1 - abar[before])) ** 0.5

@@ -112,6 +112,11 @@ def at(denoise: Denoise, level: Level) -> Callable[[Tensor], Tensor]:
     return lambda x: denoise(x, level)
 
 
+def clipped(denoise: Denoise, clip: bool) -> Denoise:
+    """The denoiser with x_0 held within [-1, 1], the range of pixels, if that is wanted."""
+    return (lambda x, level: denoise(x, level).clamp(-1, 1)) if clip else denoise
+
+
 def ddim_step(x: Tensor, x0: Tensor, t: Level, s: Level, randn: Noise) -> Tensor:
     """The DDIM step from level ``t`` to ``s`` (Song et al. 2021, eq. 12); Euler's step for a flow.
 
@@ -140,8 +145,11 @@ def noised(x0: Tensor, eps: Tensor, s: Level, randn: Noise) -> Tensor:
 def with_eta(t: Level, s: Level, eta: float) -> Level:
     """Level ``s`` with the new noise of DDIM's eta for a step from ``t`` (Song et al. 2021, eq. 16).
 
-    0 adds none; 1 is ancestral sampling, whatever the distance between the levels.
+    0 adds none; 1 is ancestral sampling, whatever the distance between the levels. A level whose noise is all new
+    stays as it is: x_0 of a consistency model is the end of a path, and noise on the way there belongs to no other.
     """
+    if s.renewed:
+        return s
     kept = t.alpha * s.sigma / (s.alpha * t.sigma)
     return s._replace(noise_std=eta * s.sigma * max(1 - kept**2, 0.0) ** 0.5)
 

@@ -8,7 +8,7 @@ from fcs.core.constraints import Constraint
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Gradient
 from fcs.core.levels import Level
-from fcs.samplers.base import Noise, StepSampler, at, ddim_step, with_eta
+from fcs.samplers.base import Noise, StepSampler, at, clipped, ddim_step, with_eta
 
 
 class DPS(StepSampler):
@@ -22,19 +22,22 @@ class DPS(StepSampler):
         step_size: in units of x_s; the published configs have 0.5 for inpainting, 0.3 for superresolution, at 1000
             levels. Its norm is over all entries: other picture sizes want other steps.
         eta: of the sampler; 1 is the published ancestral sampling.
+        clip: hold x_0 within [-1, 1] before its error is taken, as published for models of pixels (the code's
+            ``clip_denoised``); an entry beyond has no gradient. Latents have other ranges.
 
     Raises:
         ValueError: an eta outside 0 to 1.
     """
 
-    def __init__(self, step_size: float = 0.5, eta: float = 1.0) -> None:
+    def __init__(self, step_size: float = 0.5, eta: float = 1.0, clip: bool = False) -> None:
         if not 0 <= eta <= 1:
             raise ValueError(f"eta={eta}: expected 0 to 1")
         self.step_size = step_size
         self.eta = eta
+        self.clip = clip
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        x0, F = Gradient().linearize(at(denoise, t), x)
+        x0, F = Gradient().linearize(at(clipped(denoise, self.clip), t), x)
         return ddim_step(x, x0, t, with_eta(t, s, self.eta), randn) + self.step_size * F(constraint.pull(x0))
 
     def calls(self, steps: int) -> int:
@@ -52,6 +55,7 @@ class LDPS(DPS):
     Args:
         step_size: in units of x_s; DPS's 0.5.
         eta: of the sampler; 1 is ancestral sampling.
+        clip: hold x_0 within [-1, 1]; for models of pixels.
 
     Raises:
         ValueError: an eta outside 0 to 1.

@@ -7,7 +7,7 @@ from torch import Tensor
 from fcs.core.constraints import Constraint
 from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
-from fcs.samplers.base import Noise, StepSampler, noised, with_eta
+from fcs.samplers.base import Noise, StepSampler, clipped, noised, with_eta
 from fcs.samplers.prior import prior_of
 
 
@@ -25,20 +25,23 @@ class MPGD(StepSampler):
             with 100. The norm is over all entries, so smaller pictures want smaller steps.
         project: re-encode x_0 after it has moved.
         eta: of the DDIM steps; the published linear code's is 0.5.
+        clip: hold x_0 within [-1, 1] before it moves, and take the noise from that, as published for models of pixels
+            (the code's ``clip_denoised``). Latents have other ranges.
 
     Raises:
         ValueError: an eta outside 0 to 1.
     """
 
-    def __init__(self, step_size: float = 17.5, project: bool = False, eta: float = 0.5) -> None:
+    def __init__(self, step_size: float = 17.5, project: bool = False, eta: float = 0.5, clip: bool = False) -> None:
         if not 0 <= eta <= 1:
             raise ValueError(f"eta={eta}: expected 0 to 1")
         self.step_size = step_size
         self.project = project
         self.eta = eta
+        self.clip = clip
 
     def step(self, x: Tensor, t: Level, s: Level, denoise: Denoise, constraint: Constraint, randn: Noise) -> Tensor:
-        x0 = denoise(x, t)
+        x0 = clipped(denoise, self.clip)(x, t)
         eps = (x - t.alpha * x0) / t.sigma
         x0 = x0 + self.step_size / s.alpha * constraint.pull(x0)
         if self.project:

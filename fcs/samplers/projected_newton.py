@@ -181,11 +181,12 @@ def onward(
     Args:
         x, x0: ``(N, *)`` at level ``t``.
         t, s: levels, the noisier first.
-        before: the level left last and x_0 there, for a step of second order; None for one of first order.
+        before: the level left last and x_0 there, for a step of second order; None for one of first order, which it
+            is in any case where all noise is new.
         eta: DDIM's.
         randn: new noise.
     """
-    D = x0 if before is None else ahead(x0, t, s, *before)
+    D = x0 if before is None or s.renewed else ahead(x0, t, s, *before)
     return ddim_step(x, D, t, with_eta(t, s, eta), randn)
 
 

@@ -77,7 +77,8 @@ class SamplingLoop:
 
     def sample(self, denoise: Denoise, constraint: Constraint) -> Tensor:
         """x_0 ``(N, *shape)`` from pure noise, by all levels."""
-        x = self.levels[0].sigma * self.randn(self.model.shape)
+        first = self.levels[0]
+        x = (first.noise_std or first.sigma) * self.randn(self.model.shape)
         return self.sampler(x, self.levels, denoise, constraint, self.randn)
 
     def guess(self, denoise: Denoise, constraint: Constraint, start: Tensor, depth: float) -> Tensor:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fcs.core.errors import UsageError
-from fcs.core.operators.downsample import Downsample
+from fcs.core.operators.downsample import Downsample, Filter
 from fcs.tasks.restore import Error, Restore
 
 
@@ -16,7 +14,8 @@ class Superres(Restore):
         scale: factor on each side, 2 or more.
         degrade: the records hold the truth, which is reduced first (and scored against); otherwise they hold the
             measurement.
-        filter: how the large picture becomes the small one: ``bicubic`` (antialiased, Pillow's) or ``average``.
+        filter: how the large picture becomes the small one: ``bicubic`` (antialiased, Pillow's), ``mirrored`` (the
+            same with reflected borders, as published codes reduce) or ``average``.
         error: how the error comes to a latent model's space: ``decoder_gradient`` or ``vae_newton``.
         difference: perturbation of the picture for ``vae_newton``, in pixels of [-1, 1].
         noise: standard deviation of the measurement's noise, in pixels of [-1, 1]: it is added to a
@@ -32,7 +31,7 @@ class Superres(Restore):
         self,
         scale: int = 8,
         degrade: bool = False,
-        filter: Literal["bicubic", "average"] = "bicubic",
+        filter: Filter = "bicubic",
         error: Error = "decoder_gradient",
         difference: float = 0.05,
         noise: float = 0.0,

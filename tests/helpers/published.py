@@ -41,15 +41,20 @@ def forward_again(x: Tensor, a: float, b: float, z: Draw) -> Tensor:
     return (a / b) ** 0.5 * x + (1 - a / b) ** 0.5 * z()
 
 
-def dps(x: Tensor, eps: Net, abar: Sequence[float], A: Map, y: Tensor, zeta: float, z: Draw) -> Tensor:
+def dps(
+    x: Tensor, eps: Net, abar: Sequence[float], A: Map, y: Tensor, zeta: float, z: Draw, clip: bool = False
+) -> Tensor:
     for i in range(len(abar) - 1):
-        x = guided(x, eps, abar, i, A, y, zeta, z)
+        x = guided(x, eps, abar, i, A, y, zeta, z, clip)
     return x
 
 
-def guided(x: Tensor, eps: Net, abar: Sequence[float], i: int, A: Map, y: Tensor, rho: float, z: Draw) -> Tensor:
+def guided(
+    x: Tensor, eps: Net, abar: Sequence[float], i: int, A: Map, y: Tensor, rho: float, z: Draw, clip: bool = False
+) -> Tensor:
     x = x.detach().requires_grad_()
     x0 = predicted(x, eps(x, i), abar[i])
+    x0 = x0.clamp(-1, 1) if clip else x0
     (gradient,) = torch.autograd.grad(torch.linalg.norm(y - A(x0)), x)
     return ancestral(x.detach(), x0.detach(), abar[i], abar[i + 1], z) - rho * gradient
 
@@ -85,11 +90,24 @@ def freedom(x: Tensor, eps: Net, abar: Sequence[float], A: Map, y: Tensor, scale
 
 
 def mpgd(
-    x: Tensor, eps: Net, abar: Sequence[float], A: Map, y: Tensor, scale: float, eta: float, codec: Map, z: Draw
+    x: Tensor,
+    eps: Net,
+    abar: Sequence[float],
+    A: Map,
+    y: Tensor,
+    scale: float,
+    eta: float,
+    codec: Map,
+    z: Draw,
+    clip: bool,
 ) -> Tensor:
     for i in range(len(abar) - 1):
         e = eps(x, i)
-        x0 = predicted(x, e, abar[i]).detach().requires_grad_()
+        x0 = predicted(x, e, abar[i]).detach()
+        if clip:
+            x0 = x0.clamp(-1, 1)
+            e = (x - abar[i] ** 0.5 * x0) / (1 - abar[i]) ** 0.5
+        x0.requires_grad_()
         (gradient,) = torch.autograd.grad(torch.linalg.norm(y - A(x0)), x0)
         x0 = codec(x0.detach() - gradient * scale / abar[i + 1] ** 0.5)
         x = ddim_eta(x0, e, abar[i], abar[i + 1], eta, z)
@@ -110,11 +128,14 @@ def repaint(x: Tensor, eps: Net, abar: Sequence[float], m: Tensor, y: Tensor, ti
     return x
 
 
-def ding(x: Tensor, eps: Net, abar: Sequence[float], m: Tensor, y: Tensor, sigma_y: float, z: Draw) -> Tensor:
+def ding(
+    x: Tensor, eps: Net, abar: Sequence[float], m: Tensor, y: Tensor, sigma_y: float, bridge: str, z: Draw
+) -> Tensor:
     """With alpha = sqrt(abar); the posterior of each step as a product of two Gaussians, by precisions."""
     for i in range(len(abar) - 2):
         alpha, sigma = abar[i + 1] ** 0.5, (1 - abar[i + 1]) ** 0.5
-        eta = sigma * (1 - alpha)
+        one_step = (1 - abar[i + 1]) / (1 - abar[i]) * (1 - abar[i] / abar[i + 1])  # Ho et al. 2020, eq. 7
+        eta = {"square": sigma * (1 - alpha), "root": sigma * (1 - alpha) ** 0.5, "ddpm": one_step**0.5}[bridge]
         e = eps(x, i)
         mu = alpha * predicted(x, e, abar[i]) + (sigma**2 - eta**2) ** 0.5 * e
         ahead = eps(mu + eta * z(), i + 1)
