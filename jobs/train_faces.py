@@ -6,10 +6,11 @@
     python jobs/train_faces.py --stage vae --device cuda --minutes 8 --out runs/faces/model
     python jobs/train_faces.py --stage unpack --weights fcs/weights/faces-64 --out runs/faces/model   # or: what ships
     python jobs/train_faces.py --stage flow --start runs/faces/model --minutes 60 --out runs/faces/model   # from eps
+    python jobs/train_faces.py --stage consistency --minutes 60 --out runs/faces/model   # the flow in a few steps
 
 A stage brings its learning rate to 0 within its minutes or steps, keeps a checkpoint and goes on from it, and writes
-its model. It ends with 75 after SIGTERM. One whose model is there already is not run again. `export` and `export-flow`
-come last; `unpack` is their inverse.
+its model. It ends with 75 after SIGTERM. One whose model is there already is not run again. `export`, `export-flow` and
+`export-consistency` come last; `unpack` is their inverse.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import transformers
 from faces.classifier import train_classifier
+from faces.distil import train_consistency
 from faces.export import export
 from faces.kinds import KINDS
 from faces.pictures import Pool
@@ -35,9 +37,15 @@ from training.interruption import exit_when_asked
 from training.plan import Budget, Plan
 
 Train = Callable[[Pool, Pool, Plan], State]
-DENOISERS: dict[str, Train] = {stage: partial(train_unet, kind) for stage, kind in KINDS.items()}
-STAGES: dict[str, Train] = {"classifier": train_classifier, "vae": train_vae, "text": train_text, **DENOISERS}
-EXPORTS = {"export": KINDS["unet"], "export-flow": KINDS["flow"]}
+STAGES: dict[str, Train] = {
+    "classifier": train_classifier,
+    "vae": train_vae,
+    "text": train_text,
+    "unet": partial(train_unet, KINDS["unet"]),
+    "flow": partial(train_unet, KINDS["flow"]),
+    "consistency": train_consistency,
+}
+EXPORTS = {"export": KINDS["unet"], "export-flow": KINDS["flow"], "export-consistency": KINDS["consistency"]}
 
 
 def parse() -> argparse.Namespace:

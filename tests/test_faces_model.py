@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from emoji.text import make_tokenizer
 from faces.attributes import ATTRIBUTES, NAMES
 from faces.captions import draw_caption, full_caption, named
 from faces.classifier import CLASSES, accuracy
+from faces.distil import SelfConsistency
 from faces.draws import draw_face, generator
 from faces.kinds import KINDS, Kind
 from faces.nearest import nearest
@@ -19,10 +23,13 @@ from faces.text import LENGTH, Text, draw_captions, new_tower, targets, tokenize
 from faces.unet import Loss as UNetLoss
 from faces.unet import new_unet
 from faces.vae import Loss, new_vae, perception, reconstruct, reconstruction, through
+from torch import nn
 
 from fcs.core.denoiser import x0_from
 from fcs.core.levels import Level
 from fcs.metrics.attributes import AttributeClassifier
+
+SPREAD = 0.5  # of a Gaussian's pixels
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +168,51 @@ def test_the_unet_learns_from_captions(stage: str, text: Text, pool: Pool) -> No
     assert sum(weight.numel() for weight in unet.parameters()) < 13 * 10**6
     loss = UNetLoss(KINDS[stage], unet, latents.half(), pool.labels, text)
     value = loss(torch.Generator().manual_seed(0))["loss"]
-    variance = {"unet": 1.0, "flow": 2.0}[stage]  # of the target: unit noise, less unit latents
+    variance = 1.0 if stage == "unet" else 2.0  # of the target: unit noise, less unit latents
     assert value.item() == pytest.approx(variance, abs=0.5)  # an untrained network predicts next to nothing
     value.backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in unet.parameters())
+
+
+class OfAGaussian(nn.Module):
+    """Velocities for pixels of ``N(0, SPREAD^2)``: the flow's, or those that lead straight to its paths' ends."""
+
+    def __init__(self, jumps: bool) -> None:
+        super().__init__()
+        self.jumps, self.scale = jumps, nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, encoder_hidden_states: torch.Tensor) -> SimpleNamespace:
+        time = t[:, None, None, None] / 1000
+        variance = ((1 - time) * SPREAD) ** 2 + time**2  # of x_t; a path keeps x_t / sqrt(variance)
+        flow = (time - (1 - time) * SPREAD**2) / variance * x
+        jump = (x - SPREAD * x / variance.sqrt()) / time.clamp(min=1e-6)
+        return SimpleNamespace(sample=self.scale * (jump if self.jumps else flow))
+
+
+@pytest.fixture
+def consistent(text: Text, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Callable[[nn.Module, int], torch.Tensor]:
+    latents = SPREAD * torch.randn(12, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def loss(student: nn.Module, steps: int) -> torch.Tensor:
+        monkeypatch.setattr("faces.distil.STEPS", steps)
+        own = SelfConsistency(student, OfAGaussian(False), latents, pool.labels, text)
+        return own(torch.Generator().manual_seed(0))["loss"]
+
+    return loss
+
+
+def test_jumps_to_the_ends_of_paths_are_consistent(consistent: Callable[[nn.Module, int], torch.Tensor]) -> None:
+    exact = [consistent(OfAGaussian(True), steps).item() for steps in (16, 64)]
+    assert exact[1] < exact[0] / 3  # what is left is Euler's error of a step: second order
+    assert consistent(OfAGaussian(False), 64).item() > 5 * exact[1]
+
+
+def test_only_the_earlier_point_learns(consistent: Callable[[nn.Module, int], torch.Tensor]) -> None:
+    student, asked = OfAGaussian(False), []
+    student.register_forward_pre_hook(lambda *given: asked.append(torch.is_grad_enabled()))
+    consistent(student, 16).backward()
+    assert asked == [False, True]  # the target, then the earlier point
+    assert student.scale.grad is not None
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

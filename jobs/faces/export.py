@@ -15,7 +15,7 @@ from emoji.export import card_text, parameters, tidy, training_of
 
 from faces.attributes import ACCESSORY, ATTRIBUTES, HAIR, HELD_OUT, world
 from faces.classifier import FILE
-from faces.kinds import Kind
+from faces.kinds import KINDS, Kind
 from faces.nearest import nearest_through
 from faces.pictures import Pool
 from faces.sampling import load_model, obeyed
@@ -73,8 +73,8 @@ def make_card(kind: Kind, part: Path, folder: Path, seen: Pool, seed: int, sampl
     model = load_model(kind, part, "cpu", "unet")
     vae = model.vae
     read = through(vae, classifier, seen, SHOWN)
-    drawn, _ = obeyed(model, classifier, seen, seed, sampled)
-    stages = (*STAGES, "unet", "flow") if kind.stage == "flow" else (*STAGES, "unet")  # the flow starts from eps
+    drawn, _ = obeyed(kind, model, classifier, seen, seed, sampled)
+    stages = (*STAGES, *list(KINDS)[: list(KINDS).index(kind.stage) + 1])  # each starts from the one before
     training = {stage: training_of(folder / f"{stage}.json") for stage in stages}
     parts = {"unet": model.denoiser, "vae": vae, "text_encoder": model.text_encoder, "classifier": classifier}
     pairs = [f"{_class(HAIR, hair)} + {_class(ACCESSORY, own)}" for hair, own in sorted(HELD_OUT)]

@@ -1,16 +1,17 @@
-"""The two ways in which faces-64's denoiser is trained: Stable Diffusion's noise prediction, and a rectified flow."""
+"""What faces-64's denoiser is trained for: Stable Diffusion's noise prediction, a rectified flow, a few steps of it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, SchedulerMixin
+from diffusers import FlowMatchEulerDiscreteScheduler, FlowMatchLCMScheduler, SchedulerMixin
 from emoji.unet import new_scheduler
 from torch import Tensor
 
 from fcs.core.denoiser import Predicts
 from fcs.models.base import Schedule
+from fcs.models.schedules import FlowSchedule
 
 
 class Kind(ABC):
@@ -21,12 +22,16 @@ class Kind(ABC):
         model: the name of the weights.
         predicts: what the network predicts.
         schedule: its noise levels.
+        steps: levels at which faces are drawn to judge it.
+        guidance: of these.
     """
 
     stage: str
     model: str
     predicts: Predicts
     schedule: Schedule
+    steps: int = 25
+    guidance: float = 3.0
 
     @abstractmethod
     def scheduler(self) -> SchedulerMixin:
@@ -74,4 +79,19 @@ class Flow(Kind):
         return (1 - column) * x0 + column * eps, 1000 * t, eps - x0
 
 
-KINDS: dict[str, Kind] = {kind.stage: kind for kind in (Eps(), Flow())}
+class Consistency(Flow):
+    """The flow, distilled to jump to a picture from any time (``faces.distil``)."""
+
+    stage, model = "consistency", "faces-64-consistency"
+    steps, guidance = 4, 1.0
+
+    def __init__(self) -> None:
+        self.schedule = FlowSchedule(self.scheduler())
+
+    def scheduler(self) -> SchedulerMixin:
+        """Straight lines; at each level all noise is new."""
+        return FlowMatchLCMScheduler()
+
+
+FLOW, CONSISTENCY = Flow(), Consistency()
+KINDS: dict[str, Kind] = {kind.stage: kind for kind in (Eps(), FLOW, CONSISTENCY)}

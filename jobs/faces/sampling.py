@@ -1,4 +1,4 @@
-"""Faces drawn by captions, with either kind of denoiser: 25 steps of DDIM, which for a flow are Euler's."""
+"""Faces drawn by captions, with any kind of denoiser: steps of DDIM, which for a flow are Euler's."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from fcs.models.base import Model
 from fcs.models.stable_diffusion import StableDiffusion
 from fcs.samplers.base import ddim_step, with_eta
 
-GUIDANCE = 3.0
-STEPS = 25
 BATCH = 60
 
 
@@ -36,26 +34,27 @@ def load_model(kind: Kind, folder: Path, device: str, unet: str | None = None) -
 
 
 def obeyed(
-    model: Model, classifier: AttributeClassifier, pool: Pool, seed: int, count: int
+    kind: Kind, model: Model, classifier: AttributeClassifier, pool: Pool, seed: int, count: int
 ) -> tuple[dict[str, float], Tensor]:
     """What the classifier reads of faces drawn by captions of all attributes: the share that obeys, by attribute."""
     labels = pool.labels[:count]
-    pictures = draw_faces(model, [full_caption(tuple(row)) for row in labels.tolist()], seed)
+    pictures = draw_faces(kind, model, [full_caption(tuple(row)) for row in labels.tolist()], seed)
     right = classifier.predict(pictures.to(model.device)).cpu() == labels
     return shares(np.asarray(right)), pictures
 
 
 @torch.no_grad()
-def draw_faces(model: Model, captions: list[str], seed: int) -> Tensor:
+def draw_faces(kind: Kind, model: Model, captions: list[str], seed: int) -> Tensor:
     """One picture a caption, ``(n, 3, 64, 64)`` in [-1, 1]."""
     parts = []
-    levels = pairs(model.schedule.levels(STEPS))
+    levels = pairs(model.schedule.levels(kind.steps))
+    new_noise = model.schedule.consistency
     for first in range(0, len(captions), BATCH):
         part = captions[first : first + BATCH]
         randn = RecordNoise([seed * 1_000_003 + first + i for i in range(len(part))], model.device)
-        guided = model.guided(part, scale=GUIDANCE)
+        guided = model.guided(part, scale=kind.guidance)
         x = randn(model.shape)
         for t, s in levels:
-            x = ddim_step(x, guided(x, t), t, with_eta(t, s, 0), randn)
+            x = ddim_step(x, guided(x, t), t, s if new_noise else with_eta(t, s, 0), randn)
         parts.append(model.decode(x).clamp(-1, 1).cpu())
     return torch.cat(parts)

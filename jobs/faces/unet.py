@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from emoji.grid import save_grid
-from torch import Tensor
+from torch import Tensor, nn
 from training.fit import Losses, State, fit
 from training.plan import Plan, Rate, Setting
 
@@ -83,10 +83,15 @@ def train_unet(kind: Kind, pool: Pool, seen: Pool, plan: Plan) -> State:
     unet = unet.to(plan.device, memory_format=torch.channels_last)
     loss = Loss(kind, unet, latents, pool.labels, Text.load(plan.folder, plan.device))
     average, state = fit(unet, loss, Setting(kind.stage, plan, Rate(1e-3)))
+    judge(kind, average, seen, plan)
+    return state
+
+
+def judge(kind: Kind, average: nn.Module, seen: Pool, plan: Plan) -> None:
+    """Writes a trained network, faces drawn by full captions and what of them is obeyed."""
     average.save_pretrained(plan.folder / kind.stage)
     model = load_model(kind, plan.folder, plan.device)
     classifier = load_classifier(plan.folder).to(plan.device)
-    found, pictures = obeyed(model, classifier, seen, plan.seed, JUDGED)
+    found, pictures = obeyed(kind, model, classifier, seen, plan.seed, JUDGED)
     save_grid(pictures[:60], plan.folder / f"{kind.stage}.png", 12)
     (plan.folder / f"{kind.stage}.accuracy.json").write_text(json.dumps(found, indent=1) + "\n")
-    return state
