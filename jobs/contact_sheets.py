@@ -21,8 +21,9 @@ from command import command
 from PIL import Image
 from torch import Tensor
 
+from fcs.core.collate import collate
 from fcs.core.images import to_pil
-from fcs.core.records import Record, collate
+from fcs.core.records import Record
 from fcs.engine.config import load_config
 from fcs.engine.pipeline_loading import load_pipeline, record_format
 from fcs.engine.preflight import preflight

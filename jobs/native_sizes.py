@@ -29,10 +29,11 @@ from sizes.photos import write_folder
 import fcs
 from fcs.bench.origin import origin, write_json
 from fcs.bench.trial import RunFailed
+from fcs.core.collate import crop_seed, record_seed
 from fcs.core.images import to_pil
 from fcs.core.masks import read_mask
 from fcs.core.pictures import open_picture, read_picture
-from fcs.core.records import Record, crop_seed, record_seed
+from fcs.core.records import Record
 from fcs.lightning import configure
 from fcs.models import Model
 from fcs.shards.input.decode import Format

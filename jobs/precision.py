@@ -44,9 +44,10 @@ from contact_sheets import draw
 from fcs.bench.options import numbers, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.trial import Trial
+from fcs.core.collate import collate
 from fcs.core.directions import Newton
 from fcs.core.errors import UsageError
-from fcs.core.records import Batch, collate
+from fcs.core.records import Batch
 from fcs.core.tf32 import tf32
 from fcs.engine.config import load_config
 from fcs.engine.pipeline_loading import load_pipeline, record_format

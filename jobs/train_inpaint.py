@@ -28,8 +28,9 @@ from training.interruption import exit_when_asked
 from training.plan import Budget, Plan, Rate, Setting
 
 from fcs.bench.origin import origin
+from fcs.core.collate import collate
 from fcs.core.images import to_float, to_uint8
-from fcs.core.records import Record, collate
+from fcs.core.records import Record
 from fcs.models import find, load
 from fcs.samplers import DDIM
 from fcs.tasks import Inpaint

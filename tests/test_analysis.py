@@ -15,11 +15,12 @@ from analysis.views import edited, grid, response, with_square
 from helpers.gaussian import Gaussian
 from torch import Tensor
 
+from fcs.core.collate import collate
 from fcs.core.constraints import Known
 from fcs.core.directions import Gradient, Newton
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level
-from fcs.core.records import Record, collate
+from fcs.core.records import Record
 from fcs.models import Model
 
 LEVEL = Level(500.0, 0.6, 0.8)

@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from fcs.core.collate import collate
 from fcs.core.errors import StorageError, TooManyFailures
-from fcs.core.records import Batch, Record, Result, collate
+from fcs.core.records import Batch, Record, Result
 from fcs.engine.async_writer import FIRST_RECORDS, IN_FLIGHT, THREADS, AsyncWriter, PreviewWriter
 from fcs.engine.contact_sheet import sheet
 from fcs.engine.encode_results import ResultEncoder, encode

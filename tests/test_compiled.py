@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 import fcs
 from fcs.core import compiled
+from fcs.core.collate import collate
 from fcs.core.denoiser import Denoiser, dense
 from fcs.core.directions import Direction, Gradient, Newton
 from fcs.core.levels import Level
-from fcs.core.records import Batch, Record, collate
+from fcs.core.records import Batch, Record
 from fcs.models import Model, find, load
 from fcs.samplers import InexactNewton as NewtonSampler
 from fcs.shards.input.whole_tar import members_by_key

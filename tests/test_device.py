@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from fcs.core.autocast import no_autocast
+from fcs.core.collate import collate
 from fcs.core.denoiser import Denoiser, Guided
 from fcs.core.deterministic import bicubic, mirrored
 from fcs.core.directions import Gradient, Local, Newton
@@ -28,7 +29,7 @@ from fcs.core.operators.cells import Cells
 from fcs.core.operators.clip import Saturation
 from fcs.core.operators.jpeg import Jpeg
 from fcs.core.operators.quantize import Quantize
-from fcs.core.records import Batch, Record, Result, collate
+from fcs.core.records import Batch, Record, Result
 from fcs.core.tf32 import tf32, tf32_is_on
 from fcs.engine.config.class_names import shipped
 from fcs.engine.encode_results import ResultEncoder

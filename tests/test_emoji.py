@@ -14,11 +14,12 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import fcs
+from fcs.core.collate import collate
 from fcs.core.constraints import Measured
 from fcs.core.images import to_float
 from fcs.core.operators import Downsample, GaussianBlur, Grey, Operator
 from fcs.core.per_sample import dot
-from fcs.core.records import Record, collate
+from fcs.core.records import Record
 from fcs.models import Model
 from fcs.models.clip import ImageTower
 from fcs.tasks import Restore

@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 import fcs
+from fcs.core.collate import collate
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
 from fcs.core.per_sample import RecordNoise
-from fcs.core.records import Batch, Record, collate
+from fcs.core.records import Batch, Record
 from fcs.models import Model, find, load
 from fcs.models.inpainting import StableDiffusionInpaint
 from fcs.samplers import DDIM, InexactNewton, Replacement, Sampler

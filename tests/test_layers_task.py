@@ -19,11 +19,12 @@ from helpers.gaussian import Gaussian
 from PIL import Image
 from torch import Tensor, nn
 
+from fcs.core.collate import collate
 from fcs.core.compositing import PixelMoments, blur, compose, composing
 from fcs.core.denoiser import Denoiser, Guided
 from fcs.core.errors import UsageError
 from fcs.core.images import to_uint8
-from fcs.core.records import Batch, Record, collate
+from fcs.core.records import Batch, Record
 from fcs.engine.encode_results import ResultEncoder
 from fcs.models import Model, Schedule
 from fcs.samplers import InexactNewton, Sampler

@@ -9,7 +9,8 @@ import pytest
 import torch
 from helpers.parts import row, write
 
-from fcs.core.records import Record, collate, record_seed
+from fcs.core.collate import collate, record_seed
+from fcs.core.records import Record
 from fcs.engine.encode_results import ResultEncoder
 from fcs.shards.ledger import parts, result_rows
 from fcs.shards.ledger.commit_shard import commit_shard

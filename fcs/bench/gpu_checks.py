@@ -15,10 +15,11 @@ from PIL import Image
 from fcs.bench.gpu_models import SIZES, SizedModel
 from fcs.bench.gpu_speed import given, solver
 from fcs.core.autocast import AUTOCAST
+from fcs.core.collate import collate
 from fcs.core.directions import Gradient, Newton
 from fcs.core.operators import GaussianBlur
 from fcs.core.package_files import PACKAGE
-from fcs.core.records import Batch, Record, collate
+from fcs.core.records import Batch, Record
 from fcs.core.tf32 import tf32
 from fcs.models import Model, find, load
 from fcs.samplers import InexactNewton

@@ -17,7 +17,8 @@ from PIL import Image
 
 from fcs.bench.gpu_models import SIZES, SizedModel
 from fcs.bench.gpu_speed import ended, given, solver
-from fcs.core.records import Batch, Result, collate
+from fcs.core.collate import collate
+from fcs.core.records import Batch, Result
 from fcs.core.tf32 import tf32
 from fcs.engine.encode_results import ResultEncoder
 from fcs.engine.preflight import Preflight

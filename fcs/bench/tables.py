@@ -14,8 +14,9 @@ from fcs.bench.comparison import Candidate, Comparison
 from fcs.bench.plots import Points, draw_lines, picture_columns
 from fcs.bench.rows import COLUMNS, Row
 from fcs.bench.truth import Truth, read_pictures, read_truth
+from fcs.core.collate import collate
 from fcs.core.images import to_pil
-from fcs.core.records import Batch, Record, collate
+from fcs.core.records import Batch, Record
 from fcs.engine.pipeline_loading import record_format
 from fcs.shards.input.sources import resolve
 

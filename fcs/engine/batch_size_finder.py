@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import torch
 
+from fcs.core.collate import collate
 from fcs.core.memory import free, held, is_out_of_memory
-from fcs.core.records import Batch, Record, collate
+from fcs.core.records import Batch, Record
 from fcs.tasks.pipeline import Pipeline
 
 Shape = tuple[int, int, int]

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from fcs.core.records import Batch, ReadBatch, Record, collate
+from fcs.core.collate import collate
+from fcs.core.records import Batch, ReadBatch, Record
 
 PENDING = 8  # batches of which samples may be waiting for others of their size; a slice has as many
 Shape = tuple[int, int, int]

@@ -9,9 +9,9 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from fcs.core.autocast import AUTOCAST
+from fcs.core.collate import collate
 from fcs.core.errors import StorageError
 from fcs.core.mask_edits import MaskEdits
-from fcs.core.records import collate
 from fcs.engine.config.run import Run
 from fcs.engine.early_checks import check_guidance
 from fcs.engine.lay_batches import Layout

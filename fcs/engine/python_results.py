@@ -9,10 +9,11 @@ from typing import Any, Literal, TypeAlias
 from PIL import Image
 from torch import Tensor
 
+from fcs.core.collate import collate
 from fcs.core.errors import UsageError
 from fcs.core.images import to_pil
 from fcs.core.notes import NOTHING
-from fcs.core.records import Record, collate
+from fcs.core.records import Record
 from fcs.engine.encode_results import own_part, picture_scores
 from fcs.engine.native_results import Crops, MadeCrop, joined_row
 from fcs.engine.python_arguments import one_of

@@ -10,11 +10,12 @@ import torch
 from contact_sheets import draw
 from torch import Tensor
 
+from fcs.core.collate import collate
 from fcs.core.constraints import Constraint
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level
 from fcs.core.per_sample import RecordNoise
-from fcs.core.records import Batch, collate
+from fcs.core.records import Batch
 from fcs.engine.config import load_config
 from fcs.engine.pipeline_loading import load_pipeline, record_format
 from fcs.engine.preflight import preflight

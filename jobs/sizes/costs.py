@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcs.core.records import Record, collate
+from fcs.core.collate import collate
+from fcs.core.records import Record
 from fcs.engine.encode_results import encode_image
 from fcs.engine.python_sampling import sample_batch
 from fcs.metrics.native_scores import native_scores

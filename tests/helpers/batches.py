@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fcs.core.records import Batch, Record, collate
+from fcs.core.collate import collate
+from fcs.core.records import Batch, Record
 from fcs.models import Model
 from fcs.samplers import InexactNewton
 from fcs.tasks import Task

@@ -9,10 +9,11 @@ from typing import cast
 
 from PIL import Image
 
+from fcs.core.collate import collate
 from fcs.core.errors import StorageError, UsageError
 from fcs.core.images import to_pil
 from fcs.core.mask_edits import MaskEdits
-from fcs.core.records import Record, collate
+from fcs.core.records import Record
 from fcs.models.base import Model
 from fcs.shards.input.decode import Format, decode
 from fcs.shards.input.fit import Resize
