@@ -12,7 +12,8 @@ from fcs.models import pipeline_fit
 from fcs.models.base import Model
 from fcs.models.diffusers_pipeline import DiffusersPipeline
 from fcs.models.schedules import schedule_of
-from fcs.models.stable_diffusion import StableDiffusion, told_more
+from fcs.models.stable_diffusion import StableDiffusion
+from fcs.models.stable_diffusion_files import told_more
 
 
 def from_memory(pipe: Any, size: Sequence[int] | None = None, arguments: Mapping[str, Any] | None = None) -> Model:

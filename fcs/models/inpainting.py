@@ -11,7 +11,8 @@ from torch import Tensor
 
 from fcs.core.denoiser import Guided
 from fcs.models.files import Found
-from fcs.models.stable_diffusion import StableDiffusion, input_channels, latent_channels
+from fcs.models.stable_diffusion import StableDiffusion
+from fcs.models.stable_diffusion_files import input_channels, latent_channels
 
 
 class StableDiffusionInpaint(StableDiffusion):

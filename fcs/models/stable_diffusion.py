@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
 
 import torch
 from safetensors import safe_open
@@ -16,17 +16,20 @@ from fcs.core.windows import Windows
 from fcs.models.base import Model, Schedule
 from fcs.models.files import Found
 from fcs.models.options import Options
+from fcs.models.stable_diffusion_files import (
+    FIRST_CONVOLUTION,
+    PARTS,
+    UNET_CONFIG,
+    cell_step,
+    picture_shape_of,
+    told_more,
+)
 from fcs.models.textual_inversion import spelled, teach
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-PARTS = ("unet", "vae", "text_encoder", "tokenizer")
-FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"  # in every Stable Diffusion checkpoint
-UNET_CONFIG = "unet/config.json"
-FURTHER = ("time_cond_proj_dim", "encoder_hid_dim_type", "addition_embed_type", "class_embed_type")
-LATENT_CHANNELS = 4  # what diffusers takes where a config says nothing
 KEPT_EMBEDDINGS = 1024  # 240 MB for Stable Diffusion 1.5
 
 
@@ -84,14 +87,14 @@ class StableDiffusion(Model):
         if unet.config.in_channels != self.inputs(channels):
             expected = f"{channels}, or {2 * channels + 1} of one tuned for inpainting"
             raise ValueError(f"a UNet of {unet.config.in_channels} input channels: expected {expected}")
-        picture, factor = _picture_shape(unet.config, vae.config, size)
+        picture, factor = picture_shape_of(unet.config, vae.config, size)
         super().__init__(
             Denoiser(LatentNetwork(unet), predicts, autocast),
             schedule,
             (channels, picture[1] // factor, picture[2] // factor),
             picture,
         )
-        self._step = _step(unet.config, factor)
+        self._step = cell_step(unet.config, factor)
         own = unet.config.sample_size
         self._own_cells: tuple[int, int] = (own, own) if isinstance(own, int) else (own[0], own[1])
         self.vae = vae
@@ -143,7 +146,7 @@ class StableDiffusion(Model):
         unet, vae = (found.json(f"{part}/config.json") for part in ("unet", "vae"))
         if not {"sample_size", "block_out_channels"} <= unet.keys() or not {"in_channels"} <= vae.keys():
             return None
-        return _picture_shape(unet, vae, options.size)[0]
+        return picture_shape_of(unet, vae, options.size)[0]
 
     @classmethod
     def _from_checkpoint(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
@@ -227,44 +230,3 @@ class StableDiffusion(Model):
                 # One prompt at a time: an embedding must not depend on which prompts came with it.
                 self._embeddings[prompt] = self.text_encoder(tokens.input_ids.to(self.device))[0][0]
         return torch.stack([self._embeddings[prompt].to(self.device) for prompt in prompts])
-
-
-def _picture_shape(
-    unet: Mapping[str, Any], vae: Mapping[str, Any], size: Sequence[int] | None
-) -> tuple[tuple[int, int, int], int]:
-    """``(C, H, W)`` of pictures of ``size`` by the parts' configurations, and pixels along a cell of the latents."""
-    factor = 2 ** (len(vae["block_out_channels"]) - 1)
-    if size is None:
-        own = unet["sample_size"]
-        height, width = (own, own) if isinstance(own, int) else own
-        return (vae["in_channels"], height * factor, width * factor), factor
-    step = _step(unet, factor)
-    if any(side % step for side in size):
-        raise UsageError.of("model.size", list(size), f"multiples of {step}")
-    return (vae["in_channels"], size[0], size[1]), factor
-
-
-def _step(unet: Mapping[str, Any], factor: int) -> int:
-    """What the sides of pictures must be multiples of: the UNet halves the latents' cells too."""
-    return factor * int(2 ** (len(unet["block_out_channels"]) - 1))
-
-
-def told_more(config: Mapping[str, Any]) -> bool:
-    """Whether a UNet is told more than x_t, t and the text: guidance (LCM), pictures (IP-Adapter), sizes (SDXL)."""
-    return any(config.get(name) is not None for name in FURTHER)
-
-
-def input_channels(found: Found) -> int:
-    """Channels that the UNet of these files sees."""
-    if found.is_file:
-        with safe_open(found.path, "pt") as file:
-            return int(file.get_slice(FIRST_CONVOLUTION).get_shape()[1])
-    found.require(*PARTS)
-    return int(found.json(UNET_CONFIG).get("in_channels", LATENT_CHANNELS))
-
-
-def latent_channels(found: Found) -> int:
-    """Channels of the latents of these files; a single checkpoint's are always four."""
-    if found.is_file:
-        return LATENT_CHANNELS
-    return int(found.json("vae/config.json").get("latent_channels", LATENT_CHANNELS))
