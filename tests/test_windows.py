@@ -134,13 +134,16 @@ def test_gradients_pass_through_windows() -> None:
 def test_an_overlap_that_cannot_be_is_one_line(
     digits: Model, tmp_path: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(
-        UsageError, match=r"^model\.overlap=8: expected null for a model that makes pictures of one size"
-    ):
+    only = "only Stable Diffusion's network, of a folder or checkpoint, sees a large picture window by window"
+    with pytest.raises(UsageError, match=rf"^model\.overlap=8: expected null: {only}"):
         digits.use_windows(8)
+    assert main(["--config", "digits_inpaint", f"out={tmp_path}/out", "--dry-run", "model.overlap=8"]) == 2
+    assert capsys.readouterr().err == f"fcs-predict: model.overlap=8: expected null: {only}\n"
     run = ["--config", "faces_inpaint", f"out={tmp_path}/out", "--dry-run"]
     assert main([*run, "model.overlap=64"]) == 2
     said = capsys.readouterr().err
     assert said == "fcs-predict: model.overlap=64: expected 1 to 63, less than the 64x64 pixels of a window\n"
+    assert main([*run, "model.overlap=16", "model.lora=style.safetensors"]) == 2
+    assert f"model.overlap=16: expected null beside model.lora: {only}" in capsys.readouterr().err
     assert main([*run, "model.size=[64,128]", "model.overlap=16", "data.resize=pad"]) == 0
     assert "3 windows of 64x64 pixels a call" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from fcs.core.discovery import classes
 from fcs.core.errors import UsageError
 from fcs.engine.config.run import Run
 from fcs.models import Found, Model
-from fcs.models.base import Schedule
+from fcs.models.base import WINDOWED, Schedule
 from fcs.models.loading import PACKAGE
 from fcs.tasks.pipeline import check_sampler
 
@@ -27,13 +27,15 @@ def check_early(config: Run, found: Found) -> None:
     Raises:
         UsageError: steps or levels that its schedule does not have; guidance, or a sampler, for prompts that it does
             not take; a task that does not fit its pictures; a sampler that cannot work with the task's constraint;
-            files that cannot be read.
+            files that cannot be read; windows for a family that has none.
     """
     families = [] if found.is_file else _own_families(found)  # of a file little is known before it is loaded
     prompted = all(kind.prompted for kind in families)
     asked = config.model.options
     shape = families[0].picture_shape_in(found, asked) if families and not asked.call else None
     config.task.check_fit(shape, prompted)
+    if not found.is_file:
+        _check_windows(config, families)
     check_sampler(config.sampler, config.task, prompted)
     check_guidance(config, prompted)
     if not found.is_file and (found.path / SCHEDULER).is_file():
@@ -44,6 +46,17 @@ def _own_families(found: Found) -> list[type[Model]]:
     """The families that know this folder; a general one, which takes prompts, is not asked: it imports much."""
     families = [kind for kind in classes(PACKAGE, Model).values() if issubclass(kind, Model) and not kind.general]
     return [kind for kind in families if kind.is_in(found)]
+
+
+def _check_windows(config: Run, families: list[type[Model]]) -> None:
+    """Refuse windows where the family has none; what only a pipeline's own call does is done by a general one."""
+    overlap, call = config.model.overlap, config.model.options.call
+    if overlap is None:
+        return
+    if call:
+        raise UsageError.of("model.overlap", overlap, f"null beside {', '.join(call)}: {WINDOWED}")
+    if not any(kind.windowed for kind in families):
+        raise UsageError.of("model.overlap", overlap, f"null: {WINDOWED}")
 
 
 def check_guidance(config: Run, prompted: bool) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fcs.models.files import Found
     from fcs.models.options import Options
 
+WINDOWED = "only Stable Diffusion's network, of a folder or checkpoint, sees a large picture window by window"
+
 # Said of prompts that a model ``truncates``; rows and metrics have it as ``truncated``.
 TRUNCATED = "%s: the prompt is longer than the model's text encoder takes; its end was cut off (truncated)"
 
@@ -74,6 +76,7 @@ class Model(nn.Module, ABC):
         factor: pixels along each side of one cell of x_t.
         prompted: whether it takes text.
         differentiable: whether gradients pass through the denoiser.
+        windowed: whether its network may see large pictures window by window (``use_windows``).
         layout: the files that the family is loaded from, in words for messages.
         codec_rounds: whether encoding and decoding take TF32 on a GPU: as long as the network is in 16 bits.
         general: whether a family of its own goes before it where the files are also that one's.
@@ -81,6 +84,7 @@ class Model(nn.Module, ABC):
 
     prompted: bool = False
     differentiable: bool = True
+    windowed: bool = False
     layout: str = ""
     general: bool = False
 
@@ -153,9 +157,9 @@ class Model(nn.Module, ABC):
             overlap: pixels that two windows share at least.
 
         Raises:
-            UsageError: a model of one size, or an overlap that is no less than a window.
+            UsageError: a family without windows, or an overlap that is no less than a window.
         """
-        raise UsageError.of("model.overlap", overlap, "null for a model that makes pictures of one size")
+        raise UsageError.of("model.overlap", overlap, f"null: {WINDOWED}")
 
     @property
     def way(self) -> str:

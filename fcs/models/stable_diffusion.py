@@ -65,6 +65,7 @@ class StableDiffusion(Model):
     """
 
     prompted = True
+    windowed = True
     layout = "Stable Diffusion's folder or checkpoint with one text encoder"
 
     @classmethod

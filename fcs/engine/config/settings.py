@@ -84,8 +84,8 @@ class ModelName:
         tiling: encode and decode pictures larger than the autoencoder was trained at in overlapping tiles, for less
             memory; it changes them a little.
         size: ``[height, width]`` of pictures, where the model can make others than its own.
-        overlap: with a larger ``size``: the network sees windows of the size that it was trained at, which share at
-            least so many pixels, and whose x_0 are averaged; by default it sees the whole picture at once.
+        overlap: with a larger ``size``, for Stable Diffusion's network: it sees windows of the size that it was trained
+            at, which share at least so many pixels, and whose x_0 are averaged; by default all of a picture at once.
         arguments: what goes to a diffusers pipeline's call beside what other keys say, such as
             ``{max_sequence_length: 256}``; with them, Stable Diffusion runs through that call too.
         lora: LoRA files (.safetensors) of a pipeline, or hub names, each with ``@WEIGHT`` or without; needs peft.
