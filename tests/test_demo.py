@@ -176,7 +176,9 @@ def test_pictures_of_the_package() -> None:
     for model in ("faces-64", "emoji-64", "digits-16", "some/folder"):
         pictures = wishes.shipped_pictures(model)
         assert len(pictures) >= 4
-        assert all(picture.width >= 16 for picture in pictures.values())
+        assert all(name for name in pictures)  # a record may have no prompt: it is chosen by its key
+        assert all(one.picture.width >= 16 for one in pictures.values())
+        assert all(one.prompt in (name, "") for name, one in pictures.items())
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

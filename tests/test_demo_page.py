@@ -171,7 +171,7 @@ def visit(driver: webdriver.Chrome, address: str) -> Iterator[Callable[[int], Vi
 
 
 def first_picture() -> np.ndarray:
-    return np.asarray(wishes.fitted(next(iter(wishes.shipped_pictures("digits-16").values())), SHAPE))
+    return np.asarray(wishes.fitted(next(iter(wishes.shipped_pictures("digits-16").values())).picture, SHAPE))
 
 
 def test_a_painted_hole_is_filled_and_the_rest_is_kept(visit: Callable[[int], Visitor]) -> None:

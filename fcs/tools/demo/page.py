@@ -50,7 +50,7 @@ def page(model: Model, name: str) -> gr.Blocks:
             with gr.Column(min_width=300):
                 told = _told()
         asked["picture"].change(
-            lambda chosen: (wishes.shown(pictures[chosen]), chosen if model.prompted else ""),
+            lambda chosen: (wishes.shown(pictures[chosen].picture), pictures[chosen].prompt if model.prompted else ""),
             asked["picture"],
             [asked["editor"], asked["prompt"]],
             api_visibility="private",
@@ -101,12 +101,12 @@ def _worth_saying(record: logging.LogRecord) -> bool:
     return not cancelled and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
-def _asked(model: Model, pictures: dict[str, Image.Image], first: str) -> dict[str, Any]:
+def _asked(model: Model, pictures: dict[str, wishes.Shipped], first: str) -> dict[str, Any]:
     white = gr.Brush(default_size=40, colors=["#ffffff"], default_color="#ffffff", color_mode="fixed")
     found: dict[str, Any] = {}
     found["picture"] = gr.Dropdown(list(pictures), value=first, label="A picture, or drop your own below")
     found["editor"] = gr.ImageEditor(
-        wishes.shown(pictures[first]),
+        wishes.shown(pictures[first].picture),
         type="pil",
         format="png",
         image_mode="RGBA",
@@ -120,11 +120,11 @@ def _asked(model: Model, pictures: dict[str, Image.Image], first: str) -> dict[s
     )
     found["hole"] = gr.Radio(list(wishes.HOLES), value=wishes.PAINTED, label="Hole", elem_id="hole")
     found["task"] = gr.Radio(list(wishes.TASKS), value=wishes.INPAINT, label="Task", elem_id="task")
-    prompted, text = model.prompted, first if model.prompted else ""
+    prompted, text = model.prompted, pictures[first].prompt if model.prompted else ""
     found["prompt"] = gr.Textbox(text, label="Prompt", visible=prompted, elem_id="prompt", max_lines=2)
+    found["calls"] = gr.Radio(list(CALLS), value=40, label="Denoiser calls at most", elem_id="calls")
     with gr.Row():
-        found["calls"] = gr.Radio(list(CALLS), value=40, label="Denoiser calls at most", elem_id="calls")
-        found["method"] = gr.Dropdown(names(), value=OURS, label="Method", elem_id="method")
+        found["method"] = gr.Dropdown(names(), value=OURS, label="Method", elem_id="method", min_width=220)
         found["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed")
     with gr.Row():
         found["make"] = gr.Button("Make it", variant="primary", elem_id="make")

@@ -46,6 +46,13 @@ class Controls(NamedTuple):
     seed: float | None
 
 
+class Shipped(NamedTuple):
+    """A picture of the package's, and its prompt, which may be empty."""
+
+    picture: Image.Image
+    prompt: str
+
+
 @dataclass(frozen=True)
 class Wish:
     """One thing to make.
@@ -150,12 +157,13 @@ def hidden(picture: Image.Image, hole: Image.Image) -> Image.Image:
     return Image.composite(Image.new(picture.mode, picture.size, "#808080"), picture, hole)
 
 
-def shipped_pictures(model: str) -> dict[str, Image.Image]:
-    """Pictures of the package that an embedded model knows the like of, by their prompts; faces for any other."""
+def shipped_pictures(model: str) -> dict[str, Shipped]:
+    """Pictures of the package that an embedded model knows the like of, by prompt or key; faces for any other."""
     file = {"emoji": "emoji/unseen.tar", "digits": "digits/mixed.tar"}.get(model.partition("-")[0], "faces/half.tar")
-    found: dict[str, Image.Image] = {}
+    found: dict[str, Shipped] = {}
     for key, record in list(members_by_key(PACKAGE / "samples" / file).items())[:8]:
-        found[record.get("txt", key.encode()).decode()] = Image.open(io.BytesIO(record["png"]))
+        prompt = record.get("txt", b"").decode()
+        found[prompt or key] = Shipped(Image.open(io.BytesIO(record["png"])), prompt)
     return found
 
 
