@@ -6,7 +6,9 @@
 Each row is the mean over records: the PSNR against the truth, and the consistency, the share of the coefficients or
 pixels that fall where the measurement says. `input` is the measured picture as it is; `gaussian`, `median` and `tv`
 (total variation) smooth it, each at the strength that has the best PSNR on these very records. `fcs` is one result a
-record, without paste-back and with it. For JPEG, `same_again` is the share of quantized coefficients that Pillow's own
+record, without paste-back and with it; of palettes also without pulling each colour's mean to the colour (`means=0`),
+and `truth, encoded` is what the autoencoder alone leaves of the truth. `attributes` is the share of a face's ten that a
+classifier reads as they are drawn. For JPEG, `same_again` is the share of quantized coefficients that Pillow's own
 files of picture and result have in common.
 """
 
@@ -14,7 +16,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +30,12 @@ from scipy.ndimage import gaussian_filter, median_filter
 from torch import Tensor
 
 import fcs
+from fcs.bench.figures import FACES_CLASSIFIER
 from fcs.bench.origin import origin, write_json
 from fcs.core.images import to_float, to_pil, to_uint8
 from fcs.core.operators import Cells, Jpeg, Quantize
 from fcs.core.package_files import PACKAGE
+from fcs.metrics.attributes import read_folder
 from fcs.samplers import ProjectedNewton
 from fcs.shards.input.whole_tar import members_by_key
 from fcs.tasks import Restore
@@ -48,15 +54,32 @@ FILTERS: dict[str, tuple[Callable[[Tensor, float], Tensor], list[float]]] = {
 }
 
 
-def records(names: tuple[str, ...], count: int) -> tuple[Tensor, list[str]]:
-    """Pictures ``(N, 3, H, W)`` uint8 of shipped shards, and their prompts."""
-    pictures, prompts = [], []
+@dataclass(frozen=True)
+class Case:
+    """What results are compared with.
+
+    Attributes:
+        operator: of the measurement.
+        truth, given: pictures ``(N, 3, H, W)``, uint8, and what was measured of them.
+        attributes: of the pictures; empty where they have none.
+    """
+
+    operator: Cells
+    truth: Tensor
+    given: Tensor
+    attributes: list[dict[str, str]]
+
+
+def records(names: tuple[str, ...], count: int) -> tuple[Tensor, list[str], list[dict[str, str]]]:
+    """Pictures ``(N, 3, H, W)`` uint8 of shipped shards, their prompts, and their attributes where they have some."""
+    pictures, prompts, attributes = [], [], []
     for name in names:
         for members in members_by_key(PACKAGE / "samples" / name).values():
             array = np.array(Image.open(io.BytesIO(members["png"])).convert("RGB"))
             pictures.append(torch.from_numpy(array).permute(2, 0, 1))
             prompts.append(members["txt"].decode())
-    return torch.stack(pictures)[:count], prompts[:count]
+            attributes.append(json.loads(members.get("json", b"{}")).get("attributes", {}))
+    return torch.stack(pictures)[:count], prompts[:count], attributes[:count]
 
 
 def filtered(y: Tensor, by: Callable[..., np.ndarray], size: tuple[float, ...]) -> Tensor:
@@ -98,11 +121,17 @@ def psnr(made: Tensor, truth: Tensor) -> float:
     return round((10 * torch.log10(255**2 / error)).mean().item(), 2)
 
 
-def row(name: str, made: Tensor, truth: Tensor, given: Tensor, operator: Cells) -> dict[str, Any]:
+def row(name: str, made: Tensor, case: Case) -> dict[str, Any]:
     """Scores of pictures, uint8."""
-    share = operator.cell(to_float(given)).share_inside(to_float(made))
-    found = {"what": name, "psnr": psnr(made, truth), "consistency": round(share.mean().item(), 4)}
-    return {**found, "same_again": same_again(made, given, operator)} if isinstance(operator, Jpeg) else found
+    share = case.operator.cell(to_float(case.given)).share_inside(to_float(made))
+    found = {"what": name, "psnr": psnr(made, case.truth), "consistency": round(share.mean().item(), 4)}
+    if all(case.attributes):
+        classifier, world = read_folder(FACES_CLASSIFIER)
+        right = classifier.predict(to_float(made)) == torch.tensor([world.labels(one) for one in case.attributes])
+        found["attributes"] = round(right.float().mean().item(), 4)
+    if isinstance(case.operator, Jpeg):
+        found["same_again"] = same_again(made, case.given, case.operator)
+    return found
 
 
 def same_again(made: Tensor, given: Tensor, operator: Jpeg) -> float:
@@ -129,19 +158,28 @@ def pillow_files(truth: Tensor, operator: Jpeg) -> Tensor:
 
 def rows(model: str, operator: Cells, count: int) -> list[dict[str, Any]]:
     """All rows for one model and one measurement."""
-    truth, prompts = records(MODELS[model], count)
+    truth, prompts, attributes = records(MODELS[model], count)
     given = pillow_files(truth, operator) if isinstance(operator, Jpeg) else to_uint8(operator.A(to_float(truth)))
-    found = [row("input", given, truth, given, operator)]
+    case = Case(operator, truth, given, attributes)
+    loaded = fcs.load(model)
+    found = [row("input", given, case)]
     for name, (smooth, strengths) in FILTERS.items():
         tried = [(to_uint8(smooth(to_float(given), strength)), strength) for strength in strengths]
         best, strength = max(tried, key=lambda one: psnr(one[0], truth))
-        found.append({**row(name, best, truth, given, operator), "strength": strength})
-    task, sampler = Restore(operator, error="vae_newton"), ProjectedNewton(moves=[0])
-    options = {"prompt": prompts, "sampler": sampler, "steps": STEPS, "batch_size": 12, "output_type": "pt"}
-    result = fcs.apply(fcs.load(model), task, list(given), **options)
-    pasted = operator.cell(to_float(given)).within_range(2 * result.images - 1)
-    for name, made in {"fcs": 2 * result.images - 1, "fcs, pasted": pasted}.items():
-        found.append({**row(name, to_uint8(made), truth, given, operator), "calls": result.metrics[0]["nfe"]})
+        found.append({**row(name, best, case), "strength": strength})
+    with torch.no_grad():
+        found.append(row("truth, encoded", to_uint8(loaded.decode(loaded.encode(to_float(truth)))), case))
+    ours: dict[str, Cells] = {"fcs": operator}
+    if isinstance(operator, Quantize):
+        ours["fcs, means=0"] = Quantize(operator.colours, means=0)
+    for name, own in ours.items():
+        task, sampler = Restore(own, error="vae_newton"), ProjectedNewton(moves=[0])
+        options = {"prompt": prompts, "sampler": sampler, "steps": STEPS, "batch_size": 12, "output_type": "pt"}
+        result = fcs.apply(loaded, task, list(given), **options)
+        raw = 2 * result.images - 1
+        pasted = operator.cell(to_float(given)).within_range(raw)
+        for label, made in {name: raw, f"{name}, pasted": pasted}.items():
+            found.append({**row(label, to_uint8(made), case), "calls": result.metrics[0]["nfe"]})
     return found
 
 

@@ -29,7 +29,7 @@ from fcs.tasks.pipeline import check_sampler
 OPERATORS: dict[str, Cells] = {
     "jpeg": Jpeg(10),
     "jpeg without subsampling": Jpeg(30, "4:4:4"),
-    "palette": Quantize(8),
+    "palette": Quantize(8, means=0),
     "uniform": Quantize(27, "uniform"),
     "clip": Saturation(2.0),
     "highlights": Saturation(1.0, -1.0, 0.4),
@@ -205,6 +205,20 @@ def test_a_file_is_a_measurement(tmp_path: Path, digits: Model) -> None:
     assert torch.equal(*counts)
 
 
+def test_a_colours_pixels_are_wanted_to_have_its_mean() -> None:
+    operator, x = Quantize(8, means=0.5), smooth(1)
+    y = eight_bit(operator.A(smooth()))
+    cell, plain = operator.cell(y), Quantize(8, means=0).cell(y)
+    off, wanted = cell._off(x), cell.wanted(x)
+    torch.testing.assert_close(cell._off(x - off), torch.zeros_like(x), rtol=0, atol=1e-5)  # a projection
+    assert cell.excess(wanted).abs().max() < LEFT["palette"]
+    assert (cell._off(wanted).flatten(1).norm(dim=1) < 0.9 * cell._off(plain.wanted(x)).flatten(1).norm(dim=1)).all()
+    assert torch.equal(plain.wanted(x), plain.nearest(x))
+    torch.testing.assert_close(cell.wanted(cell.own), cell.own)  # all means are right: nothing is wanted
+    torch.testing.assert_close(operator.cell(y[:1]).wanted(x[:1]), wanted[:1], rtol=0, atol=1e-6)
+    assert torch.equal(Quantize(27, "uniform").cell(y).wanted(x), Quantize(27, "uniform").cell(y).nearest(x))
+
+
 def test_too_many_colours_fail_their_picture(digits: Model) -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     with pytest.raises(ValueError, match="bad_palette: 256 colours, expected 8 at most"):
@@ -230,7 +244,14 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Jpeg(0), lambda: Quantize(1), lambda: Saturation(0), lambda: Saturation(1, 0.5, 0.4)]
+    "make",
+    [
+        lambda: Jpeg(0),
+        lambda: Quantize(1),
+        lambda: Quantize(8, means=2),
+        lambda: Saturation(0),
+        lambda: Saturation(1, 0.5, 0.4),
+    ],
 )
 def test_senseless_numbers_are_refused(make: object) -> None:
     assert callable(make)

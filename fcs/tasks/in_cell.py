@@ -40,8 +40,8 @@ class InCell(Constraint):
 class EncodedInCell(InCell, Projectable):
     """The same, with an error that no backpropagation makes.
 
-    ``e_x = P(D(x_0)) - D(x_0)`` in pixels, with P the nearest picture of the cell, then ``J_E e_x`` by a forward
-    difference of the encoder, as in ``EncodedMeasured``.
+    ``e_x = P(D(x_0)) - D(x_0)`` in pixels, with P the picture of the cell that is wanted, mostly the nearest, then
+    ``J_E e_x`` by a forward difference of the encoder, as in ``EncodedMeasured``.
 
     Args:
         cell: of the measurements.
@@ -63,7 +63,7 @@ class EncodedInCell(InCell, Projectable):
 
     def error(self, x0: Tensor) -> Tensor:
         picture = self.decode(x0)
-        wanted = self.cell.nearest(picture) - picture
+        wanted = self.cell.wanted(picture) - picture
         with no_tf32():  # the difference is chosen for float32
             _, jacobian = self.direction.linearize(self.encode, picture)
             return jacobian(wanted)

@@ -40,6 +40,10 @@ class Cell(ABC):
             margin: how far inside the border to stay, in pixels of [-1, 1], where the cell is wide enough.
         """
 
+    def wanted(self, x: Tensor) -> Tensor:
+        """What pictures ``x`` are to become, like them: the nearest, unless more is known of the cell's pictures."""
+        return self.nearest(x)
+
     def within_range(self, x: Tensor) -> Tensor:
         """Pictures near ``x``, in the cell and with pixels of [-1, 1], so that 8 bits leave them there.
 

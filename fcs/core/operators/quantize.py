@@ -6,12 +6,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from fcs.core.images import to_float, to_uint8
 from fcs.core.operators.cells import Cell, Cells
 
+MEANS = 0.1  # the best of 0, .05, .1, .2 and 1 on faces drawn for that (docs/tasks.md)
 SWEEPS = 30  # over the half-spaces; in the worst corner of a cell they leave a grey level, mostly nothing
 
 
@@ -21,13 +23,15 @@ class Voronoi(Cell):
     Args:
         own: each pixel's colour ``(N, C, H, W)`` in [-1, 1], one of the palette's.
         palette: ``(N, K, C)`` or ``(1, K, C)``; a colour may stand there more than once.
+        means: what part of the way to its colour the mean of a colour's pixels is wanted to go, 0 to 1.
     """
 
     passes = 3  # cells of colours reach little beyond the range
 
-    def __init__(self, own: Tensor, palette: Tensor) -> None:
+    def __init__(self, own: Tensor, palette: Tensor, means: float = 0.0) -> None:
         self.own = own
         self.palette = palette
+        self.means = means
 
     def excess(self, x: Tensor) -> Tensor:
         return x - self.nearest(x.detach())
@@ -44,6 +48,18 @@ class Voronoi(Cell):
                 push = (pushes[number] + (normal * made).sum(1, keepdim=True) - end).clamp(min=0)
                 made, pushes[number] = made - (push - pushes[number]) * normal, push
         return made
+
+    def wanted(self, x: Tensor) -> Tensor:
+        """The nearest picture of the cell, after each colour's pixels were moved alike, towards the right mean."""
+        return self.nearest(x - self.means * self._off(x) if self.means else x)
+
+    def _off(self, x: Tensor) -> Tensor:
+        """At each pixel of ``x``, what the mean of all pixels of its colour has too much, like ``x``."""
+        palette = self.palette.expand(len(x), -1, -1)
+        chosen = F.one_hot(nearest_numbers(self.own, palette), palette.shape[1]).to(x)  # (N, HW, K)
+        sums = (x - self.own).flatten(2) @ chosen
+        means = sums / chosen.sum(1, keepdim=True).clamp(min=1)
+        return (means @ chosen.mT).view_as(x)
 
     def share_inside(self, x: Tensor) -> Tensor:
         """Share of the pixels that are nearest to their own colour, ``(N,)``."""
@@ -68,16 +84,24 @@ class Quantize(Cells):
         colours: how many, 2 to 256.
         palette: each ``picture``'s own (Pillow's median cut, or the colours found in the given measurement), or
             ``uniform``: the same number of steps in each channel.
+        means: of pictures' own palettes one more thing is known. Median cut and k-means take for a colour the mean of
+            what it stands for, nearly. At each projection the mean of a colour's pixels goes this part of the way to
+            the colour, 0 to 1; all of it at once is too much while x_0 is vague.
 
     Raises:
         ValueError: a number outside that.
     """
 
-    def __init__(self, colours: int = 8, palette: Literal["picture", "uniform"] = "picture") -> None:
+    def __init__(
+        self, colours: int = 8, palette: Literal["picture", "uniform"] = "picture", means: float = MEANS
+    ) -> None:
         if not 2 <= colours <= 256:
             raise ValueError(f"colours={colours}: expected 2 to 256")
+        if not 0 <= means <= 1:
+            raise ValueError(f"means={means}: expected 0 to 1")
         self.colours = colours
         self.palette = palette
+        self.means = means
 
     def fits(self, shape: tuple[int, int, int]) -> str | None:
         if self.palette == "picture" or shape[0] == 1 or round(self.colours ** (1 / 3)) ** 3 == self.colours:
@@ -90,8 +114,11 @@ class Quantize(Cells):
         return torch.cat([nearest_colours(one, median_cut(one, self.colours)) for one in x[:, None]])
 
     def cell(self, y: Tensor) -> Voronoi:
-        palette = self._uniform(y) if self.palette == "uniform" else self._found(y)
-        return Voronoi(nearest_colours(y, palette), palette)
+        if self.palette == "uniform":
+            palette = self._uniform(y)
+            return Voronoi(nearest_colours(y, palette), palette)
+        palette = self._found(y)
+        return Voronoi(nearest_colours(y, palette), palette, self.means)
 
     def refuses(self, y: Tensor) -> dict[int, str]:
         if self.palette == "uniform":
@@ -135,6 +162,10 @@ def median_cut(picture: Tensor, colours: int) -> Tensor:
 def nearest_colours(x: Tensor, palette: Tensor) -> Tensor:
     """The colour of a palette ``(N, K, C)`` or ``(1, K, C)`` nearest to each pixel of ``(N, C, H, W)``, like it."""
     palette = palette.expand(len(x), -1, -1)
-    pixels = x.flatten(2).mT
-    chosen = torch.cdist(pixels, palette, compute_mode="donot_use_mm_for_euclid_dist").argmin(2, keepdim=True)
+    chosen = nearest_numbers(x, palette)[:, :, None]
     return palette.gather(1, chosen.expand(-1, -1, x.shape[1])).mT.reshape(x.shape)
+
+
+def nearest_numbers(x: Tensor, palette: Tensor) -> Tensor:
+    """Which colour of a palette ``(N, K, C)`` is nearest to each pixel of ``(N, C, H, W)``, ``(N, H W)``."""
+    return torch.cdist(x.flatten(2).mT, palette, compute_mode="donot_use_mm_for_euclid_dist").argmin(2)
