@@ -83,8 +83,8 @@ def fails(batch: Batch, rows: list[Row]) -> None:
 def test_how_hard_png_compresses_changes_no_pixel() -> None:
     ramp = torch.arange(256).byte().expand(3, 256, 256)
     files = {level: encode(ramp, "png", level) for level in (None, 0, 1, 6)}
-    assert files[None] == files[1]  # large pictures: fast
     assert len(files[0]) > len(files[1]) > len(files[6])
+    assert len(files[0]) > len(files[None]) != len(files[6])  # large pictures: fast
     assert all(
         torch.equal(torch.from_numpy(np.array(Image.open(io.BytesIO(one)))).permute(2, 0, 1), ramp)
         for one in files.values()

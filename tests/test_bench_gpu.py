@@ -99,7 +99,7 @@ def test_the_parts_are_in_order_and_one_works_whole(tmp_path: Path) -> None:
     (decoded,) = rows["decoding at once"]
     assert decoded["finite"]
     assert decoded["worst"] < 1e-4
-    assert [row["format"] for row in rows["host"]] == ["png", "jpg"]
+    assert [row["format"] for row in rows["host"]] == ["png", "png", "jpg", "jpg"]
     made = {"facts": {"hardware": "x", "torch": "1", "date": "d", "command": "c"}, "parts": {}}
     made["parts"] = {name: {"rows": more} for name, more in rows.items()}
     assert table(made).count("### ") == 3

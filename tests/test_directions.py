@@ -92,6 +92,23 @@ def test_newton_perturbation_is_as_large_as_it_says_in_every_row() -> None:
     torch.testing.assert_close(largest, torch.full_like(largest, 0.02))
 
 
+@pytest.mark.parametrize("direction", [Newton(), Newton("auto"), Newton(0.1, central=True)])
+def test_a_product_takes_both_ends_in_one_call(direction: Newton) -> None:
+    x, e, sizes = rows(0), rows(1), []
+    e[1] = 0
+
+    def noted(x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return bend(x)
+
+    made = direction.product(noted, x, e)
+    assert sizes == [2 * len(x)]
+    torch.testing.assert_close(made, direction.linearize(bend, x)[1](e), **TIGHT)
+    assert not made[1].any()
+    for i in range(len(x)):
+        torch.testing.assert_close(direction.product(bend, x[i : i + 1], e[i : i + 1]), made[i : i + 1], **TIGHT)
+
+
 @pytest.mark.parametrize("direction", ALL)
 def test_a_met_row_gets_zero_and_its_mates_do_not_notice(direction: Direction) -> None:
     x, e = rows(0), rows(1)

@@ -38,6 +38,25 @@ def test_the_encoded_error_is_the_encoders_jacobian_times_the_pixel_error(latent
     assert cosine.min() > 0.99
 
 
+def test_the_encoded_error_takes_one_encoding_and_rows_do_not_notice_each_other(
+    latent_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, sizes = deepcopy(latent_model).double(), []
+    encode = type(model).encode
+    monkeypatch.setattr(type(model), "encode", lambda self, x: sizes.append(len(x)) or encode(self, x))
+    z = torch.randn(3, *model.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    truth = to_float(images(3, model.picture_shape[1])).double()
+
+    def errors(part: slice) -> torch.Tensor:
+        reached = (Downsample(4).A(truth[part]), Downsample(4), model.decode, model.encode, 0.05)
+        return EncodedMeasured(*reached).error(z[part])
+
+    together = errors(slice(None))
+    assert sizes == [6]
+    for i in range(3):
+        torch.testing.assert_close(errors(slice(i, i + 1)), together[i : i + 1], rtol=1e-8, atol=1e-9)
+
+
 def test_the_encoded_error_is_exact_for_a_linear_codec() -> None:
     model, pictures = Flat(4), batch(images(2))
     constraint = Superres(8, degrade=True, filter="average", error="vae_newton").constraint(pictures, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ QUALITY = 95  # of jpg and webp
 CPU = torch.device("cpu")
 NOT_FINITE = "not_finite: the model gave NaN or infinity"
 LARGE = 65_536  # pixels from which PNG compresses fast rather than hard
+LARGE_PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class ResultEncoder:
     Attributes:
         task: has the reference that a result is scored against.
         format: ``png``, ``jpg`` or ``webp``.
-        png_level: how hard PNG compresses, 0 to 9; None for 6, and 1 for large pictures.
+        png_level: how hard PNG compresses, 0 to 9; None for 6, and runs alone for large pictures.
         device: where scores are computed.
         copy_inputs: whether input members are written too.
         facts: of the run, written into every KEY.json: model, fingerprint.
@@ -207,11 +209,17 @@ def encode_image(image: Image.Image, form: str, png_level: int | None = None) ->
     """A file of one picture."""
     buffer = io.BytesIO()
     if form == "png":
-        usual = 1 if image.width * image.height >= LARGE else 6
-        image.save(buffer, "png", compress_level=usual if png_level is None else png_level)
+        image.save(buffer, "png", **_png_options(image, png_level))
     else:
         image.save(buffer, "jpeg" if form == "jpg" else form, quality=QUALITY)
     return buffer.getvalue()
+
+
+def _png_options(image: Image.Image, level: int | None) -> dict[str, int]:
+    """How zlib compresses; by default large pictures by runs, which is faster than level 1 and takes less space."""
+    if level is not None:
+        return {"compress_level": level}
+    return LARGE_PNG if image.width * image.height >= LARGE else {"compress_level": 6}
 
 
 def decoded(data: bytes, mode: str) -> Image.Image:

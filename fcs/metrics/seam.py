@@ -30,13 +30,20 @@ def seam(pictures: Tensor, masks: Tensor) -> Tensor:
 
 def seam_sums(pictures: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """What ``seam`` is the quotient of, ``(N,)`` each: the sum over the runs, and their number."""
-    excess = pictures.new_zeros(len(pictures), dtype=torch.float32)
+    excess = pictures.new_zeros(len(pictures), dtype=torch.int64)
     runs = torch.zeros_like(excess)
+    values, generated, channels = pictures.short(), masks > 0, pictures.shape[1]
     for axis in (axis for axis in (2, 3) if pictures.shape[axis] >= 4):
-        jump = pictures.float().movedim(axis, 3).diff(dim=3).abs().mean(1, keepdim=True)
-        a, b, c, d = (masks.movedim(axis, 3) > 0).unfold(3, 4, 1).unbind(4)
+        jump = values.diff(dim=axis).abs_().sum(1, keepdim=True, dtype=torch.int16)
+        a, b, c, d = _neighbours(generated, 4, axis)
         border = (a == b) & (c == d) & (b != c)
-        beyond = jump[..., 1:-1] - (jump[..., :-2] + jump[..., 2:]) / 2
-        excess += (beyond * border).flatten(1).sum(1)
+        before, across, after = _neighbours(jump, 3, axis)
+        excess += ((2 * across - before - after) * border).flatten(1).sum(1)
         runs += border.flatten(1).sum(1)
-    return excess, runs
+    return excess.float() / (2 * channels), runs.float()
+
+
+def _neighbours(values: Tensor, count: int, axis: int) -> list[Tensor]:
+    """Views of ``count`` entries side by side along an axis, for all of them that have so many."""
+    length = values.shape[axis] - count + 1
+    return [values.narrow(axis, first, length) for first in range(count)]

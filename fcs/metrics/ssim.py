@@ -16,10 +16,14 @@ def local_ssim(made: Tensor, truth: Tensor) -> Tensor:
 
     The values are torchmetrics' up to rounding. Sides must be at least the 11 pixels of the window.
     """
-    moments = torch.cat([made, truth, made * made, truth * truth, made * truth], 1)
-    a, b, aa, bb, ab = _blurred(moments).chunk(5, 1)
-    var_a, var_b, cov = (aa - a * a).clamp(min=0), (bb - b * b).clamp(min=0), ab - a * b
-    return (2 * a * b + C1) * (2 * cov + C2) / ((a * a + b * b + C1) * (var_a + var_b + C2))
+    # By sum and difference: four means where the two pictures would take five, and less to cancel in the covariance.
+    plus, minus = made + truth, made - truth
+    means = _blurred(torch.cat([plus, minus, plus * plus, minus * minus], 1))
+    plus, minus, plus_square, minus_square = means.chunk(4, 1)
+    of_plus, of_minus = plus * plus, minus * minus
+    var_plus, var_minus = (plus_square - of_plus).clamp(min=0), (minus_square - of_minus).clamp(min=0)
+    luminance = ((of_plus - of_minus) / 2 + C1) / ((of_plus + of_minus) / 2 + C1)
+    return luminance * ((var_plus - var_minus) / 2 + C2) / ((var_plus + var_minus) / 2 + C2)
 
 
 def _blurred(pictures: Tensor) -> Tensor:

@@ -65,5 +65,4 @@ class EncodedInCell(InCell, Projectable):
         picture = self.decode(x0)
         wanted = self.cell.wanted(picture) - picture
         with no_tf32():  # the difference is chosen for float32
-            _, jacobian = self.direction.linearize(self.encode, picture)
-            return jacobian(wanted)
+            return self.direction.product(self.encode, picture, wanted)

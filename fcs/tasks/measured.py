@@ -51,8 +51,7 @@ class EncodedMeasured(Measured, Projectable):
         beyond = column(rms(missing) > self.noise, missing)
         wanted = self.inverse(torch.where(beyond, missing, torch.zeros_like(missing)))
         with no_tf32():  # the difference is chosen for float32
-            _, jacobian = self.direction.linearize(self.encode, picture)
-            return jacobian(wanted)
+            return self.direction.product(self.encode, picture, wanted)
 
 
 class Perturbed(Constraint):
