@@ -58,6 +58,13 @@ def test_a_task_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
     assert here(monkeypatch, ARRAY) == ProcessInfo(job=2, jobs=3)
     assert here(monkeypatch, ARRAY | STARTED).overall(2, 4) == (10, 12)
     assert here(monkeypatch, ARRAY | TORCHRUN).overall(2, 4) == (10, 12)
+    assert here(monkeypatch, ARRAY).speaks  # into a log of its own
+
+
+def test_of_numbered_workers_the_first_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = [here(monkeypatch, {"FCS_WORKER": str(number), "FCS_WORKERS": "3"}) for number in range(3)]
+    assert [(worker.job, worker.jobs) for worker in workers] == [(0, 3), (1, 3), (2, 3)]
+    assert [worker.speaks for worker in workers] == [True, False, False]
 
 
 def test_a_rank_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +84,7 @@ def test_an_indexed_job_does_not_say_of_how_many(monkeypatch: pytest.MonkeyPatch
 
 def test_a_launcher_of_ones_own_says_it_before_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"FCS_WORKER": "2", "FCS_WORKERS": "5"}
-    assert here(monkeypatch, ARRAY | {"JOB_COMPLETION_INDEX": "1"} | own) == ProcessInfo(job=2, jobs=5)
+    assert here(monkeypatch, ARRAY | {"JOB_COMPLETION_INDEX": "1"} | own) == ProcessInfo(job=2, jobs=5, numbered=True)
 
 
 def test_nothing_of_a_launcher_is_handed_on() -> None:

@@ -7,6 +7,8 @@ import shlex
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from helpers.waiting import GUARD
 from fcs.core.errors import UsageError
 from fcs.core.package_files import SCRIPTS
 from fcs.tools.cli.submit import main
-from fcs.tools.submit.ray_cluster import check_answers
+from fcs.tools.submit.ray_cluster import GREETING, check_answers
+from fcs.tools.submit.ray_run import together
 
 RUN = ["digits_inpaint", "steps=2", "out=run"]
 SLURM = [*RUN, "--on", "slurm", "--workers", "3"]
@@ -102,9 +105,39 @@ def test_a_cluster_that_does_not_answer_is_said_at_once(scheme: str) -> None:
         address = f"{scheme}127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UsageError, match=f"--address={address}: expected a running cluster.*refused"):
             check_answers(address)
-        silent.listen()
-        check_answers(address)
     check_answers("auto")
+
+
+@pytest.mark.parametrize(
+    ("answer", "ray"),
+    [(bytes((0, 0, 6, 4, 0, 0, 0, 0, 0)) + bytes(6), True), (b"HTTP/1.1 400 Bad Request\r\n\r\n", False), (b"", False)],
+    ids=["settings", "a web server", "nothing"],
+)
+def test_what_listens_but_is_not_ray_is_said(answer: bytes, ray: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                assert peer.recv(len(GREETING), socket.MSG_WAITALL) == GREETING
+                peer.sendall(answer)
+
+        served = pool.submit(serve)
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with nullcontext() if ray else pytest.raises(UsageError, match=f"--address={address}: .* does not speak gRPC"):
+            check_answers(address)
+        served.result()
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [([0, 75, 0], 0), ([3, 75, 0], 3), ([75, 75], 75), ([75, 0, 74], 74), ([0, 2], 2), ([75, 70], 70)],
+)
+def test_a_lost_worker_counts_only_where_nobody_did_its_work(
+    codes: list[int], expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert together(codes) == expected
+    assert ("the same command continues the run" in capsys.readouterr().err) == (expected == 75)
 
 
 def test_without_ray_the_extra_is_named(

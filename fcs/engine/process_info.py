@@ -82,6 +82,7 @@ class ProcessInfo:
         launcher: who started it: ``fcs``, a parent of ours; ``none``, nobody that says so.
         job: number of this job among those of an array, 0 to jobs - 1.
         jobs: how many there are of those.
+        numbered: a launcher of ``FCS_WORKERS`` started it, Ray for example.
     """
 
     rank: int = 0
@@ -91,18 +92,20 @@ class ProcessInfo:
     launcher: Launcher = "none"
     job: int = 0
     jobs: int = 1
+    numbered: bool = False
 
     @classmethod
     def here(cls) -> ProcessInfo:
         """From the environment of this process."""
         job, jobs = _array()
+        numbered = WORKER in os.environ
         for launcher, names in LAUNCHERS.items():
             if names.rank in os.environ and names.world in os.environ:
                 ours = launcher == "torchrun" and PARENT in os.environ
                 rank, world = _number(names.rank), _number(names.world, 1)
                 local, peers = _number(names.local), _peers(names)
-                return cls(rank, world, local, peers, "fcs" if ours else launcher, job, jobs)
-        return cls(job=job, jobs=jobs)
+                return cls(rank, world, local, peers, "fcs" if ours else launcher, job, jobs, numbered)
+        return cls(job=job, jobs=jobs, numbered=numbered)
 
     @property
     def started(self) -> bool:
@@ -117,8 +120,11 @@ class ProcessInfo:
 
     @property
     def speaks(self) -> bool:
-        """Whether it says at the end what the run gave; of those that were started together one does."""
-        return self.rank == 0 and not self.started
+        """Whether it says at the end what the run gave; of those that were started together one does.
+
+        Jobs of an array have a log each, and each says it there; numbered workers of a launcher share one terminal.
+        """
+        return self.rank == 0 and not self.started and not (self.numbered and self.job)
 
     def overall(self, rank: int, world: int) -> tuple[int, int]:
         """Rank and number of processes over all jobs of an array, from those in this job."""

@@ -14,7 +14,11 @@ from fcs.tools.submit.submission import Submission
 NAMESPACE = "fcs"  # of detached runs
 LOCAL = "local"
 STORE = 80 << 20  # bytes of shared memory for results, which are exit codes; Ray's least is 75 MiB
-ANSWERS = 30.0  # seconds that a cluster may take to accept a connection
+ANSWERS = 30.0  # seconds that a cluster may take to accept a connection, and to greet
+# Of HTTP/2 (RFC 9113, 3.4), which gRPC speaks: a client's first words, with empty settings; a server answers with its
+# own settings, a frame of type 4.
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+FRAME, KIND, SETTINGS_FRAME = 9, 3, 4  # bytes of a frame's head, the one that says its type, and that type
 # Of Ray, where the user has set nothing.
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is started here would send statistics to Ray's makers
@@ -57,15 +61,27 @@ def check_answers(address: str) -> None:
     """Ray itself would try for minutes.
 
     Raises:
-        UsageError: nobody listens at this host and port.
+        UsageError: nobody listens at this host and port, or somebody else than Ray: its dashboard, say.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal():  # a word of Ray's, such as auto
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWERS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWERS) as peer:
+            greets = os.environ.get("RAY_USE_TLS", "0") != "0" or _greets(peer)
     except (OSError, OverflowError) as error:
         raise UsageError.of("--address", address, f"a running cluster of Ray ({error})") from error
+    if not greets:
+        raise UsageError.of("--address", address, "a running cluster of Ray; what listens there does not speak gRPC")
+
+
+def _greets(peer: socket.socket) -> bool:
+    """Whether it answers as a server of gRPC."""
+    peer.sendall(GREETING)
+    head = b""
+    while len(head) < FRAME and (more := peer.recv(FRAME - len(head))):
+        head += more
+    return len(head) == FRAME and head[KIND] == SETTINGS_FRAME
 
 
 def _check_fits(submission: Submission, found: Mapping[str, float]) -> None:

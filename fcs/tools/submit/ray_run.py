@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fcs.core.errors import UsageError, first_line
-from fcs.core.exit_codes import DEFECT, DONE, INTERRUPTED, USAGE, worst
+from fcs.core.exit_codes import DEFECT, DONE, INTERRUPTED, SOME_FAILED, USAGE, worst
 from fcs.engine.signals import Stop
 from fcs.tools.submit.ray_cluster import LOCAL, NAMESPACE, connect
 from fcs.tools.submit.ray_worker import LostWorker, WorkerTask, work
@@ -80,7 +80,7 @@ def submit(
         print(told(follow=submission.status, stop="Ctrl-C", go_on=submission.again), flush=True)
         refs = start(tasks, options)
         _wait(refs, stop)
-        return worst(_code(number, ref) for number, ref in enumerate(refs))
+        return together([_code(number, ref, options["max_retries"]) for number, ref in enumerate(refs)])
     finally:
         ray.shutdown()
 
@@ -149,21 +149,36 @@ def _wait(refs: Sequence[Any], stop: Stop) -> None:
         stop.check()
 
 
-def _code(number: int, ref: Any) -> int:
-    """The exit code of a worker; one that Ray could not run says why."""
+def together(codes: Sequence[int]) -> int:
+    """The exit code that counts. A worker that ends well has found the run complete: those that were lost do not count.
+
+    Where they do, says how to go on.
+    """
+    complete = [code for code in codes if code in (DONE, SOME_FAILED)]
+    code = worst(code for code in codes if code != INTERRUPTED or not complete)
+    if code == INTERRUPTED:
+        print("fcs-submit: no worker is left; the same command continues the run", file=sys.stderr)
+    return code
+
+
+def _code(number: int, ref: Any, retries: int) -> int:
+    """The exit code of a worker; one that Ray could not run, or not so often, says why."""
     import ray
     from ray.exceptions import NodeDiedError, RayError, TaskCancelledError, WorkerCrashedError
 
+    more = ""
     try:
         return int(ray.get(ref))
-    except (LostWorker, TaskCancelledError, WorkerCrashedError, NodeDiedError) as error:
+    except (LostWorker, WorkerCrashedError, NodeDiedError) as error:
+        code, reason, more = INTERRUPTED, error, f"; not started again, --retries={retries}"
+    except TaskCancelledError as error:
         code, reason = INTERRUPTED, error
     except UsageError as error:
         code, reason = USAGE, error
     except RayError as error:
         code, reason = DEFECT, error
     cause = getattr(reason, "cause", None) or reason  # of a task's exception, whose own text is a traceback
-    print(f"fcs-submit: worker {number}: {first_line(cause)}", file=sys.stderr)
+    print(f"fcs-submit: worker {number}: {first_line(cause)}{more}", file=sys.stderr)
     return code
 
 
