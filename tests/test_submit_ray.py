@@ -217,3 +217,15 @@ def test_the_highest_exit_code_of_the_workers(trial: Trial) -> None:
     ) as driver:  # another run in the same folder, which only a worker can know
         _, errors = driver.communicate(timeout=GUARD)
     assert driver.returncode == 2, errors
+
+
+def test_a_worker_that_is_lost_too_often_is_not_started_again(trial: Trial) -> None:
+    with trial.submitted("--workers", "1", "--retries", "1") as driver:
+        first = trial.at_work(1)
+        os.kill(min(first), signal.SIGKILL)
+        os.kill(min(trial.at_work(1, first)), signal.SIGKILL)
+        _, errors = driver.communicate(timeout=GUARD)
+    assert driver.returncode == 75, errors
+    own = [line for line in errors.splitlines() if line.startswith("fcs-submit: ")]
+    lost = "fcs-submit: worker 0: its process was killed or interrupted; not started again, --retries=1"
+    assert own == [lost, "fcs-submit: no worker is left; the same command continues the run"]
