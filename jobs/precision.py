@@ -5,6 +5,7 @@ r"""How good a finite difference is in 16 bits, at each level, and what it does 
     python jobs/precision.py --model PATH --config sd15_half --dtypes bf16,fp16,tf32 --out DIR data.shards=SHARDS
     python jobs/precision.py --model emoji-64 --records 0 --quality --limit 48 --seeds 0,1 --out DIR
     python jobs/precision.py --model emoji-64 --config emoji_superres4 --records 0 --quality --seeds 0,1 --out DIR
+    python jobs/precision.py --model emoji-64 --config emoji_superres4_vae_newton --codec --every 20 --out DIR
 
 One batch is sampled in float32 by the config's Newton sampler. At every --every-th level, before the first and before
 the last move, the difference for the error that is there is taken in each arithmetic and over each length, and its
@@ -14,6 +15,10 @@ chooses. --levers: `plain` autocast; `ends`, the first and last convolution in f
 matrix products (what runs do); `forward-mode`, the derivative itself with 16-bit weights. `auto` also as a central
 difference, which costs a call more. A way passes where its rounding cosine is .99 (fp16, tf32) or .95 (bf16) in the
 mean over records at all t up to 900.
+
+--codec measures the errors of VAE Newton instead (a config with task.error=vae_newton), at every --every-th of them:
+cosines, with the exact error, of those by an autoencoder in TF32 (its rounding is imitated, on a CPU too) or bf16, in
+the encoder, the decoder or both, over each of --deltas as task.difference.
 
 --quality runs the same records and seeds in float32, with replacement, in 16 bits with auto and with delta .005, and in
 float32 over the lengths that auto chose for the 16 bits. It says whether 16 bits equal 32 (the interval of the paired
@@ -32,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from analysis import equality
+from analysis import codec, equality
 from analysis.arithmetic import DTYPES, arithmetics
 from analysis.plots import draw_rounding
 from analysis.points import CONFIGS
@@ -53,6 +58,7 @@ from fcs.engine.config import load_config
 from fcs.engine.pipeline_loading import load_pipeline, record_format
 from fcs.engine.preflight import Preflight, preflight
 from fcs.shards.input.open_shards import OpenShards
+from fcs.tasks.measured import EncodedMeasured
 from fcs.tasks.pipeline import Pipeline
 from fcs.tasks.restore import Restore
 from fcs.tools.cli.ends import Parser
@@ -114,6 +120,22 @@ def measured(args: argparse.Namespace, overrides: Sequence[str]) -> Gauge:
     return gauge
 
 
+def encoded(args: argparse.Namespace, differences: list[float], overrides: Sequence[str]) -> list[codec.Row]:
+    """The errors of a run by VAE Newton, with the autoencoder in fewer bits.
+
+    Raises:
+        UsageError: a configuration that does not fit, or of another error.
+    """
+    run, settings = load_config.load([args.config], [*EMPTY, *overrides, f"out={args.out}/unused"])
+    if not isinstance(run.task, Restore) or run.task.makes is not EncodedMeasured:
+        raise UsageError.of("--config", args.config, "one with task.error=vae_newton")
+    checked = preflight(run, settings)
+    solver = load_pipeline(checked)
+    with torch.no_grad():
+        met = codec.errors_met(solver, drawn(checked, solver, args.records), args.every)
+        return codec.measured(solver.model, met, differences)
+
+
 def quality(args: argparse.Namespace, seeds: tuple[int, ...], overrides: Sequence[str]) -> list[dict[str, Any]]:
     """The arms on the same records and seeds.
 
@@ -142,6 +164,7 @@ def parser() -> Parser:
     parser.add_argument("--every", type=int, default=1, help="measure at every so-many-th level (%(default)s)")
     parser.add_argument("--records", type=int, default=4, help="to measure on, drawn by seed 0; 0: not (%(default)s)")
     parser.add_argument("--float32", action="store_true", help="hold against float32, not float64: for large models")
+    parser.add_argument("--codec", action="store_true", help="measure VAE Newton's errors instead of J e")
     parser.add_argument("--quality", action="store_true", help="judge whole runs too")
     parser.add_argument("--no-published", action="store_true", help="leave 16 bits with delta .005 out of --quality")
     parser.add_argument("--limit", type=int, help="records of --quality (all)")
@@ -164,7 +187,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     seeds = whole(args.seeds, "--seeds")
     facts: dict[str, Any] = {**origin(), "torch": torch.__version__, "model": args.model, "config": args.config}
     told = []
-    if args.records:
+    if args.codec:
+        facts["codec"] = encoded(args, numbers(args.deltas, "--deltas"), [f"model.name={args.model}", *overrides])
+        told.append(codec.table(facts["codec"]))
+    elif args.records:
         gauge = measured(args, [f"model.name={args.model}", *overrides])
         args.out.mkdir(parents=True, exist_ok=True)
         lengths = {one.name: dict(one.lengths) for one in gauge.arithmetics}

@@ -10,6 +10,7 @@ import precision
 import pytest
 import torch
 from analysis.arithmetic import arithmetics
+from analysis.codec import ten_bits
 from analysis.equality import AUTO, FLOAT32, arms, hand_on, same_lengths, verdict
 from analysis.rounding import Gauge, Passing, Place
 from analysis.roundings import by_level, summary, summary_table
@@ -279,3 +280,12 @@ def test_what_does_not_fit_is_said(tmp_path: Path, given: list[str], said: str) 
     with pytest.raises(UsageError, match=said):
         run(*given, "--out", str(tmp_path / "o"))
     assert not (tmp_path / "o").exists()
+
+
+def test_tf32_is_imitated_by_ten_bits_to_the_nearest() -> None:
+    ulp = 2.0**-10
+    given = torch.tensor(
+        [1.0, 1 + ulp, 1 + 0.49 * ulp, 1 + 0.51 * ulp, 1 + 0.5 * ulp, 1 + 1.5 * ulp, -1 - 0.51 * ulp, 0]
+    )
+    expected = torch.tensor([1.0, 1 + ulp, 1, 1 + ulp, 1, 1 + 2 * ulp, -1 - ulp, 0])
+    assert torch.equal(ten_bits(given), expected)
