@@ -9,6 +9,7 @@ from pathlib import Path
 import precision
 import pytest
 import torch
+from analysis import codec
 from analysis.arithmetic import arithmetics
 from analysis.codec import ten_bits
 from analysis.equality import AUTO, FLOAT32, arms, hand_on, same_lengths, verdict
@@ -22,11 +23,13 @@ from fcs.core.constraints import Known
 from fcs.core.denoiser import Denoiser, Guided
 from fcs.core.directions import Newton
 from fcs.core.errors import UsageError
+from fcs.core.operators import Pixels
 from fcs.core.per_sample import RecordNoise
 from fcs.models.base import Model, Schedule
 from fcs.samplers import InexactNewton
 from fcs.shards.ledger.layout import DIFFERENCE
 from fcs.tasks import half_precision
+from fcs.tasks.measured import EncodedMeasured
 
 DELTAS = (0.005, 0.05, 0.5)
 JVP = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, at its first forward mode
@@ -289,3 +292,35 @@ def test_tf32_is_imitated_by_ten_bits_to_the_nearest() -> None:
     )
     expected = torch.tensor([1.0, 1 + ulp, 1, 1 + ulp, 1, 1 + 2 * ulp, -1 - ulp, 0])
     assert torch.equal(ten_bits(given), expected)
+
+
+class LinearCodec(Tiny):
+    """An autoencoder of one convolution either way."""
+
+    def __init__(self) -> None:
+        super().__init__(Linear())
+        self.vae = nn.ModuleDict({"encoder": Linear(), "decoder": Linear()}).requires_grad_(False)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return self.vae["encoder"].mix(pictures)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.vae["decoder"].mix(z)
+
+
+def test_a_linear_codec_goes_astray_by_rounding_alone() -> None:
+    model, generator = LinearCodec(), torch.Generator().manual_seed(2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    target, x0 = torch.randn(2, 3, 1, 8, 8, generator=generator)
+    constraint = EncodedMeasured(target, Pixels(torch.ones(1, 8, 8)), model.decode, model.encode, 0.05)
+    rows = codec.measured(model, [(constraint, x0)], [0.05, 0.5])
+    least = {(row["arithmetic"], row["part"], row["difference"]): row["least"] for row in rows}
+    assert len(least) == 2 * (1 + 3 + 3)
+    assert all(least["float32", "both", difference] > 1 - 1e-6 for difference in (0.05, 0.5))
+    # A rounding of 2^-11 (TF32) or 2^-8 (bf16) of entries near 1, over differences of h: an error of their quotient.
+    for way, unit in (("tf32", 2**-11), ("bf16", 2**-8)):
+        for difference in (0.05, 0.5):
+            assert least[way, "encoder", difference] > 1 - (10 * unit / difference) ** 2
+        assert least[way, "encoder", 0.5] > least[way, "encoder", 0.05]
+    assert least["bf16", "both", 0.05] < least["tf32", "both", 0.05] < least["float32", "both", 0.05]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -47,12 +47,13 @@ def measured(model: Model, met: list[Met], differences: list[float]) -> list[Row
         met: where.
         differences: largest entries of the perturbation of the picture.
     """
+    exact = [_exact(model, *one) for one in met]
     rows = []
     for way, rounding in WAYS.items():
         for part in ("encoder", "decoder", "both") if way != "float32" else ("both",):
             for difference in differences:
-                found = [_cosine(model, *one, way=rounding, part=part, difference=difference) for one in met]
-                seen = torch.cat(found)
+                found = (_error(model, *one, way=rounding, part=part, difference=difference) for one in met)
+                seen = torch.cat([_cosine(one, true) for one, true in zip(found, exact, strict=True)])
                 rows.append({"arithmetic": way, "part": part, "difference": difference, **spread(seen)})
     return rows
 
@@ -69,7 +70,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cosine(
+def _error(
     model: Model,
     constraint: EncodedMeasured,
     x0: Tensor,
@@ -77,15 +78,26 @@ def _cosine(
     part: str,
     difference: float,
 ) -> Tensor:
-    """Of each record's error, taken with some of the autoencoder rounded, to the exact one."""
+    """Each record's error, with some of the autoencoder rounded."""
     with way(model) if part in ("decoder", "both") else nullcontext():
         picture = constraint.decode(x0)
     wanted = _wanted(constraint, picture.float())
     with way(model) if part in ("encoder", "both") else nullcontext():
-        found = Newton(difference).product(constraint.encode, picture.float(), wanted)
-    true = _exact(model, constraint, x0)
-    asked = max_norm(true).flatten() > 0
-    return cosines(found, true)[asked]
+        return Newton(difference).product(constraint.encode, picture.float(), wanted)
+
+
+def _exact(model: Model, constraint: EncodedMeasured, x0: Tensor) -> Tensor:
+    """The same in float64, over a short central difference."""
+    model.double()
+    picture = constraint.decode(x0.double())
+    found = Newton(EXACT, central=True).product(constraint.encode, picture, _wanted(constraint, picture))
+    model.float()
+    return found
+
+
+def _cosine(found: Tensor, true: Tensor) -> Tensor:
+    """Of each record that has an error."""
+    return cosines(found, true)[max_norm(true).flatten() > 0]
 
 
 def _wanted(constraint: EncodedMeasured, picture: Tensor) -> Tensor:
@@ -151,17 +163,3 @@ def _removed(handles: list[RemovableHandle]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-_kept: dict[int, Tensor] = {}
-
-
-def _exact(model: Model, constraint: EncodedMeasured, x0: Tensor) -> Tensor:
-    """In float64, over a short central difference."""
-    if id(x0) not in _kept:
-        model.double()
-        picture = constraint.decode(x0.double())
-        jacobian = Newton(EXACT, central=True)
-        _kept[id(x0)] = jacobian.product(constraint.encode, picture, _wanted(constraint, picture))
-        model.float()
-    return _kept[id(x0)]
