@@ -11,7 +11,6 @@ from fcs.core.constraints import Constraint, Projectable
 from fcs.core.directions import Newton
 from fcs.core.operators.cells import Cell
 from fcs.core.per_sample import rms
-from fcs.core.tf32 import no_tf32
 
 
 class InCell(Constraint):
@@ -64,5 +63,4 @@ class EncodedInCell(InCell, Projectable):
     def error(self, x0: Tensor) -> Tensor:
         picture = self.decode(x0)
         wanted = self.cell.wanted(picture) - picture
-        with no_tf32():  # the difference is chosen for float32
-            return self.direction.product(self.encode, picture, wanted)
+        return self.direction.product(self.encode, picture, wanted)

@@ -11,7 +11,6 @@ from fcs.core.constraints import Constraint, Measured, Projectable
 from fcs.core.directions import Newton
 from fcs.core.operators.base import Operator
 from fcs.core.per_sample import RecordNoise, column, rms
-from fcs.core.tf32 import no_tf32
 
 
 class EncodedMeasured(Measured, Projectable):
@@ -50,8 +49,7 @@ class EncodedMeasured(Measured, Projectable):
         missing = self.target - self.operator(picture)
         beyond = column(rms(missing) > self.noise, missing)
         wanted = self.inverse(torch.where(beyond, missing, torch.zeros_like(missing)))
-        with no_tf32():  # the difference is chosen for float32
-            return self.direction.product(self.encode, picture, wanted)
+        return self.direction.product(self.encode, picture, wanted)
 
 
 class Perturbed(Constraint):
