@@ -18,10 +18,9 @@ from training.plan import Plan, Rate, Setting
 
 from faces.kinds import CONSISTENCY, FLOW
 from faces.pictures import Pool
-from faces.text import Text, draw_captions
-from faces.unet import cached_latents, judge
+from faces.text import Text
+from faces.unet import BATCH, cached_latents, drawn, judge
 
-BATCH = 16
 STEPS = 16  # of the teacher, by Euler, from noise to a picture
 HUBER = 0.00054  # times the root of the number of entries: Song and Dhariwal 2023, sec. 3.3
 
@@ -44,10 +43,7 @@ class SelfConsistency:
 
     def __call__(self, generator: torch.Generator) -> Losses:
         """The pseudo-Huber loss of one batch, the target without a gradient."""
-        rows = torch.randint(len(self.latents), (BATCH,), generator=generator)
-        states = self.text(draw_captions(self.labels[rows], generator))
-        eps = torch.randn(self.latents[rows].shape, generator=generator).to(states.device)
-        x0 = self.latents[rows].to(states.device).float()
+        x0, eps, states = drawn(self.latents, self.labels, self.text, generator)
         t = 1 - torch.rand(BATCH, generator=generator).to(states.device)[:, None, None, None]
         s = (t - 1 / STEPS).clamp(min=0)
         x = (1 - t) * x0 + t * eps

@@ -52,6 +52,14 @@ def cached_latents(vae: AutoencoderKL, pool: Pool, folder: Path) -> Tensor:
     return torch.load(path, weights_only=True)
 
 
+def drawn(latents: Tensor, labels: Tensor, text: Text, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch: x_0 ``(BATCH, C, H, W)``, noise like it, and the states of new captions; on the text tower's device."""
+    rows = torch.randint(len(latents), (BATCH,), generator=generator)
+    states = text(draw_captions(labels[rows], generator))
+    x0 = latents[rows].to(states.device).float()
+    return x0, torch.randn(x0.shape, generator=generator).to(x0.device), states
+
+
 @dataclass
 class Loss:
     """Mean squared error of what the network predicts at uniform times, under new captions each time."""
@@ -64,11 +72,7 @@ class Loss:
 
     def __call__(self, generator: torch.Generator) -> Losses:
         """The loss of one batch."""
-        device = self.unet.device
-        rows = torch.randint(len(self.latents), (BATCH,), generator=generator)
-        states = self.text(draw_captions(self.labels[rows], generator))
-        x0 = self.latents[rows].to(device).float()
-        eps = torch.randn(x0.shape, generator=generator).to(device)
+        x0, eps, states = drawn(self.latents, self.labels, self.text, generator)
         x, t, target = self.kind.draw(x0, eps, generator)
         predicted = self.unet(x.contiguous(memory_format=torch.channels_last), t, encoder_hidden_states=states).sample
         return {"loss": F.mse_loss(predicted.float(), target)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -55,11 +56,16 @@ class Voronoi(Cell):
 
     def _off(self, x: Tensor) -> Tensor:
         """At each pixel of ``x``, what the mean of all pixels of its colour has too much, like ``x``."""
-        palette = self.palette.expand(len(x), -1, -1)
-        chosen = F.one_hot(nearest_numbers(self.own, palette), palette.shape[1]).to(x)  # (N, HW, K)
+        chosen = self._chosen.to(x)
         sums = (x - self.own).flatten(2) @ chosen
         means = sums / chosen.sum(1, keepdim=True).clamp(min=1)
         return (means @ chosen.mT).view_as(x)
+
+    @cached_property
+    def _chosen(self) -> Tensor:
+        """Which of the palette's colours each pixel has, ``(N, H W, K)`` of zeros and ones."""
+        palette = self.palette.expand(len(self.own), -1, -1)
+        return F.one_hot(nearest_numbers(self.own, palette), palette.shape[1]).to(self.own)
 
     def share_inside(self, x: Tensor) -> Tensor:
         """Share of the pixels that are nearest to their own colour, ``(N,)``."""
