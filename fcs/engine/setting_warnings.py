@@ -42,10 +42,9 @@ def _rounding(run: Run) -> str:
 
 
 def _tf32(run: Run) -> str:
-    if not run.trainer.tf32 or not (run.task.needs_float32 or run.metrics.networks):
+    if not run.trainer.tf32 or not run.metrics.networks:
         return ""
-    what = "task.error=vae_newton" if run.task.needs_float32 else "metrics by networks"
-    return f"trainer.tf32=true has no effect: {what} needs every digit of float32, and torch has one switch for all"
+    return "trainer.tf32=true has no effect: metrics by networks need every digit of float32, and torch has one switch"
 
 
 def _guidance(run: Run) -> str:

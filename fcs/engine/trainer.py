@@ -120,7 +120,7 @@ def takes_tf32(config: Run) -> bool:
     switch is of the whole process and the metrics' networks compute beside the sampler, so it stays off for all where
     anything needs every digit of float32.
     """
-    return config.trainer.tf32 is True and not (config.task.needs_float32 or config.metrics.networks)
+    return config.trainer.tf32 is True and not config.metrics.networks
 
 
 def compiles(config: Run, calls: int | None) -> bool:

@@ -41,11 +41,6 @@ class Task(ABC):
         """The kind of constraint it makes."""
         return Constraint
 
-    @property
-    def needs_float32(self) -> bool:
-        """Whether its constraint takes differences that TF32 would destroy."""
-        return False
-
     def check_fit(self, picture_shape: tuple[int, int, int] | None, prompted: bool) -> None:  # noqa: B027 (as below)
         """Check what a model's outline says: of its files before it is loaded, and of the loaded model.
 

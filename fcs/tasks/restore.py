@@ -122,11 +122,6 @@ class Restore(Task):
             return EncodedInCell if self.error == "vae_newton" else InCell
         return EncodedMeasured if self.error == "vae_newton" else Measured
 
-    @property
-    def needs_float32(self) -> bool:
-        """Whether the error is a finite difference of the encoder."""
-        return self.error == "vae_newton"
-
     def input_shape(self, model: Model) -> tuple[int, int, int]:
         """The model's picture shape where the truth or floats are given, else that of its measurement.
 

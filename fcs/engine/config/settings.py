@@ -132,8 +132,7 @@ class Trainer:
             for small batches. Without effect where nothing is compiled or there is no GPU.
         tf32: round the factors of float32's products on a GPU to ten mantissa bits. By default with 16 bits, and there
             in encoding and decoding only; ``false`` nowhere; ``true`` in the network too, which needs
-            ``sampler.difference=auto``, and has no effect where networks score the results or ``task.error`` is
-            ``vae_newton``, which need float32.
+            ``sampler.difference=auto``, and has no effect where networks score the results.
         slicing: encode and decode record by record, with gradients too, for less memory; bytes may differ.
         deterministic: only kernels that give the same bits each time (GPUs; a CPU's always do).
         grace: seconds that a signal leaves the current batch to end before it is cut.
