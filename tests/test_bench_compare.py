@@ -28,6 +28,7 @@ from fcs.bench.tables import table
 from fcs.bench.tasks import setup
 from fcs.bench.trial import RunFailed, Trial
 from fcs.bench.truth import read_truth
+from fcs.bench.tune import Tuning, marked
 from fcs.core.constraints import Constraint
 from fcs.core.denoiser import Denoise
 from fcs.core.errors import UsageError
@@ -211,10 +212,12 @@ def test_trials_begin_with_the_published_setting(
     newton, replacement = made["methods"]["newton-k1"], made["methods"]["replacement"]
     assert newton[0]["setting"] == METHODS["newton-k1"].published(2, False)
     assert newton[0]["setting"] != newton[1]["setting"]
-    assert [one["chosen"] for one in newton].count(True) == 1
-    best = min(newton, key=lambda one: one["energy"]["mean"])
-    assert best["chosen"]
+    (chosen,) = (one for one in newton if one["chosen"])
+    assert set(chosen["finals"]) == {"1", "2"}  # each once more with other seeds, which decide
+    assert min(chosen["finals"], key=lambda number: chosen["finals"][number]["mean"]) == str(chosen["trial"])
+    assert chosen["finals"]["1"] != newton[0]["energy"]
     assert len(replacement) == 1  # nothing to tune
+    assert replacement[0]["chosen"]
     assert "p2l" not in made["methods"]
     assert all(one["calls"] + 2 * one["backwards"] <= 6 for one in newton)
     monkeypatch.setattr(Trial, "predict", lambda self: pytest.fail("a finished trial ran again"))
@@ -225,6 +228,20 @@ def test_trials_begin_with_the_published_setting(
     other = ("--trials", "2", "--limit", "4", "--calls", "6", "--out", str(tuned), *SMALL)
     assert main(["tune", *COMMON, "--data", str(sets / "tune.tar"), *other]) == 2
     assert "a folder of its own" in capsys.readouterr().err
+
+
+def test_a_setting_that_the_budget_does_not_buy_is_no_trial(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six calls buy a level of four or five moves of the local direction, and none of more."""
+    monkeypatch.setattr(Trial, "predict", lambda self: None)
+    score = {"energy_own": {"mean": 1.0, "low": 0.5, "high": 1.5}, "records": 1, "failed": 0, "single": {}}
+    monkeypatch.setattr(Trial, "evaluate", lambda self: score)
+    comparison = Comparison(setup("digits-16", "inpaint-half", str(sets / "tune.tar")), (0, 1), tmp_path)
+    wide = replace(METHODS["local"], space=(Axis("moves", 1, 12, "whole"),))
+    tried = list(Tuning(comparison, 6, 12, 0).tried(wide))
+    assert len(tried) == 12
+    assert max(one["setting"]["moves"] for one in tried) <= 5
 
 
 @pytest.fixture(scope="module")
@@ -401,3 +418,15 @@ def test_a_method_whose_records_all_fail_keeps_its_cost(tmp_path: Path, monkeypa
     monkeypatch.setattr(trials, "fcs_predict", lambda arguments: 74)
     with pytest.raises(RunFailed):
         row(comparison, comparison.candidate(METHODS["ding"], 20), measured=False)
+
+
+def test_trials_say_which_numbers_lie_beyond_their_range(tmp_path: Path) -> None:
+    dps = METHODS["dps"]
+    assert [axis.name for axis in dps.space] == ["step_size", "eta"]
+    tried = [{"trial": 1, "point": [0.5, 1.0]}, {"trial": 2, "point": [1.2, 0.3]}]
+    finalists = [{**one, "energy": {"mean": 3.0 - one["trial"]}} for one in tried]
+    first, second = marked(dps, tried, finalists, tmp_path)
+    assert first == tried[0]
+    assert (second["chosen"], second["beyond"], second["finals"]["1"]) == (True, ["step_size"], {"mean": 2.0})
+    with pytest.raises(UsageError, match="records failed in every setting"):
+        marked(dps, tried, [], tmp_path)

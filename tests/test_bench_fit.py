@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from fcs.bench import fit, own_records
+from fcs.bench import finals, own_records
 from fcs.bench.cli import main
 from fcs.bench.fit_space import FEWEST, SPACES, Space, spread
-from fcs.bench.methods import dotted
+from fcs.bench.methods import Axis, dotted
 from fcs.bench.own_records import drawn, masks
 from fcs.bench.search import Search, folded
 from fcs.bench.trial import Trial
@@ -66,7 +66,10 @@ def test_moves_are_spread_evenly_over_the_levels_meant() -> None:
 
 
 def test_a_point_outside_the_cube_is_mirrored() -> None:
-    assert folded(np.array([-0.25, 0.5, 1.25, 2.5])) == [0.25, 0.5, 0.75, 0.5]
+    closed, above = [False, False], [False, True]
+    point = np.array([-0.25, 0.5, 1.25, 2.5])
+    assert folded(point, np.array([closed] * 4)) == [0.25, 0.5, 0.75, 0.5]
+    assert folded(point, np.array([above, closed, above, closed])) == [0.25, 0.5, 1.25, 0.5]
 
 
 def found(search: Search, trials: int, centre: np.ndarray) -> float:
@@ -78,24 +81,78 @@ def found(search: Search, trials: int, centre: np.ndarray) -> float:
     return min(cost for _, cost in told)
 
 
+CLOSED = [Axis(name, 0, 1, "linear") for name in "abcd"]
+
+
 def test_steps_from_the_best_find_more_than_points_that_are_spread() -> None:
     """Twenty bowls of four axes: in the median the search ends at least twice as near as the same number of points."""
     centres = np.random.default_rng(0).random((20, 4))
     ratios = []
     for seed, centre in enumerate(centres):
         points = qmc.Halton(4, scramble=True, rng=seed).random(40)
-        ratios.append(found(Search(4, 40, seed), 40, centre) / ((points - centre) ** 2).sum(1).min())
-    assert median(ratios) < 0.25
+        ratios.append(found(Search(CLOSED, 40, seed), 40, centre) / ((points - centre) ** 2).sum(1).min())
+    assert median(ratios) < 0.2
 
 
 def test_a_search_repeats_itself_and_passes_over_failures() -> None:
-    first, second = Search(3, 8, 5), Search(3, 8, 5)
+    first, second = Search(CLOSED[:3], 8, 5), Search(CLOSED[:3], 8, 5)
     told: list[tuple[list[float], float]] = []
     for _ in range(8):
         point = first.propose(told)
         assert second.propose(told) == point
         told.append((point, np.inf))  # a setting whose records fail is no reason to stop
         assert all(0 <= share <= 1 for share in point)
+
+
+def test_a_best_beyond_the_range_is_followed_through_an_open_end() -> None:
+    """A bowl that is lowest ten times above the upper bound of a step size, eta within its closed range."""
+    axes, best = [Axis("step_size", 0.01, 1.0), Axis("eta", 0, 1, "linear")], []
+    for seed in range(20):
+        search, told = Search(axes, 40, seed), list[tuple[list[float], float]]()
+        for _ in range(40):
+            point = search.propose(told)
+            assert 0 <= point[1] <= 1
+            size, eta = (axis.at(share) for axis, share in zip(axes, point, strict=True))
+            told.append((point, abs(np.log10(size / 10)) + abs(eta - 0.9)))
+        best.append(axes[0].at(min(told, key=lambda pair: pair[1])[0][0]))
+    assert 8 < median(best) < 12
+    assert sum(size > 3 for size in best) >= 18
+
+
+@pytest.mark.parametrize(
+    ("axis", "inside", "beyond"),
+    [
+        (Axis("a", 0.02, 20), (0.02, 0.5, 20), (0.001, 300)),
+        (Axis("a", 0.5, 1, "linear"), (0.5, 0.75, 1), ()),
+        (Axis("a", 1, 5, "whole"), (1, 3, 5), (6, 9)),
+    ],
+)
+def test_shares_and_values_of_an_axis_are_inverses(
+    axis: Axis, inside: tuple[float, ...], beyond: tuple[float, ...]
+) -> None:
+    for value in inside:
+        assert 0 <= axis.share(value) <= 1
+        assert axis.at(axis.share(value)) == pytest.approx(value, rel=1e-3)
+    for value in beyond:
+        assert not 0 <= axis.share(value) <= 1
+        assert axis.at(axis.share(value)) == pytest.approx(value, rel=1e-3)
+    assert axis.at(1) == axis.high
+
+
+def test_what_lies_beyond_a_closed_end_counts_as_the_end() -> None:
+    assert Axis("a", 0, 1, "linear").share(2) == 1
+    assert Axis("a", 1, 5, "whole").share(0) == 0
+    assert Axis("a", 0.01, 0.9, closed=True).share(0.95) == 1
+    assert Axis("a", 0.01, 0.9, closed=True).share(0) == 0
+
+
+def test_a_search_starts_from_what_is_known_too() -> None:
+    """A known best in a corner: no point is spread there, steps start there."""
+    search, told = Search(CLOSED, 40, 0), list[tuple[list[float], float]]()
+    for _ in range(40):
+        told.append((search.propose(told, [([0.0] * 4, 0.0)]), 1.0))
+    near = [float(np.abs(point).max()) < 0.5 for point, _ in told]
+    assert sum(near[20:]) > sum(near[:20])
 
 
 def test_a_model_draws_the_same_records_whatever_their_number(digits: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +175,7 @@ def test_a_setting_is_found_and_can_be_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """More trials than finalists, so that there is a choice to make."""
-    monkeypatch.setattr(fit, "FINALISTS", 1)
+    monkeypatch.setattr(finals, "FINALISTS", 1)
     monkeypatch.setattr(own_records, "STEPS", 10)
     command = ["fit", "--model", "digits-16", "--task", "inpaint-half", "--calls", "7", "--limit", "4"]
     command += ["--trials", "3", "--out", str(tmp_path / "fit"), "data.batch_size=4"]
@@ -127,7 +184,7 @@ def test_a_setting_is_found_and_can_be_run(
     assert [trial["calls"] for trial in made["trials"]] == [SPACES["krylov"].default(7).calls, 7, 7]
     assert made["trials"][0]["point"] is None
     best = min(made["finals"], key=lambda final: final["energy"]["mean"])
-    trial = min(made["trials"][1:], key=lambda trial: trial["energy"])
+    trial = min(made["trials"][1:], key=lambda trial: trial["energy"]["mean"])
     assert [final["trial"] for final in made["finals"]] == [0, trial["trial"]]
     assert made["finals"][0]["to_the_first"]["mean"] == 0
     assert not list((tmp_path / "fit").rglob("seed-*"))  # pictures of trials are not kept

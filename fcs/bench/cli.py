@@ -55,10 +55,11 @@ records drawn by seed 0) and, of tuned methods, configs/BUDGET/CONFIG_METHOD.yam
 TUNE = f"""\
 Settings for each method on training data, which must not be the records of a comparison (--data).
 
-The same number of trials for all, the first the published setting, the others spread over the method's space (two or
-three numbers) by a scrambled Halton sequence. The smallest mean energy score of a trial without failed records is
-chosen. Writes OUT/trials.json, which `fcs-bench compare --tuned OUT` takes. Every trial has the levels that --calls
-buys.
+The same number of trials for all. The first is the published setting. Half of the others are spread over the method's
+space (one to four numbers), the rest are steps from the best so far; a best that lies at an end of its range is
+followed beyond it. The published setting and the best three others run once more with other seeds, and the smallest
+mean energy score of a setting without failed records is chosen. Writes OUT/trials.json, which `fcs-bench compare
+--tuned OUT` takes. Every trial has the levels that --calls buys.
 
 {NAMES}
 """
@@ -125,7 +126,7 @@ def tune(parser: Parser) -> None:
     add = parser.add_argument
     add("--calls", default="100", metavar="N|published", help="budget (%(default)s)")
     add("--limit", default="50", metavar="N", help="first N records (%(default)s)")
-    add("--trials", default="20", metavar="N", help="of each method (%(default)s)")
+    add("--trials", default="40", metavar="N", help="of each method (%(default)s)")
     add("--draw", default="0", metavar="N", help="seed of the settings that are tried (%(default)s)")
 
 

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fcs.bench.finals import FINALISTS, best, energy, finals, judged
 from fcs.bench.fit_space import SPACES, Fitted, Space
 from fcs.bench.methods import dotted
 from fcs.bench.options import one, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.own_records import own_records
-from fcs.bench.paired import differences
 from fcs.bench.presets import write_preset
-from fcs.bench.rows import evaluated, own
-from fcs.bench.search import Search
+from fcs.bench.search import Search, Told
 from fcs.bench.tasks import Setup, setup
 from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
-
-FINALISTS = 3  # that are run once more with other seeds, beside the default
-Told = tuple[list[float], float]
 
 
 @dataclass(frozen=True)
@@ -49,15 +44,16 @@ class Fitting:
     captions: bool
     space: Space
 
-    def energy(self, fitted: Fitted, name: str, seeds: Sequence[int]) -> dict[str, Any] | None:
+    def judge(self, fitted: Fitted, name: str, seeds: Sequence[int]) -> dict[str, Any] | None:
         """The evaluation of a setting, made if it is not there yet; None where a record failed."""
         own_settings = (*dotted("sampler", fitted.sampler), f"steps={fitted.steps}")
         given = (*self.setup.overrides, *self.overrides, *own_settings)
-        trial = Trial(self.setup.config, given, tuple(seeds), self.out / name, self.captions)
-        report = evaluated(trial)
-        for seed in seeds:
-            shutil.rmtree(trial.out / f"seed-{seed}", ignore_errors=True)  # the evaluation is kept
-        return None if report is None or report["failed"] else report
+        return judged(Trial(self.setup.config, given, tuple(seeds), self.out / name, self.captions))
+
+    def again(self, trial: dict[str, Any], seeds: tuple[int, ...]) -> dict[str, Any] | None:
+        """The evaluation of a trial with other seeds."""
+        fitted = Fitted(trial["steps"], trial["sampler"], trial["calls"])
+        return self.judge(fitted, f"finals/{trial['trial']:03d}", seeds)
 
 
 def run(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -68,20 +64,20 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
         RunFailed: a run of fcs-predict ended early.
     """
     fit, trials, draw = _read(options, overrides)
-    search = Search(len(fit.space.axes), trials - 1, draw)
+    search = Search(fit.space.axes, trials - 1, draw)
     told: list[Told] = []
     tried = [_trial(fit, fit.space.default(fit.calls), None, 0)]
     for number in range(1, trials):
         point = search.propose(told)
         tried.append(_trial(fit, fit.space.at(point, fit.calls), point, number))
-        told.append((point, tried[-1]["energy"] if tried[-1]["energy"] is not None else math.inf))
+        told.append((point, tried[-1]["energy"]["mean"] if tried[-1]["energy"] is not None else math.inf))
         _write(fit, tried, [])
-    finals = _finals(fit, tried)
-    _write(fit, tried, finals)
-    best = min(finals, key=lambda final: final["energy"]["mean"])
+    finalists = finals(tried, fit.again, fit.seeds)
+    _write(fit, tried, finalists)
+    winner = best(finalists, fit.out)
     path = fit.out / f"{fit.setup.config}_{fit.calls}.yaml"
-    write_preset(path, fit.setup, best["sampler"], best["steps"], _header(fit, tried, best))
-    print(f"{path}: {best['energy']['mean']:.4g}, the default {finals[0]['energy']['mean']:.4g}")
+    write_preset(path, fit.setup, winner["sampler"], winner["steps"], _header(fit, tried, winner))
+    print(f"{path}: {winner['energy']['mean']:.4g}, the default {finalists[0]['energy']['mean']:.4g}")
 
 
 def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fitting, int, int]:
@@ -119,31 +115,9 @@ def _space(name: str | None, task: str) -> Space:
 
 
 def _trial(fit: Fitting, fitted: Fitted, point: list[float] | None, number: int) -> dict[str, Any]:
-    report = fit.energy(fitted, f"trials/{number:03d}", fit.seeds)
-    energy = None if report is None else report[f"energy_{own(report)}"]["mean"]
+    score = energy(fit.judge(fitted, f"trials/{number:03d}", fit.seeds))
     facts = {"trial": number, "point": point, "steps": fitted.steps, "sampler": fitted.sampler}
-    return {**facts, "calls": fitted.calls, "energy": energy}
-
-
-def _finals(fit: Fitting, tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The default and the best trials, with other noise: the luckiest of many is seldom the best."""
-    others = [seed + max(fit.seeds) + 1 for seed in range(len(fit.seeds))]
-    ranked = sorted((trial for trial in tried[1:] if trial["energy"] is not None), key=lambda trial: trial["energy"])
-    finals: list[dict[str, Any]] = []
-    reference: dict[str, Any] | None = None
-    for trial in [tried[0], *ranked[:FINALISTS]]:
-        report = fit.energy(
-            Fitted(trial["steps"], trial["sampler"], trial["calls"]), f"finals/{trial['trial']:03d}", others
-        )
-        if report is None:
-            continue
-        reference = reference or report
-        figure = f"energy_{own(report)}"
-        apart = differences(report["single"], reference["single"])[figure]
-        finals.append({**trial, "energy": report[figure], "to_the_first": apart, "seeds": others})
-    if not finals:
-        raise UsageError(f"{fit.out}: records failed in every setting; their errors are in the rows of its runs")
-    return finals
+    return {**facts, "calls": fitted.calls, "energy": score}
 
 
 def _write(fit: Fitting, tried: list[dict[str, Any]], finals: list[dict[str, Any]]) -> None:
@@ -158,13 +132,13 @@ def _write(fit: Fitting, tried: list[dict[str, Any]], finals: list[dict[str, Any
     write_json(fit.out / "fit.json", {**origin(), **facts, "trials": tried, "finals": finals})
 
 
-def _header(fit: Fitting, tried: list[dict[str, Any]], best: dict[str, Any]) -> tuple[str, str]:
-    first = f"{fit.space.title} for {fit.setup.model}, {fit.setup.task}: {best['calls']} calls a record."
+def _header(fit: Fitting, tried: list[dict[str, Any]], winner: dict[str, Any]) -> tuple[str, str]:
+    first = f"{fit.space.title} for {fit.setup.model}, {fit.setup.task}: {winner['calls']} calls a record."
     here = origin()
-    energy, apart = best["energy"], best["to_the_first"]
+    score, apart = winner["energy"], winner["to_the_first"]
     text = (
         f"The best of {len(tried)} settings by fcs-bench fit. On its records with other seeds: energy score "
-        f"{energy['mean']:.3g} ({energy['low']:.3g} to {energy['high']:.3g}), minus that of the sampler's defaults at "
+        f"{score['mean']:.3g} ({score['low']:.3g} to {score['high']:.3g}), minus that of the sampler's defaults at "
         f"as many calls {apart['mean']:.3g} ({apart['low']:.3g} to {apart['high']:.3g}) "
         f"({here['date']}, {here['hardware']})."
     )

@@ -25,20 +25,47 @@ STEP_SIZES = ("moves", "size", "last")  # they make step_sizes
 
 @dataclass(frozen=True)
 class Axis:
-    """A number to tune, between two bounds; whole numbers include both."""
+    """A number to tune, between two bounds where its best is expected; whole numbers include both.
+
+    Attributes:
+        name: of the argument.
+        low: the lower bound.
+        high: the upper bound.
+        scale: how it goes from one to the other. A search may leave the range of ``log`` at both ends and that of
+            ``whole`` at the upper one.
+        closed: whether nothing beyond the bounds is a setting.
+    """
 
     name: str
     low: float
     high: float
     scale: Literal["log", "linear", "whole"] = "log"
+    closed: bool = False
+
+    @property
+    def open(self) -> tuple[bool, bool]:
+        """Whether a search may go on below the lower bound and above the upper."""
+        return self.scale == "log" and not self.closed, self.scale != "linear" and not self.closed
 
     def at(self, share: float) -> float:
-        """The value at a share, 0 to 1, of the way from the lower bound to the upper."""
+        """The value at a share, 0 to 1 within the bounds, of the way from the lower bound to the upper."""
         if self.scale == "log":
             return float(f"{self.low * (self.high / self.low) ** share:.4g}")
         if self.scale == "linear":
             return round(self.low + share * (self.high - self.low), 4)
-        return min(int(self.low + share * (self.high - self.low + 1)), int(self.high))
+        value = int(self.low + share * (self.high - self.low + 1))
+        return min(value, int(self.high)) if share <= 1 else value
+
+    def share(self, value: float) -> float:
+        """The share at which a value lies; outside 0 to 1 for one beyond an open end only."""
+        if self.scale == "log":
+            found = math.log(value / self.low) / math.log(self.high / self.low) if value > 0 else 0.0
+        elif self.scale == "linear":
+            found = (value - self.low) / (self.high - self.low)
+        else:
+            found = (value - self.low + 0.5) / (self.high - self.low + 1)
+        below, above = self.open
+        return round(min(max(found, -math.inf if below else 0.0), math.inf if above else 1.0), 6)
 
 
 @dataclass(frozen=True)
@@ -73,6 +100,14 @@ class Method:
         """The published setting with what is tuned at the given shares of its axes."""
         own = {axis.name: axis.at(share) for axis, share in zip(self.space, shares, strict=True)}
         return {**self.published(levels, superres), **own}
+
+    def point(self, setting: Setting) -> list[float] | None:
+        """Where a setting lies on the axes, as shares; None where the sampler does not say all of its numbers."""
+        sampler = self.build(setting)
+        values = [setting.get(axis.name, getattr(sampler, axis.name, None)) for axis in self.space]
+        if any(value is None for value in values):
+            return None
+        return [axis.share(float(value)) for axis, value in zip(self.space, values, strict=True) if value is not None]
 
     def build(self, setting: Setting) -> Sampler:
         """The sampler itself, for its costs."""
@@ -209,11 +244,11 @@ def repaint(levels: int, superres: bool) -> Setting:
 
 
 SIZES = (Axis("size", 0.05, 2), Axis("last", 0.1, 1, "linear"))
-PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1))
 ETA = Axis("eta", 0, 1, "linear")
+PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1), ETA)
 STEP = Axis("step_size", 0.02, 20)
 MOVES = Axis("moves", 1, 5, "whole")
-MATCHING = (Axis("noise", 0.002, 0.5), Axis("iterations", 1, 4, "whole"))
+MATCHING = (Axis("noise", 0.002, 0.5), Axis("iterations", 1, 4, "whole"), ETA)
 KRYLOV = (Axis("follow", 0, 1.5, "linear"), Axis("ridge", 0.001, 0.1), Axis("memory", 0, 12, "whole"), ETA)
 
 METHODS = {
@@ -225,7 +260,7 @@ METHODS = {
         Method("newton-k10", "newton", 20, newton(10), SIZES, "newton"),  # the paper's K for superresolution
         Method("projected", "projectednewton", 10, defaults, PROJECTED, "newton"),
         Method("krylov", "newtonkrylov", 10, defaults, KRYLOV, "newton"),
-        Method("exact", "newton", 20, newton(1), (SIZES[0], Axis("cutoff", 0.01, 0.9)), "exact"),
+        Method("exact", "newton", 20, newton(1), (SIZES[0], Axis("cutoff", 0.01, 0.9, closed=True)), "exact"),
         Method("gradient", "newton", 20, newton(5), (MOVES, *SIZES), "gradient"),
         Method("local", "newton", 20, newton(5), (MOVES, *SIZES), "local"),
         Method("ddim", "ddim", 20, defaults),

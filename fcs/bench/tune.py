@@ -4,69 +4,116 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import qmc
-
 from fcs.bench.comparison import TRIALS, Candidate, Comparison, named
+from fcs.bench.finals import best, energy, finals, judged
 from fcs.bench.methods import Method, chosen_methods
 from fcs.bench.options import budgets, one, whole
 from fcs.bench.origin import origin, write_json
-from fcs.bench.rows import evaluated, own
+from fcs.bench.search import Search, Told
 from fcs.bench.tasks import setup
 from fcs.core.errors import UsageError
 
-
-def shares(method: Method, count: int, seed: int) -> list[list[float]]:
-    """Points in the unit cube of the method's space, the same for the same seed; none without a space."""
-    if not method.space:
-        return []
-    return qmc.Halton(len(method.space), scramble=True, rng=seed).random(count).tolist()
+Tried = dict[str, Any]
 
 
-def tried(comparison: Comparison, method: Method, budget: int | None, trials: int, seed: int) -> list[Candidate]:
-    """The published setting, then others, each with the levels that the budget buys; none if it cannot take part."""
-    first = comparison.candidate(method, budget)
-    found = [] if first.levels is None else [first]
-    for point in shares(method, trials - 1, seed) if found else []:
+@dataclass(frozen=True)
+class Tuning:
+    """How methods are tuned.
 
-        def setting(levels: int, point: list[float] = point) -> dict[str, float]:
-            return method.setting(point, levels, comparison.setup.superres)
+    Attributes:
+        comparison: what all have in common.
+        budget: calls of each trial, a backward counted as two; None for the published number of levels.
+        trials: of each method, its published setting among them.
+        draw: seed of the settings.
+    """
 
-        levels = method.levels if budget is None else method.levels_for(budget, setting)
-        if levels is not None:
-            found.append(Candidate(method, budget, levels, setting(levels)))
-    return found
+    comparison: Comparison
+    budget: int | None
+    trials: int
+    draw: int
+
+    def tried(self, method: Method) -> Iterator[Tried]:
+        """The trials: the published setting, then what the search proposes; none if it cannot take part.
+
+        A setting of which the budget buys no level is told to the search as a failure and is no trial.
+        """
+        first = self.comparison.candidate(method, self.budget)
+        if first.levels is None:
+            return
+        made = self._trial(first, 1, method.point(first.setting))
+        yield made
+        if not method.space:
+            return
+        known = [] if made["point"] is None else [_told(made)]
+        search, told, number = Search(method.space, self.trials - 1, self.draw), list[Told](), 2
+        while number <= self.trials and len(told) < 2 * self.trials:
+            point = search.propose(told, known)
+            candidate = self._candidate(method, point)
+            if candidate.levels is None:
+                told.append((point, math.inf))
+                continue
+            made = self._trial(candidate, number, point)
+            told.append(_told(made))
+            number += 1
+            yield made
+
+    def finals(self, method: Method, tried: list[Tried]) -> list[Tried]:
+        """The published setting and the best few others with other noise."""
+        if len(tried) < 2:
+            return tried
+
+        def judge(made: Tried, seeds: tuple[int, ...]) -> dict[str, Any] | None:
+            candidate = Candidate(method, self.budget, made["levels"], made["setting"])
+            trial = self.comparison.trial(candidate, f"{method.name}/final-{made['trial']:02d}")
+            return judged(replace(trial, seeds=seeds))
+
+        return finals(tried, judge, self.comparison.seeds)
+
+    def _candidate(self, method: Method, point: list[float]) -> Candidate:
+        def setting(levels: int) -> dict[str, float]:
+            return method.setting(point, levels, self.comparison.setup.superres)
+
+        levels = method.levels if self.budget is None else method.levels_for(self.budget, setting)
+        return Candidate(method, self.budget, levels, setting(levels or 1))
+
+    def _trial(self, candidate: Candidate, number: int, point: list[float] | None) -> Tried:
+        report = judged(self.comparison.trial(candidate, f"{candidate.method.name}/{number:02d}"))
+        assert candidate.levels is not None
+        sampler = candidate.method.build(candidate.setting)
+        return {
+            "trial": number,
+            "point": point,
+            "setting": candidate.setting,
+            "levels": candidate.levels,
+            "calls": sampler.calls(candidate.levels),
+            "backwards": sampler.backwards(candidate.levels),
+            "energy": energy(report),
+            "chosen": False,
+        }
 
 
-def trial(comparison: Comparison, candidate: Candidate, number: int) -> dict[str, Any]:
-    """One trial: its setting, cost and energy score, None where a record failed."""
-    report = evaluated(comparison.trial(candidate, f"{candidate.method.name}/{number:02d}"))
-    assert candidate.levels is not None
-    sampler = candidate.method.build(candidate.setting)
-    energy = None if report is None or report["failed"] else report[f"energy_{own(report)}"]
-    return {
-        "trial": number,
-        "setting": candidate.setting,
-        "levels": candidate.levels,
-        "calls": sampler.calls(candidate.levels),
-        "backwards": sampler.backwards(candidate.levels),
-        "energy": energy,
-        "failed": None if report is None else report["failed"],
-        "chosen": False,
-    }
+def _told(made: Tried) -> Told:
+    return made["point"], math.inf if made["energy"] is None else made["energy"]["mean"]
 
 
-def marked(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The trials with the best one chosen; none if all have failed records."""
-    whole = [one for one in trials if one["energy"] is not None]
-    best = min(whole, key=lambda one: one["energy"]["mean"], default=None)
-    return [{**one, "chosen": one is best} for one in trials]
+def marked(method: Method, trials: list[Tried], finalists: list[Tried], where: Path) -> list[Tried]:
+    """The trials with the best finalist chosen, and which of its numbers lie beyond the range written down."""
+    chosen = best(finalists, where)
+    facts: Tried = {"chosen": True, "finals": {str(final["trial"]): final["energy"] for final in finalists}}
+    if chosen["point"] is not None:
+        pairs = zip(method.space, chosen["point"], strict=True)
+        facts["beyond"] = [axis.name for axis, share in pairs if not 0 <= share <= 1]
+    return [{**one, **facts} if one["trial"] == chosen["trial"] else one for one in trials]
 
 
 def run(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Run all trials, writing what is known after each.
+    """Run all trials, writing what is known after each method.
 
     Raises:
         UsageError: an option that does not fit.
@@ -95,14 +142,15 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
     }
     facts |= {"seeds": list(seeds), "draw": draw, "captions": options.captions, "overrides": overrides}
     known = earlier(out, facts)
+    tuning = Tuning(comparison, budget, trials, draw)
     for method in methods:
-        done: list[dict[str, Any]] = []
-        for number, candidate in enumerate(tried(comparison, method, budget, trials, draw), 1):
-            done.append(trial(comparison, candidate, number))
-            known[method.name] = marked(done)
-            write_json(out / TRIALS, {**origin(), **facts, "methods": known})
-        best = [one for one in known.get(method.name, []) if one["chosen"]]
-        print(method.name, best[0]["setting"] if best else "nothing chosen", flush=True)
+        done = list(tuning.tried(method))
+        if not done:
+            print(f"{method.name}: cannot take part", flush=True)
+            continue
+        known[method.name] = marked(method, done, tuning.finals(method, done), out)
+        write_json(out / TRIALS, {**origin(), **facts, "methods": known})
+        print(method.name, *(one["setting"] for one in known[method.name] if one["chosen"]), flush=True)
 
 
 def earlier(out: Path, facts: dict[str, Any]) -> dict[str, Any]:

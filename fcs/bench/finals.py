@@ -1,0 +1,78 @@
+"""The best few of many trials once more, with other noise: the luckiest of many is seldom the best."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fcs.bench.paired import differences
+from fcs.bench.rows import evaluated, own
+from fcs.bench.trial import Trial
+from fcs.core.errors import UsageError
+
+FINALISTS = 3  # that run once more, beside the first
+Report = dict[str, Any]
+
+
+def judged(trial: Trial) -> Report | None:
+    """The evaluation of a trial, made if it is not there yet; None where a record failed. Its pictures are not kept.
+
+    Raises:
+        RunFailed: a run ended early.
+    """
+    report = evaluated(trial)
+    for seed in trial.seeds:
+        shutil.rmtree(trial.out / f"seed-{seed}", ignore_errors=True)
+    return None if report is None or report["failed"] else report
+
+
+def energy(report: Report | None) -> dict[str, float] | None:
+    """The energy score of an evaluation, with its interval; None without one."""
+    found: dict[str, float] | None = None if report is None else report[f"energy_{own(report)}"]
+    return found
+
+
+def finals(
+    tried: Sequence[dict[str, Any]],
+    judge: Callable[[dict[str, Any], tuple[int, ...]], Report | None],
+    seeds: Sequence[int],
+) -> list[dict[str, Any]]:
+    """The first trial and the best of the others with as many other seeds; those of which no record failed.
+
+    Args:
+        tried: all trials, with their ``energy``.
+        judge: evaluates one of them with other seeds.
+        seeds: of the trials.
+
+    Returns:
+        The trials with that ``energy``, and its paired difference ``to_the_first``.
+    """
+    others = tuple(seed + max(seeds) + 1 for seed in range(len(seeds)))
+    whole = (trial for trial in tried[1:] if trial["energy"] is not None)
+    ranked = sorted(whole, key=lambda trial: trial["energy"]["mean"])
+    found: list[dict[str, Any]] = []
+    reference: Report | None = None
+    for trial in [tried[0], *ranked[:FINALISTS]]:
+        report = judge(trial, others)
+        if report is None:
+            continue
+        reference = reference or report
+        apart = differences(report["single"], reference["single"])[f"energy_{own(report)}"]
+        found.append({**trial, "energy": energy(report), "to_the_first": apart, "seeds": list(others)})
+    return found
+
+
+def best(finalists: Sequence[dict[str, Any]], where: object) -> dict[str, Any]:
+    """The finalist with the smallest mean energy score.
+
+    Args:
+        finalists: as ``finals`` gives them.
+        where: their folder, for the error.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not finalists:
+        raise UsageError(f"{where}: records failed in every setting; their errors are in the rows of its runs")
+    return min(finalists, key=lambda final: final["energy"]["mean"])
