@@ -3,16 +3,22 @@
     python jobs/posterior.py --set "eps, half" DIR DIR2 --set "flow, half" DIR3 --against projected-40 \
         --out docs/figures/posterior.json --plot docs/pictures/posterior.png
 
-Each DIR is what `fcs-bench compare` wrote; those of one --set are on the same records, and their rows are compared with
-each other. A row is called METHOD-CALLS; a DIR whose runs had the records' captions adds "captions". Prints a table a
-set with intervals, and one a model (the part of its sets' names before the comma) with its masks side by side.
+Each DIR is what `fcs-bench compare` wrote, or an archive of such folders without their pictures:
+
+    tar --sort=name -cJf FILE.tar.xz -C RUNS $(cd RUNS; ls -d NAME*/compare.json NAME*/*/evaluate.json)
+
+Those of one --set are on the same records, and their rows are compared with each other. A row is called METHOD-CALLS; a
+DIR whose runs had the records' captions adds "captions". Prints a table a set with intervals, and one a model (the part
+of its sets' names before the comma) with its masks side by side.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from command import command
@@ -44,17 +50,39 @@ def parser() -> Parser:
     return parser
 
 
-def entries(folders: list[str]) -> dict[str, Entry]:
+def comparisons(given: Path, space: Path) -> list[Path]:
+    """Folders of comparisons: the one given, or those of an archive, unpacked into a folder of their own in ``space``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if given.is_file() and tarfile.is_tarfile(given):
+        inside = Path(mkdtemp(dir=space))
+        with tarfile.open(given) as archive:
+            archive.extractall(inside, filter="data")
+        found = sorted(path.parent for path in inside.glob("*/compare.json"))
+    else:
+        found = [given] if (given / "compare.json").exists() else []
+    if not found:
+        raise UsageError.of(
+            "--set", given, "a folder with compare.json, that fcs-bench compare wrote, or their archive"
+        )
+    return found
+
+
+def entries(folders: list[str], space: Path) -> dict[str, Entry]:
     """Rows by name, each with its evaluation.
+
+    Args:
+        folders: of comparisons, or archives.
+        space: where archives may be unpacked.
 
     Raises:
         UsageError: a folder without a comparison.
     """
     found: dict[str, Entry] = {}
-    for folder in map(Path, folders):
+    for folder in (one for given in folders for one in comparisons(Path(given), space)):
         path = folder / "compare.json"
-        if not path.exists():
-            raise UsageError.of("--set", folder, "a folder with compare.json, that fcs-bench compare wrote")
         for row in json.loads(path.read_text())["rows"]:
             name = f"{row['method']}-{named(row['budget'])}"
             if (folder / name / FILE).exists():
@@ -101,7 +129,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         raise UsageError(f"{overrides[0]}: expected an option of --help; this runs no config")
     found: dict[str, dict[str, Entry]] = {}
     for name, *folders in args.sets:
-        rows = entries(folders)
+        with TemporaryDirectory() as space:
+            rows = entries(folders, Path(space))
         if args.against not in rows:
             raise UsageError.of("--against", args.against, f"a row of {name}: {', '.join(rows)}", rows)
         found[name] = {label: figures(one, rows[args.against]) for label, one in rows.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,20 @@ def test_rows_of_several_folders_are_held_against_one(tmp_path: Path, capsys: py
     said = capsys.readouterr().out
     assert "eps, half; a perfect sampler: total variation 0.05, variety 0.7" in said
     assert "| a-40 | 20 + 10b | 0.833 (0.5 to 1) |" in said
+
+
+def test_an_archive_says_what_its_folders_say(tmp_path: Path) -> None:
+    folders = [compared(tmp_path / "half-40", "a", [1.0, 0.5, 0.0]), compared(tmp_path / "half-20", "b", [0.5] * 3)]
+    archive = tmp_path / "half.tar.xz"
+    with tarfile.open(archive, "w:xz") as tar:
+        for folder in folders:
+            tar.add(folder, Path(folder).name)
+    said = []
+    for given in (folders, [str(archive)]):
+        run(asked(tmp_path, ["eps, half", *given]), [])
+        said.append(json.loads((tmp_path / "p.json").read_text())["sets"])
+    assert said[0] == said[1]
+    assert set(said[0]["eps, half"]) == {"a-40", "b-40"}
 
 
 def test_masks_of_a_model_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
