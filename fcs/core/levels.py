@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from fcs.core.arguments import at_least
+
 Spacing = Literal["even", "paper"]
 
 
@@ -76,8 +78,7 @@ def flow_levels(steps: int, shift: float = 1.0) -> list[Level]:
     Raises:
         ValueError: steps below 1.
     """
-    if steps < 1:
-        raise ValueError(f"steps={steps}: expected 1 or more")
+    at_least(1, steps=steps)
     times = [1 - i / steps for i in range(steps + 1)]
     times = [shift * t / (1 + (shift - 1) * t) for t in times]
     return [Level(1000 * t, 1 - t, t) for t in times]

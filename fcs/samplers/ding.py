@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from fcs.core.arguments import above_zero
 from fcs.core.constraints import Constraint, Known
 from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
@@ -38,8 +39,7 @@ class DING(StepSampler):
     needs = Known
 
     def __init__(self, noise: float = 0.01, bridge: Bridge = "square") -> None:
-        if not noise > 0:
-            raise ValueError(f"noise={noise}: expected a number above 0")
+        above_zero(noise=noise)
         if bridge not in get_args(Bridge):
             raise ValueError(f"bridge={bridge}: expected {', '.join(get_args(Bridge))}")
         self.noise = noise

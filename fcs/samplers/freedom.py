@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fcs.core.arguments import at_least, zero_to_one
 from fcs.core.constraints import Constraint
 from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level, pairs
@@ -46,12 +47,8 @@ class FreeDoM(Sampler):
         guide_to: float = 0.1,
         eta: float = 1.0,
     ) -> None:
-        if repeats < 1:
-            raise ValueError(f"repeats={repeats}: expected 1 or more")
-        shares = {"travel_from": travel_from, "travel_to": travel_to, "guide_from": guide_from, "guide_to": guide_to}
-        for name, value in {**shares, "eta": eta}.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name}={value}: expected 0 to 1")
+        at_least(1, repeats=repeats)
+        zero_to_one(travel_from=travel_from, travel_to=travel_to, guide_from=guide_from, guide_to=guide_to, eta=eta)
         self.step_size = step_size
         self.repeats = repeats
         self.travel = (travel_to, travel_from)

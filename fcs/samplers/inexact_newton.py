@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fcs.core.arguments import at_least
 from fcs.core.constraints import Constraint
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction, Newton
@@ -45,8 +46,7 @@ class InexactNewton(Sampler):
         restarts: int = 0,
         depth: float = 0.5,
     ) -> None:
-        if restarts < 0:
-            raise ValueError(f"restarts={restarts}: expected 0 or more")
+        at_least(0, restarts=restarts)
         if not 0 < depth <= 1:
             raise ValueError(f"depth={depth}: expected above 0 and up to 1")
         self.direction = Newton() if direction is None else direction

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fcs.core.arguments import above_zero
 from fcs.core.constraints import Constraint, Observed
 from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
@@ -42,9 +43,7 @@ class LATINO(StepSampler):
     needs = Observed
 
     def __init__(self, noise: float = 0.02, early: float = 1.0, late: float = 0.5) -> None:
-        for name, value in (("noise", noise), ("early", early), ("late", late)):
-            if not value > 0:
-                raise ValueError(f"{name}={value}: expected a number above 0")
+        above_zero(noise=noise, early=early, late=late)
         self.noise = noise
         self.early = early
         self.late = late

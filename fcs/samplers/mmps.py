@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fcs.core.arguments import above_zero, at_least, zero_to_one
 from fcs.core.constraints import Constraint, Observed
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction, Gradient, LinearMap, Newton
@@ -50,14 +51,11 @@ class MMPS(StepSampler):
         cutoff: float = 1e-4,
         eta: float = 1.0,
     ) -> None:
-        if iterations < 1:
-            raise ValueError(f"iterations={iterations}: expected 1 or more")
-        if not noise > 0:
-            raise ValueError(f"noise={noise}: expected a number above 0")
+        at_least(1, iterations=iterations)
+        above_zero(noise=noise)
         if not 0 <= cutoff < 1:
             raise ValueError(f"cutoff={cutoff}: expected 0 or more and below 1")
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta={eta}: expected 0 to 1")
+        zero_to_one(eta=eta)
         self.direction = Newton() if direction is None else direction
         self.iterations = iterations
         self.noise = noise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fcs.core.arguments import zero_to_one
 from fcs.core.constraints import Constraint
 from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
@@ -33,8 +34,7 @@ class MPGD(StepSampler):
     """
 
     def __init__(self, step_size: float = 17.5, project: bool = False, eta: float = 0.5, clip: bool = False) -> None:
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta={eta}: expected 0 to 1")
+        zero_to_one(eta=eta)
         self.step_size = step_size
         self.project = project
         self.eta = eta

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fcs.core.arguments import above_zero, at_least, zero_to_one
 from fcs.core.constraints import Constraint, Known
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction, Newton
@@ -56,14 +57,9 @@ class NewtonKrylov(Sampler):
     ) -> None:
         if not products or min(products) < 0:
             raise ValueError(f"products={list(products)}: expected a number for each level, 0 or more")
-        if follow < 0:
-            raise ValueError(f"follow={follow}: expected 0 or more")
-        if not ridge > 0:
-            raise ValueError(f"ridge={ridge}: expected a number above 0")
-        if memory < 0:
-            raise ValueError(f"memory={memory}: expected 0 or more")
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta={eta}: expected 0 to 1")
+        at_least(0, follow=follow, memory=memory)
+        above_zero(ridge=ridge)
+        zero_to_one(eta=eta)
         self.direction = Newton() if direction is None else direction
         self.products = tuple(products)
         self.follow = follow

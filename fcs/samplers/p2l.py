@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fcs.core.arguments import above_zero, at_least, zero_to_one
 from fcs.core.constraints import Constraint, Observed
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Gradient
@@ -55,13 +56,9 @@ class P2L(Sampler):
         weight: float = 1.0,
         eta: float = 0.0,
     ) -> None:
-        for name, value in (("tunings", tunings), ("every", every)):
-            if value < 0:
-                raise ValueError(f"{name}={value}: expected 0 or more")
-        if not weight > 0:
-            raise ValueError(f"weight={weight}: expected a number above 0")
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta={eta}: expected 0 to 1")
+        at_least(0, tunings=tunings, every=every)
+        above_zero(weight=weight)
+        zero_to_one(eta=eta)
         self.tunings = tunings
         self.rate = rate
         self.step_size = step_size

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fcs.core.arguments import above_zero, at_least, zero_to_one
 from fcs.core.constraints import Constraint, Known, Projectable
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction, Newton
@@ -65,13 +66,9 @@ class ProjectedNewton(Sampler):
     ) -> None:
         if not moves or min(moves) < 0:
             raise ValueError(f"moves={list(moves)}: expected a number for each level, 0 or more")
-        for name, value in (("first", first), ("last", last), ("growth", min(growth))):
-            if not value > 0:
-                raise ValueError(f"{name}={value}: expected a number above 0")
-        if memory < 0:
-            raise ValueError(f"memory={memory}: expected 0 or more")
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta={eta}: expected 0 to 1")
+        above_zero(first=first, last=last, growth=min(growth))
+        at_least(0, memory=memory)
+        zero_to_one(eta=eta)
         if order not in (1, 2):
             raise ValueError(f"order={order}: expected 1 or 2")
         self.direction = Newton() if direction is None else direction

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fcs.core.arguments import zero_to_one
 from fcs.core.constraints import Constraint, Known, Measured, Observed
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Gradient
@@ -40,8 +41,7 @@ class PSLD(StepSampler):
     needs = Observed
 
     def __init__(self, omega: float = 1.0, gamma: float = 0.1, eta: float = 0.0) -> None:
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta={eta}: expected 0 to 1")
+        zero_to_one(eta=eta)
         self.omega = omega
         self.gamma = gamma
         self.eta = eta

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from fcs.core.arguments import at_least, zero_to_one
 from fcs.core.constraints import Constraint, Known
 from fcs.core.denoiser import Denoise
 from fcs.core.levels import Level
@@ -34,11 +35,8 @@ class RePaint(Sampler):
     needs = Known
 
     def __init__(self, jump: int = 10, passes: int = 10, eta: float = 1.0) -> None:
-        for name, value in (("jump", jump), ("passes", passes)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: expected 1 or more")
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta={eta}: expected 0 to 1")
+        at_least(1, jump=jump, passes=passes)
+        zero_to_one(eta=eta)
         self.jump = jump
         self.passes = passes
         self.eta = eta

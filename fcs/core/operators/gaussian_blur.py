@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from fcs.core.arguments import above_zero
 from fcs.core.operators.blur import Blur
 
 
@@ -20,8 +21,7 @@ class GaussianBlur(Blur):
     """
 
     def __init__(self, sigma: float = 2.0) -> None:
-        if not sigma > 0:
-            raise ValueError(f"sigma={sigma}: expected a number above 0")
+        above_zero(sigma=sigma)
         reach = math.ceil(3 * sigma)
         line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
         kernel = torch.outer(line, line)

@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from fcs.core.arguments import at_least
 from fcs.core.operators.blur import Blur
 
 
@@ -21,8 +22,7 @@ class MotionBlur(Blur):
     """
 
     def __init__(self, length: float = 9.0, angle: float = 0.0) -> None:
-        if not length >= 1:
-            raise ValueError(f"length={length}: expected 1 or more")
+        at_least(1, length=length)
         reach = math.ceil(length / 2)
         rows, columns = torch.meshgrid(torch.arange(-reach, reach + 1), torch.arange(-reach, reach + 1), indexing="ij")
         cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))

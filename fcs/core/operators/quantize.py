@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from fcs.core.arguments import zero_to_one
 from fcs.core.images import to_float, to_uint8
 from fcs.core.operators.cells import Cell, Cells
 
@@ -103,8 +104,7 @@ class Quantize(Cells):
     ) -> None:
         if not 2 <= colours <= 256:
             raise ValueError(f"colours={colours}: expected 2 to 256")
-        if not 0 <= means <= 1:
-            raise ValueError(f"means={means}: expected 0 to 1")
+        zero_to_one(means=means)
         self.colours = colours
         self.palette = palette
         self.means = means
