@@ -39,7 +39,7 @@ def test_diffusers_loads_the_folder_unchanged_and_samples_alike(emoji: Model) ->
     pipeline.set_progress_bar_config(disable=True)
     latents = torch.randn(1, *emoji.shape, generator=torch.Generator().manual_seed(0))
     t = torch.tensor([500.0])
-    ours = emoji.denoiser.network(latents, t, emoji.embed(["red apple"]))  # type: ignore[attr-defined]
+    ours = emoji.denoiser.network(latents, t, emoji.text(["red apple"]))  # type: ignore[attr-defined]
     embeddings, _ = pipeline.encode_prompt("red apple", "cpu", 1, False)
     theirs = pipeline.unet(latents, t, embeddings).sample
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

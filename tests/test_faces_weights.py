@@ -74,7 +74,7 @@ def test_the_library_and_diffusers_load_the_folder_and_predict_alike(name: str) 
     ids = pipeline.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
     with torch.no_grad():
         theirs = pipeline.unet(latents, t, encoder_hidden_states=pipeline.text_encoder(ids)[0]).sample
-        ours = model.denoiser.network(latents, t, model.embed(captions))  # type: ignore[attr-defined]
+        ours = model.denoiser.network(latents, t, model.text(captions))  # type: ignore[attr-defined]
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 

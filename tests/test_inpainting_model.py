@@ -70,7 +70,7 @@ def test_plain_sampling_is_the_loop_written_out(model: StableDiffusionInpaint, b
     levels, noise = model.schedule.levels(4), RecordNoise(batch.seeds)
     x = levels[0].sigma * noise((4, 16, 16))
     for t, s in pairwise(levels):
-        eps = unet(torch.cat([x, beside], 1), torch.full((2,), t.t), model.embed(["red", ""])).sample
+        eps = unet(torch.cat([x, beside], 1), torch.full((2,), t.t), model.text(["red", ""])).sample
         x0 = (x - t.sigma * eps) / t.alpha
         x = s.alpha * x0 + max(s.sigma**2 - s.noise_std**2, 0) ** 0.5 * eps
         x = x + s.noise_std * noise((4, 16, 16)) if s.noise_std else x

@@ -152,7 +152,7 @@ def test_steps_beyond_the_schedule_are_a_usage_error(latent_model: Model) -> Non
 def test_the_scheduler_says_what_the_network_predicts(tiny_sd: Path, tiny_sd_v: Path) -> None:
     x, level = noise(4, 16, 16), Level(500.0, 0.6, 0.8)
     eps, v = (fcs.load(str(folder), device="cpu") for folder in (tiny_sd, tiny_sd_v))
-    cond = eps.embed(["red"])
+    cond = eps.text(["red"])
     out = eps.denoiser.network(x, torch.tensor([500.0]), cond)
     with torch.no_grad():
         torch.testing.assert_close(eps.guided(["red"])(x, level), (x - 0.8 * out) / 0.6)
@@ -345,9 +345,9 @@ def test_prompts_matter_and_belong_to_their_rows(latent_model: Model) -> None:
 
 @torch.no_grad()
 def test_an_embedding_does_not_depend_on_the_prompts_beside_it(tiny_sd: Path) -> None:
-    together = fcs.load(str(tiny_sd), device="cpu").embed(["a", "red apple", "b" * 99, "a"])
+    together = fcs.load(str(tiny_sd), device="cpu").text(["a", "red apple", "b" * 99, "a"])
     for i, prompt in enumerate(["a", "red apple", "b" * 99, "a"]):
-        assert torch.equal(fcs.load(str(tiny_sd), device="cpu").embed([prompt])[0], together[i])
+        assert torch.equal(fcs.load(str(tiny_sd), device="cpu").text([prompt])[0], together[i])
 
 
 @torch.no_grad()

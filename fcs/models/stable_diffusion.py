@@ -24,13 +24,12 @@ from fcs.models.stable_diffusion_files import (
     picture_shape_of,
     told_more,
 )
-from fcs.models.textual_inversion import spelled, teach
+from fcs.models.text_embedding import TextEmbedding
+from fcs.models.textual_inversion import teach
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
-
-KEPT_EMBEDDINGS = 1024  # 240 MB for Stable Diffusion 1.5
 
 
 class LatentNetwork(nn.Module):
@@ -99,11 +98,9 @@ class StableDiffusion(Model):
         own = unet.config.sample_size
         self._own_cells: tuple[int, int] = (own, own) if isinstance(own, int) else (own[0], own[1])
         self.vae = vae
-        self.text_encoder = text_encoder
-        self.tokenizer = tokenizer
+        self.text = TextEmbedding(tokenizer, text_encoder)
         self.latent_scale: float = vae.config.scaling_factor
         self.latent_shift: float = vae.config.shift_factor or 0.0
-        self._embeddings: dict[str, Tensor] = {}
         self._sliced = False
 
     @classmethod
@@ -204,30 +201,9 @@ class StableDiffusion(Model):
         return pictures
 
     def guided(self, prompts: Sequence[str], negative: str = "", scale: float = 1.0) -> Guided:
-        cond = self.embed(prompts)
-        uncond = self.embed([negative] * len(prompts)) if scale != 1.0 else None
+        cond = self.text(prompts)
+        uncond = self.text([negative] * len(prompts)) if scale != 1.0 else None
         return Guided(self.denoiser, cond, uncond, scale)
 
-    @property
-    def text_length(self) -> int:
-        """Tokens that the text encoder takes, those of beginning and end too; a tokenizer alone may not know."""
-        positions = getattr(self.text_encoder.config, "max_position_embeddings", None)
-        return min(self.tokenizer.model_max_length, positions or self.tokenizer.model_max_length)
-
     def truncates(self, prompt: str) -> bool:
-        return len(self.tokenizer(spelled(self.tokenizer, prompt), verbose=False).input_ids) > self.text_length
-
-    @torch.no_grad()
-    def embed(self, prompts: Sequence[str]) -> Tensor:
-        """Text embeddings ``(N, L, D)``; recent prompts are cached."""
-        if len(self._embeddings) > KEPT_EMBEDDINGS:
-            self._embeddings.clear()
-        for prompt in dict.fromkeys(prompts):
-            if prompt not in self._embeddings:
-                text, length = spelled(self.tokenizer, prompt), self.text_length
-                tokens = self.tokenizer(
-                    text, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-                )
-                # One prompt at a time: an embedding must not depend on which prompts came with it.
-                self._embeddings[prompt] = self.text_encoder(tokens.input_ids.to(self.device))[0][0]
-        return torch.stack([self._embeddings[prompt].to(self.device) for prompt in prompts])
+        return self.text.truncates(prompt)

@@ -132,8 +132,8 @@ def random_masks(count: int, generator: torch.Generator) -> Tensor:
 @torch.no_grad()
 def text_states(model: StableDiffusionInpaint, prompts: list[str]) -> Tensor:
     """The text tower's last hidden states ``(n + 1, L, D)``; the last row is the empty prompt's."""
-    ids = tokenize(model.tokenizer, [*prompts, ""])
-    return torch.cat([model.text_encoder(part).last_hidden_state for part in ids.split(256)])
+    ids = tokenize(model.text.tokenizer, [*prompts, ""])
+    return torch.cat([model.text.encoder(part).last_hidden_state for part in ids.split(256)])
 
 
 @dataclass

@@ -76,7 +76,7 @@ def make_card(kind: Kind, part: Path, folder: Path, seen: Pool, seed: int, sampl
     drawn, _ = obeyed(kind, model, classifier, seen, seed, sampled)
     stages = (*STAGES, *list(KINDS)[: list(KINDS).index(kind.stage) + 1])  # each starts from the one before
     training = {stage: training_of(folder / f"{stage}.json") for stage in stages}
-    parts = {"unet": model.denoiser, "vae": vae, "text_encoder": model.text_encoder, "classifier": classifier}
+    parts = {"unet": model.denoiser, "vae": vae, "text_encoder": model.text.encoder, "classifier": classifier}
     pairs = [f"{_class(HAIR, hair)} + {_class(ACCESSORY, own)}" for hair, own in sorted(HELD_OUT)]
     return {
         "name": kind.model,
