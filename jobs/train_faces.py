@@ -24,12 +24,12 @@ from pathlib import Path
 
 import transformers
 from faces.classifier import train_classifier
+from faces.denoiser import train_denoiser
 from faces.distil import train_consistency
 from faces.export import export
 from faces.kinds import KINDS
 from faces.pictures import Pool
 from faces.text import train_text
-from faces.unet import train_unet
 from faces.unpack import unpack
 from faces.vae import train_vae
 from training.fit import State
@@ -41,8 +41,8 @@ STAGES: dict[str, Train] = {
     "classifier": train_classifier,
     "vae": train_vae,
     "text": train_text,
-    "unet": partial(train_unet, KINDS["unet"]),
-    "flow": partial(train_unet, KINDS["flow"]),
+    "unet": partial(train_denoiser, KINDS["unet"]),
+    "flow": partial(train_denoiser, KINDS["flow"]),
     "consistency": train_consistency,
 }
 EXPORTS = {"export": KINDS["unet"], "export-flow": KINDS["flow"], "export-consistency": KINDS["consistency"]}

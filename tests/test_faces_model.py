@@ -13,6 +13,8 @@ from emoji.text import make_tokenizer
 from faces.attributes import ATTRIBUTES, NAMES
 from faces.captions import draw_caption, full_caption, named
 from faces.classifier import CLASSES, accuracy
+from faces.denoiser import Examples
+from faces.denoiser import Loss as DenoiserLoss
 from faces.distil import SelfConsistency
 from faces.draws import draw_face, generator
 from faces.kinds import KINDS, Kind
@@ -20,8 +22,6 @@ from faces.nearest import nearest
 from faces.pictures import Pool
 from faces.render import render
 from faces.text import LENGTH, Text, draw_captions, new_tower, targets, tokenize
-from faces.unet import Loss as UNetLoss
-from faces.unet import new_unet
 from faces.vae import Loss, new_vae, perception, reconstruct, reconstruction, through
 from torch import nn
 
@@ -160,18 +160,20 @@ def _longest(attribute: object) -> str:
 
 
 @pytest.mark.parametrize("stage", KINDS)
-def test_the_unet_learns_from_captions(stage: str, text: Text, pool: Pool) -> None:
+def test_the_network_learns_from_captions(stage: str, text: Text, pool: Pool) -> None:
+    kind = KINDS[stage]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        unet = new_unet()
+        network = kind.architecture.new()
         latents = torch.randn(12, 8, 16, 16)
-    assert sum(weight.numel() for weight in unet.parameters()) < 13 * 10**6
-    loss = UNetLoss(KINDS[stage], unet, latents.half(), pool.labels, text)
+    assert sum(weight.numel() for weight in network.parameters()) < 13 * 10**6
+    read = kind.architecture.reader(network, text)
+    loss = DenoiserLoss(kind, network, Examples(latents.half(), pool.labels, read))
     value = loss(torch.Generator().manual_seed(0))["loss"]
     variance = 1.0 if stage == "unet" else 2.0  # of the target: unit noise, less unit latents
     assert value.item() == pytest.approx(variance, abs=0.5)  # an untrained network predicts next to nothing
     value.backward()
-    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in unet.parameters())
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
 
 
 class OfAGaussian(nn.Module):
@@ -181,8 +183,8 @@ class OfAGaussian(nn.Module):
         super().__init__()
         self.jumps, self.scale = jumps, nn.Parameter(torch.ones(()))
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, encoder_hidden_states: torch.Tensor) -> SimpleNamespace:
-        time = t[:, None, None, None] / 1000
+    def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> SimpleNamespace:
+        time = timestep[:, None, None, None] / 1000
         variance = ((1 - time) * SPREAD) ** 2 + time**2  # of x_t; a path keeps x_t / sqrt(variance)
         flow = (time - (1 - time) * SPREAD**2) / variance * x
         jump = (x - SPREAD * x / variance.sqrt()) / time.clamp(min=1e-6)
@@ -190,12 +192,12 @@ class OfAGaussian(nn.Module):
 
 
 @pytest.fixture
-def consistent(text: Text, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Callable[[nn.Module, int], torch.Tensor]:
+def consistent(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Callable[[nn.Module, int], torch.Tensor]:
     latents = SPREAD * torch.randn(12, 8, 16, 16, generator=torch.Generator().manual_seed(0))
 
     def loss(student: nn.Module, steps: int) -> torch.Tensor:
         monkeypatch.setattr("faces.distil.STEPS", steps)
-        own = SelfConsistency(student, OfAGaussian(False), latents, pool.labels, text)
+        own = SelfConsistency(student, OfAGaussian(False), Examples(latents, pool.labels, lambda captions: {}))
         return own(torch.Generator().manual_seed(0))["loss"]
 
     return loss

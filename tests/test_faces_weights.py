@@ -15,9 +15,9 @@ from faces.attributes import NAMES
 from faces.captions import full_caption
 from faces.classifier import load_classifier
 from faces.draws import Face, Split, draw_face, generator
-from faces.export import pipeline
 from faces.kinds import KINDS
 from faces.render import render
+from faces.sampling import load_pipeline
 from faces.unpack import unpack
 from faces.vae import LEAST, reconstruct
 from torch import Tensor
@@ -82,7 +82,7 @@ def test_the_library_and_diffusers_load_the_folder_and_predict_alike(name: str) 
 def test_a_training_can_go_on_from_what_ships(name: str, tmp_path: Path) -> None:
     unpack(WEIGHTS / name, tmp_path)
     kind = KIND_OF[name]
-    again = pipeline(kind, tmp_path)
+    again = load_pipeline(kind, tmp_path)
     shipped = StableDiffusionPipeline.from_pretrained(WEIGHTS / name, safety_checker=None)
     for part in ("vae", "text_encoder", "unet"):
         for weight, value in getattr(shipped, part).state_dict().items():

@@ -1,4 +1,4 @@
-"""Stage export: the folder that ships, in Stable Diffusion's format, its classifier, and a card of measured figures."""
+"""Stage export: the folder that ships, a pipeline of diffusers, its classifier, and a card of measured figures."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ import time
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from emoji.export import card_text, parameters, tidy, training_of
 
 from faces.attributes import ACCESSORY, ATTRIBUTES, HAIR, HELD_OUT, world
 from faces.classifier import FILE
-from faces.kinds import KINDS, Kind
+from faces.kinds import Kind
 from faces.nearest import nearest_through
 from faces.pictures import Pool
-from faces.sampling import load_model, obeyed
-from faces.text import Text
+from faces.sampling import load_pipeline, obeyed
 from faces.vae import through
 from fcs.metrics.attributes import DESCRIPTION, read_folder
+from fcs.models.from_memory import from_memory
 
 STAGES = ("classifier", "vae", "text")  # that come before the denoiser
-SUMMARY = (
-    "A small latent text-to-image model of cartoon faces, in Stable Diffusion's format, with a judge of attributes."
-)
+SUMMARY = "A small latent text-to-image model of cartoon faces, in {} format, with a judge of attributes."
 SHOWN = 1000  # pictures that the classifier reads, clean and through the VAE
 RENDERED = 40  # pictures through the VAE that are compared with renders of all classes
 
@@ -38,7 +35,7 @@ def export(kind: Kind, seen: Pool, folder: Path, weights: Path, seed: int, sampl
     """
     part = weights.with_name(weights.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    pipeline(kind, folder).to(torch.float16).save_pretrained(part, max_shard_size="8MB")
+    load_pipeline(kind, folder).to(torch.float16).save_pretrained(part, max_shard_size="8MB")
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(folder / "tokenizer" / name, part / "tokenizer" / name)
     (part / "classifier").mkdir()
@@ -47,47 +44,32 @@ def export(kind: Kind, seen: Pool, folder: Path, weights: Path, seed: int, sampl
     tidy(part, ("text_encoder",))
     card = {**make_card(kind, part, folder, seen, seed, sampled), "note": note}
     (part / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    (part / "card.md").write_text(card_text(card, SUMMARY))
+    (part / "card.md").write_text(card_text(card, SUMMARY.format(kind.architecture.layout)))
     shutil.rmtree(weights, ignore_errors=True)
     part.rename(weights)
-
-
-def pipeline(kind: Kind, folder: Path) -> StableDiffusionPipeline:
-    """The trained parts in diffusers' terms."""
-    text = Text.load(folder, "cpu")
-    return StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(folder / "vae"),
-        text_encoder=text.tower,
-        tokenizer=text.tokenizer,
-        unet=UNet2DConditionModel.from_pretrained(folder / kind.stage),
-        scheduler=kind.scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
 
 
 def make_card(kind: Kind, part: Path, folder: Path, seen: Pool, seed: int, sampled: int) -> dict[str, object]:
     """What the model is, how it was trained, and what was measured on the weights in ``part``."""
     classifier = read_folder(part / "classifier")[0]
-    model = load_model(kind, part, "cpu", "unet")
-    vae = model.vae
+    architecture = kind.architecture
+    pipeline = load_pipeline(kind, part, architecture.part)
+    vae = pipeline.vae
     read = through(vae, classifier, seen, SHOWN)
-    drawn, _ = obeyed(kind, model, classifier, seen, seed, sampled)
-    stages = (*STAGES, *list(KINDS)[: list(KINDS).index(kind.stage) + 1])  # each starts from the one before
-    training = {stage: training_of(folder / f"{stage}.json") for stage in stages}
-    parts = {"unet": model.denoiser, "vae": vae, "text_encoder": model.text.encoder, "classifier": classifier}
+    drawn, _ = obeyed(kind, from_memory(pipeline).eval(), classifier, seen, seed, sampled)
+    training = {stage: training_of(folder / f"{stage}.json") for stage in (*STAGES, *kind.after, kind.stage)}
+    parts = {name: getattr(pipeline, name) for name in (architecture.part, "vae", "text_encoder")}
     pairs = [f"{_class(HAIR, hair)} + {_class(ACCESSORY, own)}" for hair, own in sorted(HELD_OUT)]
     return {
         "name": kind.model,
-        "format": f"Stable Diffusion's folder: 64 px, factor 4, {vae.config.latent_channels} latent channels, "
+        "format": f"{architecture.layout} folder: 64 px, factor 4, {vae.config.latent_channels} latent channels, "
         f"predicts {kind.predicts}; classifier/ reads the attributes of a picture",
         "licence": "Apache-2.0; the faces are composed of parts of python-avatars (MIT), Avataaars by Pablo Stanley",
         "data": {
             "classes": {a.name: ", ".join(c.name for c in a.choices) for a in ATTRIBUTES},
             "held_out_pairs": ", ".join(pairs),
         },
-        "parameters": {name: parameters(module) for name, module in parts.items()},
+        "parameters": {name: parameters(module) for name, module in {**parts, "classifier": classifier}.items()},
         "training": training,
         "hardware": f"{platform.machine()} CPU, {os.cpu_count()} cores, shared with other work",
         "software": {"torch": torch.__version__},

@@ -9,6 +9,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FlowMatchLCMScheduler, Sc
 from emoji.unet import new_scheduler
 from torch import Tensor
 
+from faces.architecture import Architecture
+from faces.unet import UNet
 from fcs.core.denoiser import Predicts
 from fcs.models.base import Schedule
 from fcs.models.schedules import FlowSchedule
@@ -22,6 +24,8 @@ class Kind(ABC):
         model: the name of the weights.
         predicts: what the network predicts.
         schedule: its noise levels.
+        architecture: of the network.
+        after: stages of denoisers, the first to the last, each of which went on from the one before it.
         steps: levels at which faces are drawn to judge it.
         guidance: of these.
     """
@@ -30,6 +34,8 @@ class Kind(ABC):
     model: str
     predicts: Predicts
     schedule: Schedule
+    architecture: Architecture = UNet()
+    after: tuple[str, ...] = ()
     steps: int = 25
     guidance: float = 3.0
 
@@ -66,6 +72,7 @@ class Flow(Kind):
     """The velocity ``eps - x_0`` of straight lines from faces to noise (Liu et al. 2022), in InstaFlow's layout."""
 
     stage, model, predicts = "flow", "faces-64-flow", "flow"
+    after = ("unet",)
     schedule = Schedule(None)
 
     def scheduler(self) -> SchedulerMixin:
@@ -83,6 +90,7 @@ class Consistency(Flow):
     """The flow, distilled to jump to a picture from any time (``faces.distil``)."""
 
     stage, model = "consistency", "faces-64-consistency"
+    after = ("unet", "flow")
     steps, guidance = 4, 1.0
 
     def __init__(self) -> None:

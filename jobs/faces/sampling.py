@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor
 
 from faces.captions import full_caption
@@ -18,19 +18,22 @@ from fcs.core.levels import pairs
 from fcs.core.per_sample import RecordNoise
 from fcs.metrics.attributes import AttributeClassifier
 from fcs.models.base import Model
-from fcs.models.stable_diffusion import StableDiffusion
+from fcs.models.from_memory import from_memory
 from fcs.samplers.base import ddim_step, with_eta
 
 BATCH = 60
 
 
-def load_model(kind: Kind, folder: Path, device: str, unet: str | None = None) -> StableDiffusion:
-    """The trained parts in float32; the network lies in ``folder/unet`` of what is exported, else in its stage's."""
-    text = Text.load(folder, device)
-    network = UNet2DConditionModel.from_pretrained(folder / (unet or kind.stage), torch_dtype=torch.float32)
+def load_pipeline(kind: Kind, folder: Path, part: str | None = None) -> DiffusionPipeline:
+    """The trained parts in float32, as a pipeline; the network lies in ``folder/part``, or in that of its stage."""
+    network = kind.architecture.network.from_pretrained(folder / (part or kind.stage), torch_dtype=torch.float32)
     vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
-    model = StableDiffusion(network, vae, text.tower, text.tokenizer, kind.predicts, kind.schedule)
-    return model.to(device).eval()
+    return kind.architecture.pipeline(network, vae, Text.load(folder, "cpu"), kind.scheduler())
+
+
+def load_model(kind: Kind, folder: Path, device: str) -> Model:
+    """A trained pipeline as the library takes it."""
+    return from_memory(load_pipeline(kind, folder)).to(device).eval()
 
 
 def obeyed(

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from transformers import CLIPTextModel
 
 from faces.classifier import FILE
@@ -21,11 +21,12 @@ def unpack(weights: Path, folder: Path) -> None:
     What only a training knows (its checkpoints, the losses on its way) is not there: a report holds its last losses.
     """
     card = json.loads((weights / "card.json").read_text())
-    (stage,) = [kind.stage for kind in KINDS.values() if kind.model == card["name"]]
+    (kind,) = [kind for kind in KINDS.values() if kind.model == card["name"]]
+    own = kind.architecture
     folder.mkdir(parents=True, exist_ok=True)
     AutoencoderKL.from_pretrained(weights / "vae").float().save_pretrained(folder / "vae")
     CLIPTextModel.from_pretrained(weights / "text_encoder").float().save_pretrained(folder / "text_encoder")
-    UNet2DConditionModel.from_pretrained(weights / "unet").float().save_pretrained(folder / stage)
+    own.network.from_pretrained(weights / own.part).float().save_pretrained(folder / kind.stage)
     shutil.copytree(weights / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     shutil.copy(weights / "classifier" / "model.safetensors", folder / FILE)
     (folder / "text.accuracy.json").write_text(json.dumps(card["scores"][SCORES], indent=1) + "\n")
