@@ -36,8 +36,11 @@ def from_folder(found: Found, kind: torch.dtype | None) -> Any:
     """
     _check_parts(found)
     own = pipeline_class(found)
-    unwanted: dict[str, Any] = {name: None for name in UNWANTED if name in found.index}
-    if "requires_safety_checker" in inspect.signature(own).parameters:
+    takes = inspect.signature(own).parameters
+    # diffusers writes a part that was left out, such as SD 3's T5, and wants to be told so again.
+    left_out = [name for name, entry in found.index.items() if entry == [None, None] and name in takes]
+    unwanted: dict[str, Any] = {name: None for name in (*UNWANTED, *left_out) if name in found.index}
+    if "requires_safety_checker" in takes:
         unwanted["requires_safety_checker"] = False
     types = torch.float32 if kind is None else {"default": kind, "vae": torch.float32}
     options = {"torch_dtype": types, "variant": found.variant, "use_safetensors": True, "local_files_only": True}

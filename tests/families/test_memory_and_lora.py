@@ -107,3 +107,15 @@ def test_a_folder_that_diffusers_reads_with_accelerate(tmp_path: Path) -> None:
         return
     model = fcs.load(tmp_path / "wan", device="cpu", size=(32, 32))
     assert fcs.sample(model, prompt="x", steps=1, progress=False).images[0].size == (32, 32)
+
+
+def test_a_folder_whose_part_was_left_out(tmp_path: Path) -> None:
+    """SD 3 without its T5, of which the folder says that it is none: the pipeline reads zeros in its place."""
+    pipe = FAMILIES["sd3"]()
+    pipe.register_modules(text_encoder_3=None, tokenizer_3=None)
+    pipe.save_pretrained(tmp_path / "sd3")
+    models = fcs.load(tmp_path / "sd3", device="cpu", size=(32, 32)), fcs.load(pipe, size=(32, 32))
+    x, level = torch.randn(2, *models[0].shape), models[0].schedule.levels(3)[1]
+    own, given = (model.guided(["a", "b"])(x, level) for model in models)
+    torch.testing.assert_close(own, given)
+    assert not torch.allclose(own, models[0].guided(["c", "d"])(x, level), atol=1e-5)
