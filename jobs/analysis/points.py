@@ -10,6 +10,7 @@ import torch
 from contact_sheets import draw
 from torch import Tensor
 
+from analysis.replayed import replayed
 from fcs.core.collate import collate
 from fcs.core.constraints import Constraint
 from fcs.core.errors import UsageError
@@ -20,6 +21,7 @@ from fcs.engine.config import load_config
 from fcs.engine.pipeline_loading import load_pipeline, record_format
 from fcs.engine.preflight import preflight
 from fcs.models import Model
+from fcs.models.diffusers_pipeline import DiffusersPipeline
 from fcs.shards.input.open_shards import OpenShards
 from fcs.tools.cli.ends import Parser
 
@@ -81,6 +83,8 @@ class Subject:
     def denoiser(self, batch: Batch, level: Level) -> Callable[[Tensor], Tensor]:
         """``x_t -> x_0`` at a level under a record's prompt."""
         guided = self.model.guided(batch.prompts)
+        if isinstance(self.model, DiffusersPipeline):
+            return replayed(self.model, guided, level, self.dtype)
         if guided.cond is not None:
             guided = replace(guided, cond=guided.cond.to(self.dtype))
         return lambda x: guided(x, level)
