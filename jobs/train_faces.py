@@ -6,11 +6,12 @@
     python jobs/train_faces.py --stage vae --device cuda --minutes 8 --out runs/faces/model
     python jobs/train_faces.py --stage unpack --weights fcs/weights/faces-64 --out runs/faces/model   # or: what ships
     python jobs/train_faces.py --stage flow --start runs/faces/model --minutes 60 --out runs/faces/model   # from eps
+    python jobs/train_faces.py --stage dit --minutes 75 --out runs/faces/model   # the flow by a transformer, as SD 3
     python jobs/train_faces.py --stage consistency --minutes 60 --out runs/faces/model   # the flow in a few steps
 
 A stage brings its learning rate to 0 within its minutes or steps, keeps a checkpoint and goes on from it, and writes
-its model. It ends with 75 after SIGTERM. One whose model is there already is not run again. `export`, `export-flow` and
-`export-consistency` come last; `unpack` is their inverse.
+its model. It ends with 75 after SIGTERM. One whose model is there already is not run again. An `export` (`-flow`,
+`-dit`, `-consistency`) comes last; `unpack` is its inverse.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ STAGES: dict[str, Train] = {
     "unet": partial(train_denoiser, KINDS["unet"]),
     "flow": partial(train_denoiser, KINDS["flow"]),
     "consistency": train_consistency,
+    "dit": partial(train_denoiser, KINDS["dit"]),
 }
-EXPORTS = {"export": KINDS["unet"], "export-flow": KINDS["flow"], "export-consistency": KINDS["consistency"]}
+EXPORTS = {"export" if stage == "unet" else f"export-{stage}": kind for stage, kind in KINDS.items()}
 
 
 def parse() -> argparse.Namespace:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ def write_weights(folder: Path, weights: Path) -> None:
     tidy(weights, ("text_encoder", "clip"))
 
 
-def tidy(weights: Path, towers: tuple[str, ...]) -> None:
+def tidy(weights: Path, towers: Sequence[str]) -> None:
     """Configurations that mean the same anywhere, and files that anybody may read."""
     for part in towers:
         declare_float32(weights / part / "config.json")

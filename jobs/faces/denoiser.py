@@ -1,4 +1,4 @@
-"""Stages unet and flow: the denoiser of latents of either kind, and what it draws."""
+"""Stages unet, flow and dit: the denoiser of latents of any kind, and what it draws."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import time
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -36,12 +37,12 @@ def export(kind: Kind, seen: Pool, folder: Path, weights: Path, seed: int, sampl
     part = weights.with_name(weights.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     load_pipeline(kind, folder).to(torch.float16).save_pretrained(part, max_shard_size="8MB")
-    for name in ("vocab.json", "merges.txt"):
-        shutil.copy(folder / "tokenizer" / name, part / "tokenizer" / name)
+    for words, name in product(part.glob("tokenizer*"), ("vocab.json", "merges.txt")):
+        shutil.copy(folder / "tokenizer" / name, words / name)
     (part / "classifier").mkdir()
     shutil.copy(folder / FILE, part / "classifier" / "model.safetensors")
     (part / "classifier" / DESCRIPTION).write_text(world().as_json())
-    tidy(part, ("text_encoder",))
+    tidy(part, [path.name for path in part.glob("text_encoder*")])
     card = {**make_card(kind, part, folder, seen, seed, sampled), "note": note}
     (part / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     (part / "card.md").write_text(card_text(card, SUMMARY.format(kind.architecture.layout)))

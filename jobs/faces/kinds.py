@@ -1,4 +1,4 @@
-"""What faces-64's denoiser is trained for: Stable Diffusion's noise prediction, a rectified flow, a few steps of it."""
+"""What faces-64's denoiser is trained for: noise prediction, a rectified flow, a few steps of it; and what network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from emoji.unet import new_scheduler
 from torch import Tensor
 
 from faces.architecture import Architecture
+from faces.dit import Transformer
 from faces.unet import UNet
 from fcs.core.denoiser import Predicts
 from fcs.models.base import Schedule
@@ -101,5 +102,13 @@ class Consistency(Flow):
         return FlowMatchLCMScheduler()
 
 
+class Dit(Flow):
+    """The same flow by a transformer in Stable Diffusion 3's format, from its first step."""
+
+    stage, model = "dit", "faces-64-dit"
+    architecture = Transformer()
+    after = ()
+
+
 FLOW, CONSISTENCY = Flow(), Consistency()
-KINDS: dict[str, Kind] = {kind.stage: kind for kind in (Eps(), FLOW, CONSISTENCY)}
+KINDS: dict[str, Kind] = {kind.stage: kind for kind in (Eps(), FLOW, CONSISTENCY, Dit())}
