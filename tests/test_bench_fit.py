@@ -30,7 +30,7 @@ def test_every_point_uses_the_budget_and_is_a_sampler(calls: int, space: Space) 
         fitted = space.at(point, calls)
         assert fitted.calls == calls
         assert len(fitted.sampler[space.profile]) == fitted.steps >= FEWEST
-        assert sum(fitted.sampler[space.profile]) >= 1
+        assert sum(fitted.sampler[space.profile]) >= space.fewest
     run, _ = load_config.load(["digits_half"], [*dotted("sampler", fitted.sampler), f"steps={fitted.steps}"])
     assert isinstance(run.sampler, type(space.defaults))
     assert run.sampler.calls(run.steps) == calls

@@ -123,8 +123,52 @@ def test_x_t_follows_by_a_share_of_the_correction(gaussian: Gaussian) -> None:
     torch.testing.assert_close(known * moved, known * (y - x0))
 
 
-def test_without_following_a_gaussian_comes_out_as_its_posterior(gaussian: Gaussian, abar: Tensor) -> None:
-    """With more levels the mean's error falls (in the posterior's standard deviations), and the spread comes nearer."""
+@pytest.mark.parametrize("steps", [3, 10])
+def test_a_push_is_a_multiplier_that_ancestral_steps_carry_unchanged(abar: Tensor, steps: int) -> None:
+    """Of two runs whose x_t differ in ``delta``, ``alpha delta / sigma^2`` is the same at every level.
+
+    The network says the same in both, so only the levels' own steps act on the difference.
+    """
+    levels, y, pushed = ddpm_levels(abar, steps), noise()(SHAPE), []
+
+    def denoise(x: Tensor, level: Level) -> Tensor:
+        pushed.append((level, x))
+        return torch.zeros_like(x)
+
+    for push in (0.0, 0.7):
+        sampler = NewtonKrylov(products=[0], follow=0, push=push)
+        sampler(noise()(SHAPE), levels, denoise, Known(y, left()), noise())
+    multipliers = [
+        there.alpha * (there_x - here_x) / there.sigma**2
+        for (_, here_x), (there, there_x) in zip(pushed[:steps], pushed[steps:], strict=True)
+    ]
+    total = torch.zeros_like(y)
+    for level, multiplier in zip(levels, multipliers, strict=False):
+        torch.testing.assert_close(multiplier, total)
+        total = total + level.alpha / level.sigma**2 * 0.7 * level.sigma * left() * y  # the error is y: x_0 is 0
+
+
+@pytest.mark.parametrize("products", [[0], [1]])
+def test_pushes_bring_what_the_network_says_to_the_measurement(
+    gaussian: Gaussian, abar: Tensor, products: list[int]
+) -> None:
+    """Over the levels, before anything is corrected or put in: nearer than where nothing is pushed."""
+    y, known, left_over = noise()(gaussian.shape), left(gaussian.shape, 2), []
+    for push in (0.0, 1.0):
+        told = []
+
+        def denoise(x: Tensor, level: Level, told: list[Tensor] = told) -> Tensor:
+            told.append(gaussian.x0(x, level.alpha, level.sigma))
+            return told[-1]
+
+        sampler = NewtonKrylov(products=products, follow=0, push=push)
+        sampler(noise()(gaussian.shape), ddpm_levels(abar, 20), denoise, Known(y, known), noise())
+        left_over.append(Known(y, known).residual(told[15 * (1 + products[0])]))
+    assert (left_over[1] < 0.7 * left_over[0]).all()
+
+
+def gaussian_errors(gaussian: Gaussian, abar: Tensor, steps: int, push: float) -> tuple[float, float]:
+    """The posterior mean's error in the posterior's standard deviations, and the spread over them."""
     count, known = 500, left(gaussian.shape, 2)[:1]
     root = torch.linalg.cholesky(gaussian.covariance)
     y = (gaussian.mean + root @ noise()((16,))[0]).view(1, *gaussian.shape)
@@ -132,23 +176,40 @@ def test_without_following_a_gaussian_comes_out_as_its_posterior(gaussian: Gauss
     hidden = known[0].flatten() == 0
     mean = gaussian.posterior_mean(A, A @ y.flatten())[hidden]
     spread = gaussian.posterior_covariance(A).diagonal().sqrt()[hidden]
-    errors, spreads = [], []
-    for steps in (15, 60):
-        randn = RecordNoise(list(range(count)), dtype=torch.float64)
-        constraint = Known(y.expand(count, -1, -1, -1), known)
-        x = randn(gaussian.shape)
-        denoise = lambda x, t: gaussian.x0(x, t.alpha, t.sigma)  # noqa: E731
-        made = NewtonKrylov(follow=0)(x, ddpm_levels(abar, steps), denoise, constraint, randn).flatten(1)[:, hidden]
-        errors.append(((made.mean(0) - mean) / spread).square().mean().sqrt().item())
-        spreads.append((made.std(0) / spread).mean().item())
+    randn = RecordNoise(list(range(count)), dtype=torch.float64)
+    constraint, x = Known(y.expand(count, -1, -1, -1), known), randn(gaussian.shape)
+    denoise = lambda x, t: gaussian.x0(x, t.alpha, t.sigma)  # noqa: E731
+    sampler = NewtonKrylov(follow=0, push=push)
+    made = sampler(x, ddpm_levels(abar, steps), denoise, constraint, randn).flatten(1)[:, hidden]
+    return ((made.mean(0) - mean) / spread).square().mean().sqrt().item(), (made.std(0) / spread).mean().item()
+
+
+def test_without_following_a_gaussian_comes_out_as_its_posterior(gaussian: Gaussian, abar: Tensor) -> None:
+    """With more levels the mean's error falls, and the spread comes nearer."""
+    errors, spreads = zip(*(gaussian_errors(gaussian, abar, steps, 0) for steps in (15, 60)), strict=True)
     assert errors[1] < 0.7 * errors[0]
     assert errors[1] < 0.15  # .06 and a standard error of .045
     assert 1 - spreads[1] < 0.5 * (1 - spreads[0]) < 0.5 * 0.2
 
 
+def test_a_push_brings_few_levels_as_near_to_the_posterior_as_many(gaussian: Gaussian, abar: Tensor) -> None:
+    error, spread = gaussian_errors(gaussian, abar, 15, 0.5)
+    many, _ = gaussian_errors(gaussian, abar, 60, 0)
+    assert error < many + 0.045  # and its standard error
+    assert 0.8 < spread < 1.1
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"products": []}, {"products": [-1]}, {"follow": -0.1}, {"ridge": 0.0}, {"memory": -1}, {"eta": 2}],
+    [
+        {"products": []},
+        {"products": [-1]},
+        {"follow": -0.1},
+        {"push": -0.1},
+        {"ridge": 0.0},
+        {"memory": -1},
+        {"eta": 2},
+    ],
 )
 def test_a_setting_outside_its_range_is_refused_by_name(wrong: dict[str, object]) -> None:
     (name,) = wrong

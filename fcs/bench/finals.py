@@ -15,6 +15,11 @@ FINALISTS = 3  # that run once more, beside the first
 Report = dict[str, Any]
 
 
+def fewest_trials() -> int:
+    """Trials of which some are left out of the finals, so that there is a choice."""
+    return FINALISTS + 1
+
+
 def judged(trial: Trial) -> Report | None:
     """The evaluation of a trial, made if it is not there yet; None where a record failed. Its pictures are not kept.
 

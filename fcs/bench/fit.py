@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcs.bench.finals import FINALISTS, best, energy, finals, judged
+from fcs.bench.finals import best, energy, fewest_trials, finals, judged
 from fcs.bench.fit_space import SPACES, Fitted, Space
 from fcs.bench.methods import dotted
 from fcs.bench.options import one, whole
@@ -88,8 +88,8 @@ def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fitting, i
     seeds, trials = whole(options.seeds, "--seeds"), one(options.trials, "--trials")
     if len(seeds) < 2:
         raise UsageError.of("--seeds", options.seeds, "two or more, for an energy score")
-    if trials <= FINALISTS:
-        raise UsageError.of("--trials", options.trials, f"{FINALISTS + 1} or more")
+    if trials < fewest_trials():
+        raise UsageError.of("--trials", options.trials, f"{fewest_trials()} or more")
     (draw,) = whole(options.draw, "--draw")[:1]
     out = Path(options.out)
     where = setup(options.model, options.task, options.data or f"{out}/records/*/*.tar")

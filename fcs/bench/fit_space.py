@@ -45,6 +45,7 @@ class Space:
         title: what a person calls it.
         profile: the argument that says what is done at each level.
         price: denoiser calls of one move or product.
+        fewest: moves or products in all.
         defaults: the sampler as it comes.
         given: arguments that are fitted, as ranges.
         pair: an argument of two numbers and the axes that they come from; None for none.
@@ -54,6 +55,7 @@ class Space:
     title: str
     profile: str
     price: int
+    fewest: int
     defaults: ProjectedNewton | NewtonKrylov
     given: tuple[Axis, ...]
     pair: tuple[str, str, str] | None = None
@@ -95,7 +97,7 @@ class Space:
             raise ValueError(f"calls={calls}: expected {self.least} or more")
         value: dict[str, Any] = {axis.name: axis.at(share) for axis, share in zip(self.axes, point, strict=True)}
         most = (calls - FEWEST) // self.price
-        count = min(1 + int(value.pop("share") * most), most)
+        count = min(self.fewest + int(value.pop("share") * (most + 1 - self.fewest)), most)
         profile = spread(count, calls - self.price * count, value.pop("begin"), value.pop("end"))
         if self.pair:
             name, first, last = self.pair
@@ -115,6 +117,7 @@ SPACES = {
         "Projected Newton",
         "moves",
         1 + Newton().forwards,  # its direction, and x_0 at the moved point
+        1,
         ProjectedNewton(),
         (
             Axis("first", 0.1, 2.0),
@@ -131,9 +134,11 @@ SPACES = {
         "Newton-Krylov",
         "products",
         Newton().forwards,
+        0,  # levels of one call, where x_t is pushed
         NewtonKrylov(),
         (
             Axis("follow", 0.0, 1.5, "linear"),
+            Axis("push", 0.02, 3.0),
             Axis("ridge", 0.001, 0.1),
             Axis("memory", 0, 12, "whole"),
             Axis("eta", 0.0, 1.0, "linear"),

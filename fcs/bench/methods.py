@@ -249,7 +249,7 @@ PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1), ETA)
 STEP = Axis("step_size", 0.02, 20)
 MOVES = Axis("moves", 1, 5, "whole")
 MATCHING = (Axis("noise", 0.002, 0.5), Axis("iterations", 1, 4, "whole"), ETA)
-KRYLOV = (Axis("follow", 0, 1.5, "linear"), Axis("ridge", 0.001, 0.1), Axis("memory", 0, 12, "whole"), ETA)
+KRYLOV = (Axis("follow", 0, 1.5, "linear"), Axis("push", 0.02, 3), Axis("memory", 0, 12, "whole"), ETA)
 
 METHODS = {
     method.name: method
