@@ -5,23 +5,24 @@ r"""How far samplers are from a posterior that is known, with a denoiser that ma
 The prior is a kernel density: a picture is one of the 1,597 training digits under white noise of --bandwidth. Its x_0,
 its J and the distribution of what a mask hides have closed forms, so what is left of a method's error is the method's
 own. For each mask (a half; a box in the middle), noise prediction and flow, and each method and number of calls at its
-published setting: the energy score of --seeds completions of --records pictures drawn from the prior, minus that of as
-many exact draws (`excess`, 0 for a perfect sampler), with 95 % intervals over records; `kept`, the share of
-completions whose digit has a probability above .001 given what is shown; `spread`, the mean distance of two
-completions over that of two exact ones. A backward counts as two calls. Prints a table a world; --plot draws the
-excess against calls.
+published setting (--setting '{push: 1}' changes it, once for each setting that is asked for): the energy score of
+--seeds completions of --records pictures drawn from the prior, minus that of as many exact draws (`excess`, 0 for a
+perfect sampler), with 95 % intervals over records; `kept`, the share of completions whose digit has a probability
+above .001 given what is shown; `spread`, the mean distance of two completions over that of two exact ones. A backward
+counts as two calls. Prints a table a world; --plot draws the excess against calls.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from build_digits import SIDE, training_digits
 from command import command
 from torch import Tensor
@@ -179,11 +180,34 @@ def parser() -> Parser:
     add("--out", type=Path, required=True, help="JSON")
     add("--plot", type=Path, help="PNG")
     add("--methods", default=METHODS_SHOWN, metavar="A,B", help=f"of {', '.join(METHODS)} (those that know pixels)")
+    add("--setting", action="append", default=[], metavar="{NAME: VALUE}", help="arguments of the methods' samplers")
     add("--calls", default="20,40,100", metavar="N,N", help="beside the published number (%(default)s)")
     add("--records", default="300", metavar="N", help="(%(default)s)")
     add("--seeds", default="0,1,2,3", metavar="N,N", help="(%(default)s)")
     add("--bandwidth", default="0.15", metavar="X", help="in pixels of [-1, 1] (%(default)s)")
     return parser
+
+
+def asked_methods(args: argparse.Namespace) -> list[Method]:
+    """The methods, each with every setting.
+
+    Raises:
+        UsageError: a setting that is no mapping, or not the sampler's.
+    """
+    methods, found = chosen_methods(args.methods), []
+    for text in args.setting or ["{}"]:
+        own = yaml.safe_load(text)
+        if not isinstance(own, dict):
+            raise UsageError.of("--setting", text, "{NAME: VALUE, ...}")
+        for method in methods:
+            name = ", ".join([method.name, *(f"{key} {value}" for key, value in own.items())])
+            published = lambda levels, superres, m=method, own=own: {**m.published(levels, superres), **own}  # noqa: E731
+            found.append(replace(method, name=name, published=published))
+            try:
+                found[-1].build(published(10, False))
+            except (TypeError, ValueError) as error:
+                raise UsageError(f"--setting={text}: {error}") from error
+    return found
 
 
 def rows(one: Study, methods: list[Method], budgets: list[int]) -> list[dict[str, Any]]:
@@ -208,7 +232,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     """
     if overrides:
         raise UsageError(f"{overrides[0]}: expected an option of --help; this runs no config")
-    methods, budgets, found = chosen_methods(args.methods), whole(args.calls, "--calls"), {}
+    methods, budgets, found = asked_methods(args), whole(args.calls, "--calls"), {}
     for mask, kind in WORLDS:
         made = rows(study(mask, kind, args), methods, budgets)
         found[f"{mask}, {kind}"] = made

@@ -8,8 +8,9 @@ from pathlib import Path
 import exact_prior
 import pytest
 import torch
-from exact_prior import KernelDensity, Study, parser, run, study
+from exact_prior import KernelDensity, Study, asked_methods, parser, run, study
 
+from fcs.core.errors import UsageError
 from fcs.core.levels import Level
 
 
@@ -55,6 +56,19 @@ def test_exact_draws_have_no_excess_and_wrong_ones_have() -> None:
     wrong = one.figures(unrelated, exact)
     assert wrong["excess"]["low"] > 1
     assert wrong["kept"] < 0.5
+
+
+def test_settings_are_those_of_the_sampler() -> None:
+    plain, pushed = asked_methods(asked("--methods", "krylov", "--setting", "{}", "--setting", "{push: 1}"))  # type: ignore[arg-type]
+    assert (plain.name, pushed.name) == ("krylov", "krylov, push 1")
+    assert [one.build(one.published(10, False)).push for one in (plain, pushed)] == [0, 1]  # type: ignore[attr-defined]
+    for wrong, said in (
+        ("{pusch: 1}", "pusch"),
+        ("{push: -1}", "push=-1: expected 0 or more"),
+        ("push", "NAME: VALUE"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            asked_methods(asked("--methods", "krylov", "--setting", wrong))  # type: ignore[arg-type]
 
 
 def test_the_job_writes_each_world(
