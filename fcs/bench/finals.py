@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,6 +37,11 @@ def energy(report: Report | None) -> dict[str, float] | None:
     """The energy score of an evaluation, with its interval; None without one."""
     found: dict[str, float] | None = None if report is None else report[f"energy_{own(report)}"]
     return found
+
+
+def cost(tried: dict[str, Any]) -> float:
+    """What a search is told of a trial: its mean energy score, infinity where a record failed."""
+    return math.inf if tried["energy"] is None else float(tried["energy"]["mean"])
 
 
 def finals(

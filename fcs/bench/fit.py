@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcs.bench.finals import best, energy, fewest_trials, finals, judged
+from fcs.bench.finals import best, cost, energy, fewest_trials, finals, judged
 from fcs.bench.fit_space import SPACES, Fitted, Space
 from fcs.bench.methods import dotted
 from fcs.bench.options import one, whole
@@ -70,7 +69,7 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
     for number in range(1, trials):
         point = search.propose(told)
         tried.append(_trial(fit, fit.space.at(point, fit.calls), point, number))
-        told.append((point, tried[-1]["energy"]["mean"] if tried[-1]["energy"] is not None else math.inf))
+        told.append((point, cost(tried[-1])))
         _write(fit, tried, [])
     finalists = finals(tried, fit.again, fit.seeds)
     _write(fit, tried, finalists)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fcs.bench.comparison import TRIALS, Candidate, Comparison, named
-from fcs.bench.finals import best, energy, finals, judged
+from fcs.bench.finals import best, cost, energy, finals, judged
 from fcs.bench.methods import Method, chosen_methods
 from fcs.bench.options import budgets, one, whole
 from fcs.bench.origin import origin, write_json
@@ -50,7 +50,7 @@ class Tuning:
         yield made
         if not method.space:
             return
-        known = [] if made["point"] is None else [_told(made)]
+        known = [] if made["point"] is None else [(made["point"], cost(made))]
         search, told, number = Search(method.space, self.trials - 1, self.draw), list[Told](), 2
         while number <= self.trials and len(told) < 2 * self.trials:
             point = search.propose(told, known)
@@ -59,7 +59,7 @@ class Tuning:
                 told.append((point, math.inf))
                 continue
             made = self._trial(candidate, number, point)
-            told.append(_told(made))
+            told.append((point, cost(made)))
             number += 1
             yield made
 
@@ -96,10 +96,6 @@ class Tuning:
             "energy": energy(report),
             "chosen": False,
         }
-
-
-def _told(made: Tried) -> Told:
-    return made["point"], math.inf if made["energy"] is None else made["energy"]["mean"]
 
 
 def marked(method: Method, trials: list[Tried], finalists: list[Tried], where: Path) -> list[Tried]:
