@@ -235,6 +235,17 @@ def test_without_a_hole_it_says_so(visit: Callable[[int], Visitor]) -> None:
     assert "Nothing yet" in page.words
 
 
+def test_a_visitor_who_leaves_in_the_middle_of_an_upload_is_no_error(address: str) -> None:
+    # What the server says is looked at when it has ended.
+    host, port = address.removeprefix("http://").split(":")
+    begun = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 1000\r\n"
+    begun += 'Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\nContent-Disposition: form-data; name="files"; '
+    begun += 'filename="a.png"\r\nContent-Type: image/png\r\n\r\nhalf'
+    with socket.create_connection((host, int(port))) as visitor:
+        visitor.sendall(begun.encode())
+    urllib.request.urlopen(address, timeout=GUARD).close()  # answered after what came before
+
+
 @pytest.mark.parametrize("width", [390, 800])
 def test_nothing_is_wider_than_the_screen(visit: Callable[[int], Visitor], width: int, tmp_path: Path) -> None:
     page = visit(width)

@@ -17,6 +17,7 @@ import fastapi
 import gradio as gr
 import uvicorn
 from PIL import Image
+from starlette.requests import ClientDisconnect
 
 from fcs.core.errors import UsageError, first_line
 from fcs.models.base import Model
@@ -96,9 +97,9 @@ def serve(model: Model, name: str, host: str, port: int | None) -> None:
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:
-    """Whether a message of the server is more than that pages were still open when it was ended."""
-    cancelled = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
-    return not cancelled and "timeout graceful shutdown exceeded" not in record.getMessage()
+    """Whether a message of the server is more than that a visitor left, or was still there when it was ended."""
+    gone = record.exc_info is not None and isinstance(record.exc_info[1], (asyncio.CancelledError, ClientDisconnect))
+    return not gone and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
 def _asked(model: Model, pictures: dict[str, wishes.Shipped], first: str) -> dict[str, Any]:
