@@ -239,8 +239,8 @@ def test_a_visitor_who_leaves_in_the_middle_of_an_upload_is_no_error(address: st
     # What the server says is looked at when it has ended.
     host, port = address.removeprefix("http://").split(":")
     begun = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 1000\r\n"
-    begun += 'Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\nContent-Disposition: form-data; name="files"; '
-    begun += 'filename="a.png"\r\nContent-Type: image/png\r\n\r\nhalf'
+    begun += "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+    begun += 'Content-Disposition: form-data; name="files"; filename="a.png"\r\nContent-Type: image/png\r\n\r\nhalf'
     with socket.create_connection((host, int(port))) as visitor:
         visitor.sendall(begun.encode())
     urllib.request.urlopen(address, timeout=GUARD).close()  # answered after what came before
