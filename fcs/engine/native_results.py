@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from fcs.core.native_picture import Blend
 from fcs.core.records import Batch, Record, Result
 from fcs.engine.encode_results import NOT_FINITE, ResultEncoder, decoded, encode_image, failed_row
 from fcs.metrics.native_scores import native_scores
@@ -82,8 +83,13 @@ class Crops:
 
 @dataclass(frozen=True)
 class NativeEncoder(ResultEncoder):
-    """Turns crops into one row for each record, as soon as its last crop is made."""
+    """Turns crops into one row for each record, as soon as its last crop is made.
 
+    Attributes:
+        blend: puts a crop into its picture.
+    """
+
+    blend: Blend = field(kw_only=True)
     crops: Crops = field(default_factory=Crops)
 
     def rows(self, batch: Batch, result: Result | None) -> list[Row]:
@@ -107,7 +113,7 @@ class NativeEncoder(ResultEncoder):
             return row
         try:
             pictures = [crop.picture for crop in made[: len(native.crops)]]
-            completed = native.completed(native.read(), pictures, self.task.blend)
+            completed = native.completed(native.read(), pictures, self.blend)
             data = encode_image(completed.picture, self.format, self.png_level)
             exact = self.format == "png"
             shown = completed.picture if exact else decoded(data, completed.picture.mode)

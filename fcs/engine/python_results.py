@@ -12,6 +12,7 @@ from torch import Tensor
 from fcs.core.collate import collate
 from fcs.core.errors import UsageError
 from fcs.core.images import to_pil
+from fcs.core.native_picture import Blend
 from fcs.core.notes import NOTHING
 from fcs.core.records import Record
 from fcs.engine.encode_results import own_part, picture_scores
@@ -55,10 +56,11 @@ def record_form(model: Model, task: Task, resize: str) -> Format:
         UsageError: another word for ``resize``, or crops of a task that does not work on them.
     """
     way: Resize = one_of("resize", resize, Resize)
-    if way == "crop_to_mask" and task.on_crops is None:
+    crops = task.on_crops if way == "crop_to_mask" else None
+    if way == "crop_to_mask" and crops is None:
         name = type(task).__name__.lower()
         raise UsageError.of("resize", way, f"none, crop or pad for task={name}; only inpaint with paste works on crops")
-    return Format(*task.input_shape(model), way, task.needs_mask, margin=task.margin)
+    return Format(*task.input_shape(model), way, task.needs_mask, margin=crops.margin if crops else 0.0)
 
 
 def sampled(
@@ -121,24 +123,25 @@ def _native(
 ) -> Pictures:
     samples = [sample for record in records for sample in record.samples or (record,)]
     batch = collate("", 0, samples, (form.channels, form.height, form.width), 0)
-    sampling = replace(pipeline, task=pipeline.task.on_crops or pipeline.task)
-    result = sample_batch(sampling, batch, min(most or CROPS, len(samples)), progress, preview)
+    way = pipeline.task.on_crops
+    assert way is not None, "the form of the records says so"
+    result = sample_batch(replace(pipeline, task=way.task), batch, min(most or CROPS, len(samples)), progress, preview)
     scored = pipeline.task.reference(batch) is not None
     crops, images, metrics = Crops(), [], []
     for slot, sample in enumerate(samples):
         made = crops.add(batch, result, slot)
         if made is not None:
-            image, row = _joined(pipeline.task, sample, made, scored)
+            image, row = _joined(way.blend, sample, made, scored)
             images.append(image)
             metrics.append(row if pipeline.model.prompted else {k: v for k, v in row.items() if k != "truncated"})
     return Pictures(images, metrics)
 
 
-def _joined(task: Task, record: Record, made: Sequence[MadeCrop], scored: bool) -> tuple[Image.Image, Metrics]:
+def _joined(blend: Blend, record: Record, made: Sequence[MadeCrop], scored: bool) -> tuple[Image.Image, Metrics]:
     """A record's whole picture, and what is known of it."""
     row, native = joined_row(record, made), record.native
     assert native is not None
-    completed = native.completed(native.read(), [crop.picture for crop in made[: len(native.crops)]], task.blend)
+    completed = native.completed(native.read(), [crop.picture for crop in made[: len(native.crops)]], blend)
     scores = native_scores(completed.picture, completed, native, exact=True, scored=scored)
     own: Metrics = {"seed": row.seed, "nfe": row.nfe, "residual": row.residual, **scores}
     own |= {"truncated": row.truncated, NOTHING: row.nothing_to_generate, "crops": len(native.crops)}

@@ -7,7 +7,7 @@ import math
 from fcs.core.errors import UsageError
 from fcs.engine.config.run import Run
 from fcs.models import Model
-from fcs.tasks.base import Task
+from fcs.tasks.base import OnCrops, Task
 
 RATIOS = (1.0, 4 / 3, 3 / 2, 16 / 9)  # of the longer side to the shorter; upright and wide
 
@@ -37,10 +37,15 @@ def _check_crops(config: Run) -> None:
         raise UsageError.of("metrics", names, expected)
 
 
+def crops_of(config: Run) -> OnCrops | None:
+    """How the run's pictures are completed crop by crop; None where they are not."""
+    return config.task.on_crops if config.data.resize == "crop_to_mask" else None
+
+
 def sampled_task(config: Run) -> Task:
     """The task of what is sampled: of a crop, or of the record itself."""
-    task = config.task.on_crops if config.data.resize == "crop_to_mask" else config.task
-    return task or config.task
+    crops = crops_of(config)
+    return crops.task if crops else config.task
 
 
 def bucket_models(model: Model, task: Task) -> dict[tuple[int, int], Model]:

@@ -21,6 +21,7 @@ from fcs.engine.predict_module import PredictModule
 from fcs.engine.preflight import Preflight
 from fcs.engine.process_info import ProcessInfo
 from fcs.engine.progress import Progress, log_progress
+from fcs.engine.record_sizes import crops_of
 from fcs.shards.ledger.result_rows import Row
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class ShardWriter(BasePredictionWriter):
         judge = pl_module.judge.to(pl_module.device) if pl_module.judge else None
         finished, shown = totals.ok + totals.failed, trainer.progress_bar_callback is None
         progress = Progress(totals.total, finished, shown=shown, failed=totals.failed)
-        kind = NativeEncoder if config.data.resize == "crop_to_mask" else ResultEncoder
+        crops = crops_of(config)
+        kind = partial(NativeEncoder, blend=crops.blend) if crops else ResultEncoder
         self._writer = AsyncWriter(
             kind(config.task, config.format, config.copy_inputs, facts, judge, config.png_level, pl_module.device),
             RowJoiner(partial(_finish, data, pl_module), pl_module.batch_size),

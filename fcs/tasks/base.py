@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fcs.core.constraints import Constraint
 from fcs.core.images import to_float, to_uint8
+from fcs.core.native_picture import Blend
 from fcs.core.records import Batch, Result
 from fcs.core.transfer import to_host
 from fcs.models.base import Model
 from fcs.samplers.base import Sampler
 from fcs.tasks.residual_trace import ResidualTrace
 from fcs.tasks.sampling_loop import SamplingLoop
+
+
+@dataclass(frozen=True)
+class OnCrops:
+    """How a task completes pictures larger than the model's: crops around what is to be generated.
+
+    Attributes:
+        task: makes a crop.
+        margin: share of a crop's sides that is kept on each side of the hole.
+        blend: puts what was made of a crop into the picture that it was cut out of, at that picture's own size: what
+            was made, the same part of the picture, both uint8 ``(N, C, H, W)``, and a mask, uint8 ``(N, 1, H, W)``,
+            255 = made.
+    """
+
+    task: Task
+    margin: float
+    blend: Blend
 
 
 class Task(ABC):
@@ -25,7 +44,6 @@ class Task(ABC):
         reads_mask: whether a record's mask is looked at; where it is not, a broken one does no harm.
         scored: names of the scores that its results carry themselves.
         in_place: whether a result shows what the record's picture shows, place by place.
-        margin: share of a crop's sides beside the hole, for a task that works ``on_crops``.
         previewed: whether it tells of x_0 level by level; a task that samples more than once does not.
     """
 
@@ -33,7 +51,6 @@ class Task(ABC):
     reads_mask: bool = True
     scored: tuple[str, ...] = ()
     in_place: bool = True
-    margin: float = 0.0
     previewed: bool = True
 
     @property
@@ -93,19 +110,9 @@ class Task(ABC):
         return frozenset()
 
     @property
-    def on_crops(self) -> Task | None:
-        """The task of a crop of a larger picture, which makes what ``blend`` then puts there; None where it cannot."""
+    def on_crops(self) -> OnCrops | None:
+        """How it completes pictures larger than the model's, crop by crop; None where it cannot."""
         return None
-
-    def blend(self, made: Tensor, given: Tensor, mask: Tensor) -> Tensor:
-        """What was made of a crop put into the picture that it was cut out of, at that picture's own size.
-
-        Args:
-            made: uint8 ``(N, C, H, W)``.
-            given: the same part of the picture.
-            mask: uint8 ``(N, 1, H, W)``, 255 = made.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not work on crops")
 
     def calls(self, sampler: Sampler, steps: int) -> int:
         """Denoiser calls for one record, or for one crop of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from fcs.core.errors import UsageError
 from fcs.core.images import fill_holes, paste, to_float, to_uint8, without_seam
 from fcs.core.records import Batch
 from fcs.models.base import Model
-from fcs.tasks.base import Task
+from fcs.tasks.base import OnCrops, Task
 
 MOST_MARGIN = 0.45  # at a half there would be no hole
 
@@ -60,13 +60,13 @@ class Inpaint(Task):
         self._raw = False
 
     @property
-    def on_crops(self) -> Self | None:
-        """The same without paste-back, which is for ``blend`` to do; None where it is not to be done."""
+    def on_crops(self) -> OnCrops | None:
+        """Crops are made without paste-back, which is done at the picture's own size; None where it is not wanted."""
         if not self.paste:
             return None
-        made = copy.copy(self)
-        made._raw = True
-        return made
+        raw = copy.copy(self)
+        raw._raw = True
+        return OnCrops(raw, self.margin, self.blend)
 
     def handed_on(self, batch: Batch) -> frozenset[int]:
         """Where the mask is black and the given pixels are put back."""
