@@ -241,7 +241,8 @@ import torch
 from torch import nn
 
 from fcs.core.denoiser import Denoiser, Guided
-from fcs.models.base import Model, Schedule
+from fcs.models.base import Schedule
+from fcs.models.family import Family
 
 
 class Zero(nn.Module):
@@ -255,7 +256,7 @@ class Zero(nn.Module):
         return self.scale * x
 
 
-class Flat(Model):
+class Flat(Family):
     """A family of its own, with a codec that does nothing."""
 
     layout = "a folder of FlatPipeline"

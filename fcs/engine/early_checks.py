@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 
-from fcs.core.discovery import classes
 from fcs.core.errors import UsageError
 from fcs.engine.config.run import Run
-from fcs.models import Found, Model
+from fcs.models import Found
 from fcs.models.base import WINDOWED, Schedule
-from fcs.models.loading import PACKAGE
+from fcs.models.family import Family, families
 from fcs.tasks.pipeline import check_sampler
 
 SCHEDULER = "scheduler/scheduler_config.json"
@@ -29,33 +28,32 @@ def check_early(config: Run, found: Found) -> None:
             not take; a task that does not fit its pictures; a sampler that cannot work with the task's constraint;
             files that cannot be read; windows for a family that has none.
     """
-    families = [] if found.is_file else _own_families(found)  # of a file little is known before it is loaded
-    prompted = all(kind.prompted for kind in families)
+    own = [] if found.is_file else _own_families(found)  # of a file little is known before it is loaded
+    prompted = all(kind.prompted for kind in own)
     asked = config.model.options
-    shape = families[0].picture_shape_in(found, asked) if families and not asked.call else None
+    shape = own[0].picture_shape_in(found, asked) if own and not asked.call else None
     config.task.check_fit(shape, prompted)
     if not found.is_file:
-        _check_windows(config, families)
+        _check_windows(config, own)
     check_sampler(config.sampler, config.task, prompted)
     check_guidance(config, prompted)
     if not found.is_file and (found.path / SCHEDULER).is_file():
         _outline(found.json(SCHEDULER)).levels(config.steps, config.levels)
 
 
-def _own_families(found: Found) -> list[type[Model]]:
+def _own_families(found: Found) -> list[type[Family]]:
     """The families that know this folder; a general one, which takes prompts, is not asked: it imports much."""
-    families = [kind for kind in classes(PACKAGE, Model).values() if issubclass(kind, Model) and not kind.general]
-    return [kind for kind in families if kind.is_in(found)]
+    return [kind for kind in families() if not kind.general and kind.is_in(found)]
 
 
-def _check_windows(config: Run, families: list[type[Model]]) -> None:
+def _check_windows(config: Run, own: list[type[Family]]) -> None:
     """Refuse windows where the family has none; what only a pipeline's own call does is done by a general one."""
     overlap, call = config.model.overlap, config.model.options.call
     if overlap is None:
         return
     if call:
         raise UsageError.of("model.overlap", overlap, f"null beside {', '.join(call)}: {WINDOWED}")
-    if not any(kind.windowed for kind in families):
+    if not any(kind.windowed for kind in own):
         raise UsageError.of("model.overlap", overlap, f"null: {WINDOWED}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Self, get_args
+from typing import Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,6 @@ from fcs.core.denoiser import Denoiser, Guided
 from fcs.core.errors import UsageError
 from fcs.core.levels import Level, Spacing, ddpm_levels, flow_levels
 from fcs.core.tf32 import with_tf32
-
-if TYPE_CHECKING:
-    from fcs.models.files import Found
-    from fcs.models.options import Options
 
 WINDOWED = "only Stable Diffusion's network, of a folder or checkpoint, sees a large picture window by window"
 
@@ -77,7 +73,6 @@ class Model(nn.Module, ABC):
         prompted: whether it takes text.
         differentiable: whether gradients pass through the denoiser.
         windowed: whether its network may see large pictures window by window (``use_windows``).
-        layout: the files that the family is loaded from, in words for messages.
         codec_rounds: whether encoding and decoding take TF32 on a GPU: as long as the network is in 16 bits.
         general: whether a family of its own goes before it where the files are also that one's.
     """
@@ -85,7 +80,6 @@ class Model(nn.Module, ABC):
     prompted: bool = False
     differentiable: bool = True
     windowed: bool = False
-    layout: str = ""
     general: bool = False
 
     def __init__(
@@ -102,34 +96,6 @@ class Model(nn.Module, ABC):
         self.picture_shape = picture_shape
         self.factor = picture_shape[1] // shape[1]
         self.codec_rounds = denoiser.autocast is not None
-
-    @classmethod
-    def is_in(cls, found: Found) -> bool:
-        """Whether these files hold a model of this family; False for a family that exists in memory only."""
-        return False
-
-    @classmethod
-    def load(cls, found: Found, autocast: torch.dtype | None, options: Options) -> Self:
-        """Load the model on the CPU, in float32 unless the family says otherwise.
-
-        Args:
-            found: files that hold one (``is_in``).
-            autocast: type for the network's own arithmetic, None for float32.
-            options: what is wanted of it.
-
-        Raises:
-            UsageError: a part is missing.
-        """
-        raise NotImplementedError(f"{cls.__name__} is not loaded from files")
-
-    @classmethod
-    def picture_shape_in(cls, found: Found, options: Options) -> tuple[int, int, int] | None:
-        """``(C, H, W)`` of the pictures, as far as the small files say it; None where only the loaded model does.
-
-        Raises:
-            UsageError: a size that the model cannot have, files that cannot be read.
-        """
-        return None
 
     @property
     def step(self) -> int | None:

@@ -15,7 +15,8 @@ from fcs.core.denoiser import Denoiser, Guided, Predicts, x0_from
 from fcs.core.errors import UsageError, first_line
 from fcs.core.levels import Level, Spacing
 from fcs.models import pipeline_fit
-from fcs.models.base import Model, Schedule
+from fcs.models.base import Schedule
+from fcs.models.family import Family
 from fcs.models.files import Found
 from fcs.models.lora import add
 from fcs.models.options import Offload, Options
@@ -120,7 +121,7 @@ class PipelineGuided(Guided):
         return self.denoiser(x, level, Prompts(self.texts, self.negative, scale))
 
 
-class DiffusersPipeline(Model):
+class DiffusersPipeline(Family):
     """A diffusers text-to-image pipeline: SDXL, SD 3, Flux, Qwen-Image, ... by what it does, without a table.
 
     Its network is only asked forwards, as the pipeline's own call asks it; nothing is differentiated. Its space is that

@@ -25,8 +25,6 @@ class StableDiffusionInpaint(StableDiffusion):
     result depends on its own noise alone. Any sampler works with it; it was tuned for plain ``ddim``.
     """
 
-    layout = StableDiffusion.layout
-
     @classmethod
     def is_in(cls, found: Found) -> bool:
         return super().is_in(found) and input_channels(found) == cls.inputs(latent_channels(found))

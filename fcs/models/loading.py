@@ -13,14 +13,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from fcs.core.discovery import classes
 from fcs.core.errors import UsageError, first_line
 from fcs.models.base import Model
+from fcs.models.family import Family, families
 from fcs.models.files import Found
 from fcs.models.options import PLAIN, Options
 from fcs.models.textual_inversion import KEY as TEXTUAL_INVERSION
 
-PACKAGE = "fcs.models"
 EMBEDDED = Path(__file__).parent.parent / "weights"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # Only what sampling needs, and of the weights only safetensors of one variant.
@@ -97,18 +96,18 @@ def load(found: Found, autocast: torch.dtype | None = None, options: Options = P
         return family.load(found, autocast, options).eval().requires_grad_(False)
 
 
-def family_of(found: Found, options: Options = PLAIN) -> type[Model]:
-    """The model class, of all in this package, whose files these are; of a class and its subclass the latter.
+def family_of(found: Found, options: Options = PLAIN) -> type[Family]:
+    """The family, of all in this package, whose files these are; of a class and its subclass the latter.
 
     A family of its own goes before a general one, unless only that can do what is wanted.
 
     Raises:
         UsageError: it is none of them, or damaged.
     """
-    families = [kind for kind in classes(PACKAGE, Model).values() if issubclass(kind, Model)]
+    known = families()
     with _naming(found):
-        own = [kind for kind in families if not kind.general and kind.is_in(found)]
-        general = _general(families, found) if options.call or not own else []
+        own = [kind for kind in known if not kind.general and kind.is_in(found)]
+        general = _general(known, found) if options.call or not own else []
     if options.call and own and not general:
         key, value = next(iter(options.call.items()))
         raise UsageError.of(key, value, "none for this model: it is for folders of diffusers text-to-image pipelines")
@@ -116,15 +115,15 @@ def family_of(found: Found, options: Options = PLAIN) -> type[Model]:
     for kind in fitting:
         if not any(other is not kind and issubclass(other, kind) for other in fitting):
             return kind
-    layouts = ", or ".join(dict.fromkeys(kind.layout for kind in families if kind.layout))
+    layouts = ", or ".join(dict.fromkeys(kind.layout for kind in known))
     unlike = "" if found.is_file else f"; found {found.index.get('_class_name')}"
     raise UsageError.of("model.name", found.name, layouts + unlike)
 
 
-def _general(families: Sequence[type[Model]], found: Found) -> list[type[Model]]:
+def _general(known: Sequence[type[Family]], found: Found) -> list[type[Family]]:
     """The general families that know these files. To look at a pipeline's class is to import it: seconds."""
     with _quiet():
-        return [kind for kind in families if kind.general and kind.is_in(found)]
+        return [kind for kind in known if kind.general and kind.is_in(found)]
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from fcs.core.denoiser import Denoiser, Guided, Predicts
 from fcs.core.errors import UsageError
-from fcs.models.base import Model, Schedule
+from fcs.models.base import Schedule
+from fcs.models.family import Family
 from fcs.models.files import Found
 from fcs.models.options import Options
 
@@ -31,7 +32,7 @@ class PixelNetwork(nn.Module):
         return out
 
 
-class PixelModel(Model):
+class PixelModel(Family):
     """A model whose x_0 is the picture itself.
 
     Args:

@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from fcs.core.denoiser import Denoiser, Guided, Predicts
 from fcs.core.errors import UsageError
 from fcs.core.windows import Windows
-from fcs.models.base import Model, Schedule
+from fcs.models.base import Schedule
+from fcs.models.family import Family
 from fcs.models.files import Found
 from fcs.models.options import Options
 from fcs.models.stable_diffusion_files import (
@@ -45,7 +46,7 @@ class LatentNetwork(nn.Module):
         return out
 
 
-class StableDiffusion(Model):
+class StableDiffusion(Family):
     """A latent diffusion with text, as diffusers' ``StableDiffusionPipeline`` holds it.
 
     Args:
