@@ -187,6 +187,7 @@ def test_a_setting_is_found_and_can_be_run(
     trial = min(made["trials"][1:], key=lambda trial: trial["energy"]["mean"])
     assert [final["trial"] for final in made["finals"]] == [0, trial["trial"]]
     assert made["finals"][0]["to_the_first"]["mean"] == 0
+    assert [final["records"] for final in made["finals"]] == [16, 16]  # four times as many as in a trial
     assert not list((tmp_path / "fit").rglob("seed-*"))  # pictures of trials are not kept
     run, _ = load_config.load([str(tmp_path / "fit" / "digits_half_7.yaml")], [])
     assert run.steps == best["steps"]
@@ -206,7 +207,7 @@ def test_a_setting_is_found_and_can_be_run(
         (["--calls", "4", "--sampler", "projected"], "--calls=4: expected 5 or more"),
         (["--sampler", "kryl"], "--sampler=kryl: expected one of projected, krylov; did you mean krylov?"),
         (["--task", "superres4", "--sampler", "krylov"], "--sampler=krylov: expected projected for superres4"),
-        (["--trials", "3"], "--trials=3: expected 4 or more"),
+        (["--trials", "3"], "--trials=3: expected 6 or more"),
         (["--seeds", "0"], "--seeds=0: expected two or more"),
         (["--task", "style"], "--task=style: expected a task"),
     ],

@@ -57,9 +57,9 @@ Settings for each method on training data, which must not be the records of a co
 
 The same number of trials for all. The first is the published setting. Half of the others are spread over the method's
 space (one to four numbers), the rest are steps from the best so far; a best that lies at an end of its range is
-followed beyond it. The published setting and the best three others run once more with other seeds, and the smallest
-mean energy score of a setting without failed records is chosen. Writes OUT/trials.json, which `fcs-bench compare
---tuned OUT` takes. Every trial has the levels that --calls buys.
+followed beyond it. The published setting and the best five others run once more, with other seeds and on four times as
+many records (or all that there are), and the smallest mean energy score of a setting without failed records is chosen.
+Writes OUT/trials.json, which `fcs-bench compare --tuned OUT` takes. Every trial has the levels that --calls buys.
 
 {NAMES}
 """
@@ -69,9 +69,9 @@ A model's own setting of Newton-Krylov or projected Newton for a number of calls
 Without --data the model draws the records itself (50 steps, empty prompts) and masks are generated as the task says:
 what is hidden then has exactly the distribution that a perfect sampler would complete it from. The first trial is the
 sampler's default. Half of the others are spread over the space (where the moves or products are, the sampler's sizes
-and memory, new noise, length of the difference), the rest are steps from the best. The best three run once more with
-other seeds, and the smallest mean energy score of these and the default wins. Writes OUT/fit.json and the winner as
-OUT/CONFIG_CALLS.yaml for fcs-predict --config.
+and memory, new noise, length of the difference), the rest are steps from the best. The best five run once more, with
+other seeds and on four times as many records, and the smallest mean energy score of these and the default wins. Writes
+OUT/fit.json and the winner as OUT/CONFIG_CALLS.yaml for fcs-predict --config.
 
 {TASK_NAMES}
 """

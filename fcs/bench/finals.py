@@ -1,10 +1,11 @@
-"""The best few of many trials once more, with other noise: the luckiest of many is seldom the best."""
+"""The best few of many trials once more, on more records: the luckiest of many is seldom the best."""
 
 from __future__ import annotations
 
 import math
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fcs.bench.paired import differences
@@ -12,7 +13,8 @@ from fcs.bench.rows import evaluated, own
 from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
 
-FINALISTS = 3  # that run once more, beside the first
+FINALISTS = 5  # that run once more, beside the first
+TIMES = 4  # as many records as in a trial
 Report = dict[str, Any]
 
 
@@ -44,34 +46,38 @@ def cost(tried: dict[str, Any]) -> float:
     return math.inf if tried["energy"] is None else float(tried["energy"]["mean"])
 
 
-def finals(
-    tried: Sequence[dict[str, Any]],
-    judge: Callable[[dict[str, Any], tuple[int, ...]], Report | None],
-    seeds: Sequence[int],
-) -> list[dict[str, Any]]:
-    """The first trial and the best of the others with as many other seeds; those of which no record failed.
+def finals(tried: Sequence[dict[str, Any]], again: Callable[[dict[str, Any]], Trial]) -> list[dict[str, Any]]:
+    """The first trial and the best of the others on more records; those of which no record failed.
 
     Args:
         tried: all trials, with their ``energy``.
-        judge: evaluates one of them with other seeds.
-        seeds: of the trials.
+        again: one of them, in a folder of its own.
 
     Returns:
         The trials with that ``energy``, and its paired difference ``to_the_first``.
     """
-    others = tuple(seed + max(seeds) + 1 for seed in range(len(seeds)))
     whole = (trial for trial in tried[1:] if trial["energy"] is not None)
     ranked = sorted(whole, key=lambda trial: trial["energy"]["mean"])
     found: list[dict[str, Any]] = []
     reference: Report | None = None
     for trial in [tried[0], *ranked[:FINALISTS]]:
-        report = judge(trial, others)
+        longer = final(again(trial))
+        report = judged(longer)
         if report is None:
             continue
         reference = reference or report
         apart = differences(report["single"], reference["single"])[f"energy_{own(report)}"]
-        found.append({**trial, "energy": energy(report), "to_the_first": apart, "seeds": list(others)})
+        facts = {"energy": energy(report), "to_the_first": apart, "seeds": list(longer.seeds)}
+        found.append({**trial, **facts, "records": report["records"]})
     return found
+
+
+def final(trial: Trial) -> Trial:
+    """A trial with as many other seeds, on ``TIMES`` as many records, or on all that there are."""
+    limit, count = trial.loaded[0].data.limit, len(trial.seeds)
+    first = max(trial.seeds) + 1
+    more = () if limit is None else (f"data.limit={TIMES * limit}",)
+    return replace(trial, overrides=(*trial.overrides, *more), seeds=tuple(range(first, first + count)))
 
 
 def best(finalists: Sequence[dict[str, Any]], where: object) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcs.bench.finals import best, cost, energy, fewest_trials, finals, judged
+from fcs.bench.finals import TIMES, best, cost, energy, fewest_trials, finals, judged
 from fcs.bench.fit_space import SPACES, Fitted, Space
 from fcs.bench.methods import dotted
 from fcs.bench.options import one, whole
@@ -28,7 +27,7 @@ class Fitting:
     Attributes:
         setup: model, task and records.
         overrides: of the task's config.
-        seeds: of the trials; finalists have as many others.
+        seeds: of the trials.
         calls: a record.
         out: folder.
         captions: give the records' prompts to the model.
@@ -43,16 +42,15 @@ class Fitting:
     captions: bool
     space: Space
 
-    def judge(self, fitted: Fitted, name: str, seeds: Sequence[int]) -> dict[str, Any] | None:
-        """The evaluation of a setting, made if it is not there yet; None where a record failed."""
+    def trial(self, fitted: Fitted, name: str) -> Trial:
+        """A setting to be evaluated."""
         own_settings = (*dotted("sampler", fitted.sampler), f"steps={fitted.steps}")
         given = (*self.setup.overrides, *self.overrides, *own_settings)
-        return judged(Trial(self.setup.config, given, tuple(seeds), self.out / name, self.captions))
+        return Trial(self.setup.config, given, self.seeds, self.out / name, self.captions)
 
-    def again(self, trial: dict[str, Any], seeds: tuple[int, ...]) -> dict[str, Any] | None:
-        """The evaluation of a trial with other seeds."""
-        fitted = Fitted(trial["steps"], trial["sampler"], trial["calls"])
-        return self.judge(fitted, f"finals/{trial['trial']:03d}", seeds)
+    def again(self, made: dict[str, Any]) -> Trial:
+        """What was tried, once more."""
+        return self.trial(Fitted(made["steps"], made["sampler"], made["calls"]), f"finals/{made['trial']:03d}")
 
 
 def run(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -71,7 +69,7 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
         tried.append(_trial(fit, fit.space.at(point, fit.calls), point, number))
         told.append((point, cost(tried[-1])))
         _write(fit, tried, [])
-    finalists = finals(tried, fit.again, fit.seeds)
+    finalists = finals(tried, fit.again)
     _write(fit, tried, finalists)
     winner = best(finalists, fit.out)
     path = fit.out / f"{fit.setup.config}_{fit.calls}.yaml"
@@ -95,7 +93,7 @@ def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fitting, i
     if not where.truth:
         raise UsageError.of("--task", options.task, "a task with a truth to fit against")
     if options.data is None:
-        own_records(where, records, draw, out / "records")
+        own_records(where, TIMES * records, draw, out / "records")
     given = (f"data.limit={records}", *overrides)
     return Fitting(where, given, seeds, calls, out, options.captions, space), trials, draw
 
@@ -114,7 +112,7 @@ def _space(name: str | None, task: str) -> Space:
 
 
 def _trial(fit: Fitting, fitted: Fitted, point: list[float] | None, number: int) -> dict[str, Any]:
-    score = energy(fit.judge(fitted, f"trials/{number:03d}", fit.seeds))
+    score = energy(judged(fit.trial(fitted, f"trials/{number:03d}")))
     facts = {"trial": number, "point": point, "steps": fitted.steps, "sampler": fitted.sampler}
     return {**facts, "calls": fitted.calls, "energy": score}
 
@@ -136,9 +134,9 @@ def _header(fit: Fitting, tried: list[dict[str, Any]], winner: dict[str, Any]) -
     here = origin()
     score, apart = winner["energy"], winner["to_the_first"]
     text = (
-        f"The best of {len(tried)} settings by fcs-bench fit. On its records with other seeds: energy score "
-        f"{score['mean']:.3g} ({score['low']:.3g} to {score['high']:.3g}), minus that of the sampler's defaults at "
-        f"as many calls {apart['mean']:.3g} ({apart['low']:.3g} to {apart['high']:.3g}) "
+        f"The best of {len(tried)} settings by fcs-bench fit. On {winner['records']} records with other seeds: energy "
+        f"score {score['mean']:.3g} ({score['low']:.3g} to {score['high']:.3g}), minus that of the sampler's defaults "
+        f"at as many calls {apart['mean']:.3g} ({apart['low']:.3g} to {apart['high']:.3g}) "
         f"({here['date']}, {here['hardware']})."
     )
     return first, text

@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fcs.bench.options import budgets, one, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.search import Search, Told
 from fcs.bench.tasks import setup
+from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
 
 Tried = dict[str, Any]
@@ -64,16 +65,15 @@ class Tuning:
             yield made
 
     def finals(self, method: Method, tried: list[Tried]) -> list[Tried]:
-        """The published setting and the best few others with other noise."""
+        """The published setting and the best few others on more records."""
         if len(tried) < 2:
             return tried
 
-        def judge(made: Tried, seeds: tuple[int, ...]) -> dict[str, Any] | None:
+        def again(made: Tried) -> Trial:
             candidate = Candidate(method, self.budget, made["levels"], made["setting"])
-            trial = self.comparison.trial(candidate, f"{method.name}/final-{made['trial']:02d}")
-            return judged(replace(trial, seeds=seeds))
+            return self.comparison.trial(candidate, f"{method.name}/final-{made['trial']:02d}")
 
-        return finals(tried, judge, self.comparison.seeds)
+        return finals(tried, again)
 
     def _candidate(self, method: Method, point: list[float]) -> Candidate:
         def setting(levels: int) -> dict[str, float]:
