@@ -46,10 +46,13 @@ class EncodedMeasured(Measured, Projectable):
 
     def error(self, x0: Tensor) -> Tensor:
         picture = self.decode(x0)
-        missing = self.target - self.operator(picture)
+        return self.direction.product(self.encode, picture, self.error_in_pixels(picture))
+
+    def error_in_pixels(self, picture: Tensor) -> Tensor:
+        """``e_x`` of decoded pictures ``(N, C, H, W)``; 0 for those that lie within the measurement's noise."""
+        missing = self.target.to(picture) - self.operator(picture)
         beyond = column(rms(missing) > self.noise, missing)
-        wanted = self.inverse(torch.where(beyond, missing, torch.zeros_like(missing)))
-        return self.direction.product(self.encode, picture, wanted)
+        return self.inverse(torch.where(beyond, missing, torch.zeros_like(missing)))
 
 
 class Perturbed(Constraint):

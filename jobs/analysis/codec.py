@@ -81,16 +81,17 @@ def _error(
     """Each record's error, with some of the autoencoder rounded."""
     with way(model) if part in ("decoder", "both") else nullcontext():
         picture = constraint.decode(x0)
-    wanted = _wanted(constraint, picture.float())
+    picture = picture.float()
+    wanted = constraint.error_in_pixels(picture)
     with way(model) if part in ("encoder", "both") else nullcontext():
-        return Newton(difference).product(constraint.encode, picture.float(), wanted)
+        return Newton(difference).product(constraint.encode, picture, wanted)
 
 
 def _exact(model: Model, constraint: EncodedMeasured, x0: Tensor) -> Tensor:
     """The same in float64, over a short central difference."""
     model.double()
     picture = constraint.decode(x0.double())
-    found = Newton(EXACT, central=True).product(constraint.encode, picture, _wanted(constraint, picture))
+    found = Newton(EXACT, central=True).product(constraint.encode, picture, constraint.error_in_pixels(picture))
     model.float()
     return found
 
@@ -98,10 +99,6 @@ def _exact(model: Model, constraint: EncodedMeasured, x0: Tensor) -> Tensor:
 def _cosine(found: Tensor, true: Tensor) -> Tensor:
     """Of each record that has an error."""
     return cosines(found, true)[max_norm(true).flatten() > 0]
-
-
-def _wanted(constraint: EncodedMeasured, picture: Tensor) -> Tensor:
-    return constraint.inverse(constraint.target.to(picture) - constraint.operator(picture))
 
 
 @contextmanager
