@@ -33,6 +33,7 @@ from command import command
 from scale.cpu_meter import CpuMeter
 from scale.loops import batch_log
 from scale.loops.inpainted import BATCH, STEP_SIZE, STEPS
+from unpack import unpack
 
 import fcs
 from fcs.bench.origin import origin, write_json
@@ -73,8 +74,7 @@ def inputs(work: Path) -> int:
     for old in (folder, shards):
         shutil.rmtree(old, ignore_errors=True)
         old.mkdir(parents=True)
-    with tarfile.open(SAMPLES) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(SAMPLES, folder)
     keys = sorted(path.name.removesuffix(".mask.png") for path in folder.glob("*.mask.png"))
     for number in range(PROCESSES):
         with tarfile.open(shards / f"{number}.tar", "w") as tar:

@@ -23,6 +23,7 @@ from typing import Any
 
 from command import command
 from faces.posterior_summary import price, summaries
+from unpack import unpack
 
 from fcs.bench.comparison import named
 from fcs.bench.origin import origin, write_json
@@ -58,8 +59,7 @@ def comparisons(given: Path, space: Path) -> list[Path]:
     """
     if given.is_file() and tarfile.is_tarfile(given):
         inside = Path(mkdtemp(dir=space))
-        with tarfile.open(given) as archive:
-            archive.extractall(inside, filter="data")
+        unpack(given, inside)
         found = sorted(path.parent for path in inside.glob("*/compare.json"))
     else:
         found = [given] if (given / "compare.json").exists() else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -89,13 +90,17 @@ def apart(work: Callable[[], dict[str, float]]) -> Measured:
             before = _peak()
             told = {"cpu_seconds": work(), "memory_mb": (_peak() - before) / 1e6}
             os.write(writing, json.dumps(told).encode())
-        finally:
-            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as file:
-        told = json.loads(file.read())
-    os.waitpid(pid, 0)
-    return told
+        said = file.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        raise RuntimeError(f"a process that was to be measured ended with {code}")
+    return json.loads(said)
 
 
 def _least(repeats: list[Measured]) -> Measured:
@@ -106,7 +111,7 @@ def _least(repeats: list[Measured]) -> Measured:
 
 def _complete(pipeline: Pipeline, image: bytes, mask: bytes) -> dict[str, float]:
     """What a run does with a record: reading, sampling, writing."""
-    seconds, model, task = Seconds(), pipeline.model, pipeline.task
+    seconds, model = Seconds(), pipeline.model
     channels, height, width = model.picture_shape
     form = Format(channels, height, width, "crop_to_mask", True, margin=MARGIN)
 
@@ -123,13 +128,15 @@ def _complete(pipeline: Pipeline, image: bytes, mask: bytes) -> dict[str, float]
     native = record.native
     assert native is not None
     batch = collate("", 0, record.samples, (channels, height, width), 0)
-    sampling = replace(pipeline, task=task.on_crops or task)
+    crops = pipeline.task.on_crops
+    assert crops is not None
+    sampling = replace(pipeline, task=crops.task)
     sample_batch(sampling, batch, len(batch.records), progress=False)  # the first call has more to do than others
     with seconds.of("sample"):
         result = sample_batch(sampling, batch, len(batch.records), progress=False)
     given = native.read()
     with seconds.of("paste_and_blend"):
-        completed = native.completed(given, list(result.images), task.blend)
+        completed = native.completed(given, list(result.images), crops.blend)
     with seconds.of("score"):
         native_scores(completed.picture, completed, native, exact=True, scored=True)
     with seconds.of("encode"):
