@@ -371,6 +371,16 @@ def test_one_seed_and_published_settings(tmp_path: Path) -> None:
     assert "not tuned: published settings" in made["note"]
 
 
+def test_products_are_traded_for_levels() -> None:
+    method = METHODS["krylov"]
+    published = method.published(10, False)
+    assert method.build(published).products == (1,)
+    assert method.setting(method.point(published) or [], 10, False)["products_each"] == 1
+    bought = {each: method.levels_for(40, lambda levels, each=each: {"products_each": each}) for each in (0, 1, 3)}  # type: ignore[misc]
+    assert bought == {0: 40, 1: 20, 3: 10}
+    assert "sampler.products=[3]" in method.overrides({"products_each": 3})
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

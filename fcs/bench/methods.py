@@ -21,6 +21,7 @@ MOST_LEVELS = 1000  # as many as a diffusion was trained on
 TINY = 256  # entries of x_t up to which the exact direction is formed
 OF_DIRECTION = ("difference", "cutoff")  # arguments of the direction, on which no cost depends
 STEP_SIZES = ("moves", "size", "last")  # they make step_sizes
+EACH = "products_each"  # it makes products
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,13 @@ def own_method(path: str) -> Method:
 
 
 def arguments(setting: Setting) -> dict[str, Any]:
-    """A setting as the sampler's arguments: K moves whose size falls linearly to a share ``last`` of the first."""
-    given: dict[str, Any] = {key: value for key, value in setting.items() if key not in STEP_SIZES}
+    """A setting as the sampler's arguments: K moves whose size falls linearly to a share ``last`` of the first.
+
+    As many products at each level, where the sampler's own argument is not there.
+    """
+    given: dict[str, Any] = {key: value for key, value in setting.items() if key not in (*STEP_SIZES, EACH)}
+    if EACH in setting:
+        given = {"products": [int(setting[EACH])], **given}
     if "moves" in setting:
         from fcs.samplers.inexact_newton import falling
 
@@ -222,6 +228,11 @@ def defaults(levels: int, superres: bool) -> Setting:
     return {}
 
 
+def krylov(levels: int, superres: bool) -> Setting:
+    """One product at each level."""
+    return {EACH: 1}
+
+
 def dps(levels: int, superres: bool) -> Setting:
     """Published (configs of its repository) are 0.5 for inpainting, the default, and 0.3 for superresolution."""
     return {"step_size": 0.3} if superres else {}
@@ -249,7 +260,7 @@ PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1), ETA)
 STEP = Axis("step_size", 0.02, 20)
 MOVES = Axis("moves", 1, 5, "whole")
 MATCHING = (Axis("noise", 0.002, 0.5), Axis("iterations", 1, 4, "whole"), ETA)
-KRYLOV = (Axis("follow", 0, 1.5, "linear"), Axis("push", 0.02, 3), Axis("memory", 0, 12, "whole"), ETA)
+KRYLOV = (Axis(EACH, 0, 4, "whole"), Axis("follow", 0, 1.5, "linear"), Axis("push", 0.02, 3), ETA)
 
 METHODS = {
     method.name: method
@@ -259,7 +270,7 @@ METHODS = {
         Method("newton-k5", "newton", 20, newton(5), SIZES, "newton"),
         Method("newton-k10", "newton", 20, newton(10), SIZES, "newton"),  # the paper's K for superresolution
         Method("projected", "projectednewton", 10, defaults, PROJECTED, "newton"),
-        Method("krylov", "newtonkrylov", 10, defaults, KRYLOV, "newton"),
+        Method("krylov", "newtonkrylov", 10, krylov, KRYLOV, "newton"),
         Method("exact", "newton", 20, newton(1), (SIZES[0], Axis("cutoff", 0.01, 0.9, closed=True)), "exact"),
         Method("gradient", "newton", 20, newton(5), (MOVES, *SIZES), "gradient"),
         Method("local", "newton", 20, newton(5), (MOVES, *SIZES), "local"),
