@@ -57,7 +57,7 @@ def finals(tried: Sequence[dict[str, Any]], again: Callable[[dict[str, Any]], Tr
         The trials with that ``energy``, and its paired difference ``to_the_first``.
     """
     whole = (trial for trial in tried[1:] if trial["energy"] is not None)
-    ranked = sorted(whole, key=lambda trial: trial["energy"]["mean"])
+    ranked = sorted(whole, key=cost)
     found: list[dict[str, Any]] = []
     reference: Report | None = None
     for trial in [tried[0], *ranked[:FINALISTS]]:
@@ -92,4 +92,4 @@ def best(finalists: Sequence[dict[str, Any]], where: object) -> dict[str, Any]:
     """
     if not finalists:
         raise UsageError(f"{where}: records failed in every setting; their errors are in the rows of its runs")
-    return min(finalists, key=lambda final: final["energy"]["mean"])
+    return min(finalists, key=cost)
