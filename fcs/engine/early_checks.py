@@ -13,7 +13,7 @@ from fcs.core.errors import UsageError
 from fcs.engine.config.run import Run
 from fcs.models import Found
 from fcs.models.base import WINDOWED, Schedule
-from fcs.models.family import Family, families
+from fcs.models.family import Family, own_families
 from fcs.tasks.pipeline import check_sampler
 
 SCHEDULER = "scheduler/scheduler_config.json"
@@ -28,7 +28,7 @@ def check_early(config: Run, found: Found) -> None:
             not take; a task that does not fit its pictures; a sampler that cannot work with the task's constraint;
             files that cannot be read; windows for a family that has none.
     """
-    own = [] if found.is_file else _own_families(found)  # of a file little is known before it is loaded
+    own = [] if found.is_file else own_families(found)  # of a file little is known before it is loaded
     prompted = all(kind.prompted for kind in own)
     asked = config.model.options
     shape = own[0].picture_shape_in(found, asked) if own and not asked.call else None
@@ -39,11 +39,6 @@ def check_early(config: Run, found: Found) -> None:
     check_guidance(config, prompted)
     if not found.is_file and (found.path / SCHEDULER).is_file():
         _outline(found.json(SCHEDULER)).levels(config.steps, config.levels)
-
-
-def _own_families(found: Found) -> list[type[Family]]:
-    """The families that know this folder; a general one, which takes prompts, is not asked: it imports much."""
-    return [kind for kind in families() if not kind.general and kind.is_in(found)]
 
 
 def _check_windows(config: Run, own: list[type[Family]]) -> None:

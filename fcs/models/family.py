@@ -56,3 +56,8 @@ class Family(Model):
 def families() -> list[type[Family]]:
     """All families of this package."""
     return [kind for kind in classes(PACKAGE, Family).values() if issubclass(kind, Family)]
+
+
+def own_families(found: Found) -> list[type[Family]]:
+    """Those that know these files; a general one, which takes prompts, is not asked: it imports much."""
+    return [kind for kind in families() if not kind.general and kind.is_in(found)]

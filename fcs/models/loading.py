@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from fcs.core.errors import UsageError, first_line
 from fcs.models.base import Model
-from fcs.models.family import Family, families
+from fcs.models.family import Family, families, own_families
 from fcs.models.files import Found
 from fcs.models.options import PLAIN, Options
 from fcs.models.textual_inversion import KEY as TEXTUAL_INVERSION
@@ -106,7 +106,7 @@ def family_of(found: Found, options: Options = PLAIN) -> type[Family]:
     """
     known = families()
     with _naming(found):
-        own = [kind for kind in known if not kind.general and kind.is_in(found)]
+        own = own_families(found)
         general = _general(known, found) if options.call or not own else []
     if options.call and own and not general:
         key, value = next(iter(options.call.items()))
