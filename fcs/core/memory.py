@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import torch
@@ -13,6 +14,8 @@ MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "ALLO
 def held(device: torch.device, peak: bool) -> int:
     """Bytes that this process holds: now, or at the peak since the last call without ``peak``.
 
+    On a CPU, pages that malloc has free go back to the system first: what takes them again would not be counted.
+
     Raises:
         OSError: a machine without Linux's /proc, where there is no GPU.
     """
@@ -21,9 +24,17 @@ def held(device: torch.device, peak: bool) -> int:
             torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.max_memory_allocated(device) if peak else torch.cuda.memory_allocated(device)
     if not peak:
+        _trim()
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return 1024 * int(fields["VmHWM" if peak else "VmRSS"].split()[0])
+
+
+def _trim() -> None:
+    """Gives malloc's free pages back to the system; only glibc can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def free(device: torch.device) -> int:
