@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import operator
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -12,10 +14,17 @@ from torch import Tensor
 from fcs.core.constraints import Known
 from fcs.core.errors import UsageError
 from fcs.core.images import fill_holes, paste, to_float, to_uint8, without_seam
+from fcs.core.mirror_fill import mirror_holes
 from fcs.core.records import Batch
 from fcs.models.base import Model
 from fcs.tasks.base import OnCrops, Task
 
+Hole = Literal["grey", "fill", "mirror"]
+VISIBLE: dict[Hole, Callable[[Tensor, Tensor], Tensor]] = {
+    "grey": operator.mul,
+    "fill": fill_holes,
+    "mirror": mirror_holes,
+}
 MOST_MARGIN = 0.45  # at a half there would be no hole
 
 
@@ -26,8 +35,9 @@ class Inpaint(Task):
         paste: put the given pixels back exactly; false gives the model's raw picture.
         seam: what becomes of the edge between pasted and made pixels: ``blend`` moves the made part so that it
             continues the given one, ``hard`` leaves it.
-        hole: what the encoder of a latent model sees where nothing is given: ``grey`` as published (it leaks into the
-            cells beside the hole), or ``fill``, a smooth continuation of what is given.
+        hole: what the encoder of a latent model sees where nothing is given: ``grey`` as published, ``fill``, a smooth
+            continuation of what is given, or ``mirror``, its reflection at the hole's edge. Encoders normalise over
+            the whole picture, so what is in the hole changes the latents of the known part, near and far.
         erode: cells of a latent model beside the hole that count as unknown too, since the encoder saw the hole in
             them; 0 or more.
         margin: share of a crop's sides that is kept on each side of the hole, 0 to .45, as far as the picture reaches
@@ -44,7 +54,7 @@ class Inpaint(Task):
         self,
         paste: bool = True,
         seam: Literal["blend", "hard"] = "blend",
-        hole: Literal["grey", "fill"] = "fill",
+        hole: Hole = "mirror",
         erode: int = 0,
         margin: float = 0.25,
     ) -> None:
@@ -78,7 +88,7 @@ class Inpaint(Task):
         images = to_float(batch.images)
         generate = batch.masks.float() / 255
         given = (generate < 1).float()
-        visible = fill_holes(images, given) if self.hole == "fill" else images * given
+        visible = VISIBLE[self.hole](images, given)
         unknown = F.max_pool2d(generate, model.factor) if model.factor > 1 else generate
         if self.erode:
             unknown = F.max_pool2d(unknown, 2 * self.erode + 1, stride=1, padding=self.erode)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from fcs.core.transfer import to_host
 from fcs.models.base import Model
 from fcs.samplers.base import Sampler
 from fcs.tasks.base import Task, finite
-from fcs.tasks.inpaint import Inpaint
+from fcs.tasks.inpaint import Hole, Inpaint
 from fcs.tasks.sampling_loop import SamplingLoop
 
 FIELD = "layers"  # of a record's JSON: its two prompts
@@ -76,7 +75,7 @@ class Layers(Task):
         smooth: float = 0.5,
         truth: bool = False,
         paste: bool = True,
-        hole: Literal["grey", "fill"] = "fill",
+        hole: Hole = "mirror",
         erode: int = 0,
     ) -> None:
         if prompts is not None and len(prompts) != 2:
