@@ -12,6 +12,7 @@ from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
 from fcs.models import Model
 from fcs.tasks import Inpaint, Superres
+from fcs.tasks.inpaint import Hole
 
 
 def holes(size: int = 16) -> Tensor:
@@ -59,7 +60,7 @@ def test_eroding_frees_the_cells_beside_the_hole(factor: int) -> None:
         assert eroded[n, y, x] == near.max()
 
 
-@pytest.mark.parametrize("hole", ["fill", "grey"])
+@pytest.mark.parametrize("hole", ["fill", "grey", "mirror"])
 @pytest.mark.parametrize("kind", ["pixels", "averages", "autoencoder"])
 def test_hidden_pixels_never_reach_the_constraint(kind: str, hole: str, latent_model: Model) -> None:
     model = latent_model if kind == "autoencoder" else Flat(1 if kind == "pixels" else 4)
@@ -73,11 +74,12 @@ def test_hidden_pixels_never_reach_the_constraint(kind: str, hole: str, latent_m
     assert torch.equal(one.known, two.known)
 
 
-def test_holes_are_grey_as_published_or_filled() -> None:
+@pytest.mark.parametrize("hole", ["fill", "mirror"])
+def test_holes_are_grey_as_published_or_filled(hole: Hole) -> None:
     pictures = torch.full((3, 3, 16, 16), 255, dtype=torch.uint8)
     masks = holes()
     grey = Inpaint(hole="grey").constraint(batch(pictures, masks), Flat(1)).target
-    filled = Inpaint(hole="fill").constraint(batch(pictures, masks), Flat(1)).target
+    filled = Inpaint(hole=hole).constraint(batch(pictures, masks), Flat(1)).target
     hidden = (masks == 255).expand_as(grey)
     assert torch.equal(grey[hidden], torch.zeros_like(grey[hidden]))
     torch.testing.assert_close(filled[:2], torch.ones_like(filled[:2]))  # white goes on as white
