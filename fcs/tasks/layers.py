@@ -52,7 +52,8 @@ class Layers(Task):
         truth: a record's mask is the true one, white = layer 1, to score ``iou`` against; otherwise the mask begins
             with it.
         paste: move both layers by the least that makes them compose to the picture exactly.
-        hole: what the encoder of a latent model sees where nothing is given, as in ``inpaint``.
+        hole: what the encoder of a latent model sees where nothing is given, as in ``inpaint``; masks here are of
+            scattered cells, which a smooth continuation fills best (docs/method.md).
         erode: cells of a latent model beside a hole that count as unknown too.
 
     Raises:
@@ -75,7 +76,7 @@ class Layers(Task):
         smooth: float = 0.5,
         truth: bool = False,
         paste: bool = True,
-        hole: Hole = "mirror",
+        hole: Hole = "fill",
         erode: int = 0,
     ) -> None:
         if prompts is not None and len(prompts) != 2:
