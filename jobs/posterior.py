@@ -51,8 +51,13 @@ def parser() -> Parser:
     return parser
 
 
-def comparisons(given: Path, space: Path) -> list[Path]:
+def comparisons(given: Path, space: Path, option: str) -> list[Path]:
     """Folders of comparisons: the one given, or those of an archive, unpacked into a folder of their own in ``space``.
+
+    Args:
+        given: a folder or an archive.
+        space: where archives may be unpacked.
+        option: of the command line that it came by.
 
     Raises:
         UsageError: there is none.
@@ -64,24 +69,23 @@ def comparisons(given: Path, space: Path) -> list[Path]:
     else:
         found = [given] if (given / "compare.json").exists() else []
     if not found:
-        raise UsageError.of(
-            "--set", given, "a folder with compare.json, that fcs-bench compare wrote, or their archive"
-        )
+        raise UsageError.of(option, given, "a folder with compare.json, that fcs-bench compare wrote, or their archive")
     return found
 
 
-def entries(folders: list[str], space: Path) -> dict[str, Entry]:
+def entries(folders: list[str], space: Path, option: str = "--set") -> dict[str, Entry]:
     """Rows by name, each with its evaluation.
 
     Args:
         folders: of comparisons, or archives.
         space: where archives may be unpacked.
+        option: of the command line that they came by.
 
     Raises:
         UsageError: a folder without a comparison.
     """
     found: dict[str, Entry] = {}
-    for folder in (one for given in folders for one in comparisons(Path(given), space)):
+    for folder in (one for given in folders for one in comparisons(Path(given), space, option)):
         path = folder / "compare.json"
         for row in json.loads(path.read_text())["rows"]:
             name = f"{row['method']}-{named(row['budget'])}"

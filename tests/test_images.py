@@ -2,22 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor
+from helpers.filled import SHAPES, rand, scattered
 
 from fcs.core.images import fill_holes, paste, to_float, to_uint8, without_seam
-
-SHAPES = [(16, 16), (8, 32), (32, 8), (15, 9), (1, 7), (7, 1)]
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-def scattered(n: int, height: int, width: int) -> Tensor:
-    """A mask with a few known pixels, at least one a row."""
-    known = (rand(n, 1, height, width, seed=5) > 0.6).float()
-    known[:, :, 0, 0] = 1
-    return known
 
 
 def test_every_byte_survives_the_round_trip() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.filled import SHAPES, rand, scattered
 from scipy.ndimage import distance_transform_edt
-from test_images import SHAPES, rand, scattered
 
 from fcs.core.images import fill_holes
 from fcs.core.mirror_fill import mirror_holes, nearest_known

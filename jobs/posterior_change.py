@@ -1,0 +1,71 @@
+"""What a change of settings does to each method: two comparisons on the same records, row against row.
+
+    python jobs/posterior_change.py --before SMOOTH.tar.xz --after MIRROR.tar.xz --out docs/figures/hole_methods.json
+
+Each is what `jobs/posterior.py` reads: folders of `fcs-bench compare`, or archives of them. Rows of the same name are
+compared, paired by record; a table of differences, after minus before, is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from command import command
+from posterior import Entry, entries
+
+from fcs.bench.origin import origin, write_json
+from fcs.bench.paired import differences
+from fcs.bench.tables import markdown
+from fcs.core.errors import UsageError
+from fcs.tools.cli.ends import Parser
+
+FIGURES = {"energy_own": "energy", "consistency": "consistency", "tv": "total variation"}
+
+
+def parser() -> Parser:
+    """Command line."""
+    parser = Parser("python jobs/posterior_change.py", __doc__)
+    parser.add_argument("--before", nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--after", nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, help="JSON")
+    return parser
+
+
+def change(before: Entry, after: Entry) -> dict[str, Any]:
+    """Energy scores and paired differences of one row."""
+    return {
+        "commands": [one["command"] for one in (before, after)],
+        "settings": [one["row"]["setting"] for one in (before, after)],
+        "energy_own": [one["energy_own"] for one in (before, after)],
+        "difference": differences(after["single"], before["single"]),
+    }
+
+
+def cells(name: str, one: dict[str, Any]) -> list[Any]:
+    """A line of the table."""
+    before, after = (energy["mean"] for energy in one["energy_own"])
+    return [name, f"{before:.1f}", f"{after:.1f}", *(one["difference"].get(figure) for figure in FIGURES)]
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> None:
+    """Read, write, print.
+
+    Raises:
+        UsageError: a folder that is not there, no row that both have, an override.
+    """
+    if overrides:
+        raise UsageError(f"{overrides[0]}: expected an option of --help; this runs no config")
+    with TemporaryDirectory() as space:
+        first, second = (entries(vars(args)[name], Path(space), f"--{name}") for name in ("before", "after"))
+    rows = {name: change(first[name], after) for name, after in second.items() if name in first}
+    if not rows:
+        raise UsageError.of("--after", " ".join(args.after), f"a row of --before: {', '.join(first)}")
+    print(markdown(["method", "before", "after", *FIGURES.values()], [cells(name, one) for name, one in rows.items()]))
+    write_json(args.out, {**origin(), "rows": rows})
+
+
+if __name__ == "__main__":
+    command(parser(), run)

@@ -1,0 +1,29 @@
+"""What `fcs-bench compare` leaves, for tests of the recipes that read it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+MEAN = {"mean": {"tv": 0.2, "low": 0.1, "high": 0.3, "perfect": 0.05, "variety": 0.6, "expected": 0.7}}
+
+
+def compared(folder: Path, method: str, consistency: list[float], captions: bool = False) -> str:
+    """What a comparison of one method leaves, as far as it is read."""
+    figure = {"mean": sum(consistency) / len(consistency), "low": min(consistency), "high": max(consistency)}
+    names = [str(i) for i in range(len(consistency))]
+    single = {"record": names, "group": list(range(len(names))), "consistency": consistency}
+    single |= {"excess": {"eyes": [[0.5, -0.5], [0.0, 0.0], [None, None]]}}
+    evaluation: dict[str, Any] = {
+        **{"command": "c", "date": "d", "hardware": "h", "records": 3, "seeds": [0, 1], "captions": captions},
+        **{"consistency": figure, "energy_own": figure, "energy_random": figure, "diversity_own": figure},
+        **{"posterior": {"consistency": {}, "calibration": MEAN}, "single": single},
+    }
+    row = {"method": method, "budget": 40, "calls": 20, "backwards": 10, "levels": 10}
+    (folder / f"{method}-40").mkdir(parents=True)
+    text = json.dumps(evaluation).replace("null", "NaN")
+    (folder / f"{method}-40" / "evaluate.json").write_text(text)
+    row |= {"seconds": 1.0, "setting": {}, "note": ""}
+    (folder / "compare.json").write_text(json.dumps({"rows": [row]}))
+    return str(folder)
