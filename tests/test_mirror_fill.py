@@ -9,7 +9,7 @@ from helpers.filled import SHAPES, rand, scattered
 from scipy.ndimage import distance_transform_edt
 
 from fcs.core.images import fill_holes
-from fcs.core.mirror_fill import mirror_holes, nearest_known
+from fcs.core.mirror_fill import NONE, mirror_holes, nearest_known
 
 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
@@ -71,10 +71,10 @@ def test_a_picture_never_depends_on_its_batch() -> None:
 def test_the_nearest_known_pixel(share: float) -> None:
     known = torch.rand((4, 60, 90), generator=torch.Generator().manual_seed(0)) < share
     known[:, 20:30] = False
-    found = nearest_known(known)
-    assert known.flatten(1).gather(1, found.flatten(1)).all()
+    rows, columns = nearest_known(known)
+    assert known.flatten(1).gather(1, (90 * rows + columns).long().flatten(1)).all()
     row, column = torch.arange(60).view(60, 1), torch.arange(90)
-    away = ((found // 90 - row) ** 2 + (found % 90 - column) ** 2).double().sqrt()
+    away = ((rows - row) ** 2 + (columns - column) ** 2).double().sqrt()
     least = torch.stack([torch.from_numpy(distance_transform_edt(~mask.numpy())) for mask in known])
     assert (away - least).min() > -1e-9
     assert (away - least).max() < 1  # jump flooding seldom finds a neighbour of the nearest
@@ -82,4 +82,6 @@ def test_the_nearest_known_pixel(share: float) -> None:
 
 
 def test_no_known_pixel_has_no_nearest() -> None:
-    assert (nearest_known(torch.zeros(1, 5, 7, dtype=torch.bool)) == -1).all()
+    rows, columns = nearest_known(torch.zeros(1, 5, 7, dtype=torch.bool))
+    assert (rows == NONE).all()
+    assert (columns == NONE).all()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fcs.core.images import fill_holes
 
-NONE = -1  # no known pixel seen yet
+NONE = -(2**14)  # row and column where no known pixel has been seen: farther than any of a picture, squares fit 32 bits
 
 
 def mirror_holes(pictures: Tensor, known: Tensor) -> Tensor:
@@ -26,50 +26,54 @@ def mirror_holes(pictures: Tensor, known: Tensor) -> Tensor:
         known: ``(N, 1, H, W)`` in {0, 1}, 1 = known.
     """
     count, channels, height, width = pictures.shape
-    at = torch.arange(height * width, device=pictures.device).view(height, width)
-    nearest = nearest_known(known[:, 0] > 0).clamp(min=0)
-    row = _folded(2 * (nearest // width) - at // width, height)
-    column = _folded(2 * (nearest % width) - at % width, width)
-    mirrored = (row * width + column).view(count, 1, -1)
+    rows, columns = nearest_known(known[:, 0] > 0)
+    at_row, at_column = _places(rows)
+    row, column = _folded(2 * rows - at_row, height), _folded(2 * columns - at_column, width)
+    mirrored = (row * width + column).long().view(count, 1, -1)
     seen = pictures.flatten(2).gather(2, mirrored.expand(-1, channels, -1)).view_as(pictures)
     usable = known.flatten(2).gather(2, mirrored).view_as(known) > 0
     return torch.where(known > 0, pictures, torch.where(usable, seen, fill_holes(pictures, known)))
 
 
-def nearest_known(known: Tensor) -> Tensor:
-    """Flat index ``(N, H, W)`` of the known pixel nearest to each; -1 in a picture without any.
+def nearest_known(known: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column ``(N, H, W)``, int32, of the known pixel nearest to each; ``NONE`` in a picture without any.
 
     By jump flooding (Rong and Tan 2006), with a second pass of step 1: seldom a neighbour of the nearest.
 
     Args:
-        known: ``(N, H, W)`` booleans.
+        known: ``(N, H, W)`` booleans; H and W below 2^14.
     """
-    height, width = known.shape[1:]
-    at = torch.arange(height * width, device=known.device).view(height, width)
-    best = torch.where(known, at, NONE)
-    jump = 1 << max((max(height, width) - 1).bit_length() - 1, 0)
+    found = torch.stack([torch.where(known, place, NONE) for place in _places(known)])
+    jump = 1 << max((max(known.shape[1:]) - 1).bit_length() - 1, 0)
     while jump:
-        best = _pass(best, at, jump)
+        found = _pass(found, jump)
         jump //= 2
-    return _pass(best, at, 1)
+    rows, columns = _pass(found, 1)
+    return rows, columns
 
 
-def _pass(best: Tensor, at: Tensor, jump: int) -> Tensor:
-    """Each pixel also looks at what those ``jump`` away in eight directions have found."""
-    padded = F.pad(best, (jump, jump, jump, jump), value=NONE)
-    height, width = at.shape
-    least = _squared_distance(best, at)
+def _places(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows ``(H, 1)`` and columns ``(W,)`` of a picture."""
+    height, width = like.shape[-2:]
+    rows = torch.arange(height, dtype=torch.int32, device=like.device).view(height, 1)
+    return rows, torch.arange(width, dtype=torch.int32, device=like.device)
+
+
+def _pass(found: Tensor, jump: int) -> Tensor:
+    """Each pixel also looks at what those ``jump`` away in eight directions have found, ``(2, N, H, W)``."""
+    padded = F.pad(found, (jump, jump, jump, jump), value=NONE)
+    height, width = found.shape[-2:]
+    places = _places(found)
+    least = _squared_distance(found, places)
     for down, right in product((0, jump, 2 * jump), repeat=2):
-        other = padded[:, down : down + height, right : right + width]
-        distance = _squared_distance(other, at)
-        best, least = torch.where(distance < least, other, best), torch.minimum(distance, least)
-    return best
+        other = padded[..., down : down + height, right : right + width]
+        distance = _squared_distance(other, places)
+        found, least = torch.where(distance < least, other, found), torch.minimum(distance, least)
+    return found
 
 
-def _squared_distance(found: Tensor, at: Tensor) -> Tensor:
-    width = at.shape[1]
-    squared = (found // width - at // width) ** 2 + (found % width - at % width) ** 2
-    return torch.where(found == NONE, torch.iinfo(squared.dtype).max, squared)
+def _squared_distance(found: Tensor, places: tuple[Tensor, Tensor]) -> Tensor:
+    return (found[0] - places[0]).square() + (found[1] - places[1]).square()
 
 
 def _folded(index: Tensor, length: int) -> Tensor:
