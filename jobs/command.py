@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from fcs.bench.trial import RunFailed
+from fcs.core.errors import UsageError
 from fcs.tools.cli.ends import Parser, ending
 
 
@@ -23,3 +24,13 @@ def command(parser: Parser, run: Callable[[argparse.Namespace, list[str]], None]
         return 0
 
     sys.exit(ending(parser.prog, work))
+
+
+def refuse(overrides: list[str]) -> None:
+    """Refuse overrides, for a recipe that runs no config.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if overrides:
+        raise UsageError(f"{overrides[0]}: expected an option of --help; this runs no config")

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 import yaml
 from build_digits import SIDE, training_digits
-from command import command
+from command import command, refuse
 from torch import Tensor
 
 from fcs.bench.methods import METHODS, Method, chosen_methods
@@ -230,8 +230,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     Raises:
         UsageError: an override, or an option out of its range.
     """
-    if overrides:
-        raise UsageError(f"{overrides[0]}: expected an option of --help; this runs no config")
+    refuse(overrides)
     methods, budgets, found = asked_methods(args), whole(args.calls, "--calls"), {}
     for mask, kind in WORLDS:
         made = rows(study(mask, kind, args), methods, budgets)

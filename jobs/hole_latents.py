@@ -11,21 +11,22 @@ from __future__ import annotations
 
 import argparse
 import glob
-import io
 import json
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from command import command
-from PIL import Image
+from command import command, refuse
 from torch import Tensor
 
 from fcs import models
 from fcs.bench.origin import origin, write_json
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float
+from fcs.core.masks import read_mask
+from fcs.core.pictures import open_picture, read_picture
 from fcs.shards.input.whole_tar import members_by_key
 from fcs.tasks.inpaint import VISIBLE
 from fcs.tools.cli.ends import Parser
@@ -39,16 +40,16 @@ def records(pattern: str, limit: int) -> tuple[Tensor, Tensor]:
     Raises:
         UsageError: no records.
     """
+    shards = (members_by_key(Path(path)).values() for path in sorted(glob.glob(pattern)))
     pictures, known = [], []
-    for path in sorted(glob.glob(pattern)):
-        for members in members_by_key(Path(path)).values():
-            picture = Image.open(io.BytesIO(members["png"])).convert("RGB")
-            mask = Image.open(io.BytesIO(members["mask.png"])).convert("L")
-            pictures.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
-            known.append(torch.from_numpy(np.array(mask) < 255)[None].float())
-    if not pictures[:limit]:
+    for members in islice(chain.from_iterable(shards), limit):
+        picture, _ = read_picture(open_picture(members["png"]), "RGB")
+        mask, _ = read_mask(open_picture(members["mask.png"]))
+        pictures.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
+        known.append(torch.from_numpy(np.array(mask) < 255)[None].float())
+    if not pictures:
         raise UsageError.of("--data", pattern, "shards with records")
-    return to_float(torch.stack(pictures[:limit])), torch.stack(known[:limit])
+    return to_float(torch.stack(pictures)), torch.stack(known)
 
 
 def rings(unknown: Tensor) -> list[Tensor]:
@@ -73,19 +74,18 @@ def measure(model: models.Model, pictures: Tensor, known: Tensor) -> dict[str, o
     with torch.no_grad():
         whole = model.encode(pictures)
         off = {hole: model.encode(visible(pictures, known)) - whole for hole, visible in VISIBLE.items()}
-    by_ring = {hole: [rms(values, ring) for ring in rings(unknown)] for hole, values in off.items()}
+    by_distance = rings(unknown)
     return {
         "records": len(pictures),
         "latents": rms(whole, unknown == 0),
         "off": {hole: rms(values, unknown == 0) for hole, values in off.items()},
-        "off_by_distance": by_ring,
+        "off_by_distance": {hole: [rms(values, ring) for ring in by_distance] for hole, values in off.items()},
     }
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> None:
     """Measure each set, print and write."""
-    if overrides:
-        raise UsageError.of("argument", overrides[0], "an option")
+    refuse(overrides)
     model = models.load(models.find(args.model))
     sets = {data: measure(model, *records(data, args.limit)) for data in args.data}
     print(json.dumps(sets, indent=1))

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
-from command import command
+from command import command, refuse
 from faces.posterior_summary import price, summaries
 from unpack import unpack
 
@@ -129,8 +129,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     Raises:
         UsageError: a folder or a row that is not there, an override.
     """
-    if overrides:
-        raise UsageError(f"{overrides[0]}: expected an option of --help; this runs no config")
+    refuse(overrides)
     found: dict[str, dict[str, Entry]] = {}
     for name, *folders in args.sets:
         with TemporaryDirectory() as space:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from command import command
+from command import command, refuse
 from posterior import Entry, entries
 
 from fcs.bench.origin import origin, write_json
@@ -56,8 +56,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     Raises:
         UsageError: a folder that is not there, no row that both have, an override.
     """
-    if overrides:
-        raise UsageError(f"{overrides[0]}: expected an option of --help; this runs no config")
+    refuse(overrides)
     with TemporaryDirectory() as space:
         first, second = (entries(vars(args)[name], Path(space), f"--{name}") for name in ("before", "after"))
     rows = {name: change(first[name], after) for name, after in second.items() if name in first}

@@ -78,7 +78,5 @@ def _squared_distance(found: Tensor, places: tuple[Tensor, Tensor]) -> Tensor:
 
 def _folded(index: Tensor, length: int) -> Tensor:
     """Indices of a line that is reflected at its first and last entry."""
-    if length == 1:
-        return torch.zeros_like(index)
-    index = index.abs() % (2 * (length - 1))
+    index = index.abs() % max(2 * (length - 1), 1)
     return torch.where(index < length, index, 2 * (length - 1) - index)
