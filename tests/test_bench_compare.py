@@ -406,10 +406,15 @@ def test_mistakes_are_one_line(given: list[str], said: str, tmp_path: Path, caps
     assert not (tmp_path / "o").exists()
 
 
-def test_trials_of_another_model_are_refused(tmp_path: Path, tuned: Path) -> None:
-    other = Comparison(setup("digits-16-flow", "inpaint-half"), (0, 1), tmp_path, tuned=tuned)
-    with pytest.raises(UsageError, match="trials of digits-16-flow"):
+def test_trials_of_another_task_are_refused(tmp_path: Path, tuned: Path) -> None:
+    other = Comparison(setup("digits-16", "superres"), (0, 1), tmp_path, tuned=tuned)
+    with pytest.raises(UsageError, match=re.escape("expected trials of superres, these are of inpaint-half")):
         other.candidate(METHODS["newton-k1"], 6)
+
+
+def test_settings_of_another_model_are_noted(tmp_path: Path, tuned: Path) -> None:
+    other = Comparison(setup("digits-16-flow", "inpaint-half"), (0, 1), tmp_path, tuned=tuned)
+    assert other.candidate(METHODS["newton-k1"], 6).notes == ("tuned on digits-16",)
 
 
 def test_memory_is_measured_on_a_batch_of_noise(tmp_path: Path) -> None:

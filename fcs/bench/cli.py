@@ -45,10 +45,11 @@ Methods on the same model, records and seeds.
 
 --calls is a budget of denoiser calls a record, a backward counted as two, for which each method gets as many levels as
 it can pay; several budgets give curves; `published` is each method's published number of levels. Settings are the
-published ones unless --tuned names what `fcs-bench tune` found. A method that does not apply keeps its row with calls 0
-and a note. sd-inpaint is DDIM on the model of --inpaint-model. A style has no truth: its rows have style and clip
-scores. Writes OUT/compare.json (rows), compare.md, compare.png (quality against calls), pictures-BUDGET.png (ten
-records drawn by seed 0) and, of tuned methods, configs/BUDGET/CONFIG_METHOD.yaml for fcs-predict.
+published ones unless --tuned names what `fcs-bench tune` found, on this model or (its row says so) on another. A method
+that does not apply keeps its row with calls 0 and a note. sd-inpaint is DDIM on the model of --inpaint-model. A style
+has no truth: its rows have style and clip scores. Writes OUT/compare.json (rows), compare.md, compare.png (quality
+against calls), pictures-BUDGET.png (ten records drawn by seed 0) and, of tuned methods,
+configs/BUDGET/CONFIG_METHOD.yaml for fcs-predict.
 
 {NAMES}
 """

@@ -86,10 +86,10 @@ class Comparison:
 
     @cached_property
     def trials(self) -> dict[str, list[dict[str, Any]]]:
-        """All trials of each tuned method, each with the budget that it had.
+        """All trials of each tuned method, each with the budget and the model that it had.
 
         Raises:
-            UsageError: trials of something else.
+            UsageError: trials of another task.
         """
         if self.tuned is None:
             return {}
@@ -97,10 +97,10 @@ class Comparison:
         if not path.exists():
             raise UsageError.of("--tuned", self.tuned, f"a folder with {TRIALS}, that fcs-bench tune wrote")
         found = json.loads(path.read_text())
-        if (found["model"], found["task"]) != (self.setup.model, self.setup.task):
-            raise UsageError.of("--tuned", self.tuned, f"trials of {self.setup.model}, {self.setup.task}")
-        budget = {"budget": found["calls"]}
-        return {name: [{**one, **budget} for one in tried] for name, tried in found["methods"].items()}
+        if found["task"] != self.setup.task:
+            raise UsageError.of("--tuned", self.tuned, f"trials of {self.setup.task}, these are of {found['task']}")
+        where = {"budget": found["calls"], "model": found["model"]}
+        return {name: [{**one, **where} for one in tried] for name, tried in found["methods"].items()}
 
     @cached_property
     def chosen(self) -> dict[str, dict[str, Any]]:
@@ -143,6 +143,8 @@ class Comparison:
             notes.append("not tuned: published settings")
         elif tuned is not None and tuned["budget"] != named(budget):
             notes.append(f"tuned at {tuned['budget']} calls")
+        if tuned is not None and tuned["model"] != self.setup.model:
+            notes.append(f"tuned on {tuned['model']}")
         if method.name == "exact":
             notes.append("counts J as one backward, it takes one an entry")
         return tuple(notes)
