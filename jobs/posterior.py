@@ -1,7 +1,7 @@
 """Comparisons on faces as one file of figures, tables and a plot: consistency against calibration.
 
     python jobs/posterior.py --set "eps, half" DIR DIR2 --set "flow, half" DIR3 --against projected-40 \
-        --out docs/figures/posterior.json --plot docs/pictures/posterior.png
+        --out docs/figures/posterior.json --plot docs/pictures/posterior.png --page docs/posterior.md
 
 Each DIR is what `fcs-bench compare` wrote, or an archive of such folders without their pictures:
 
@@ -9,7 +9,8 @@ Each DIR is what `fcs-bench compare` wrote, or an archive of such folders withou
 
 Those of one --set are on the same records, and their rows are compared with each other. A row is called METHOD-CALLS; a
 DIR whose runs had the records' captions adds "captions". Prints a table a set with intervals, and one a model (the part
-of its sets' names before the comma) with its masks side by side.
+of its sets' names before the comma) with its masks side by side. A page gets the same tables, each between a line
+<!-- table: NAME --> and a line <!-- end -->, where NAME is a set's or a model's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from command import command, refuse
-from faces.posterior_summary import price, summaries
+from faces.posterior_page import filled, intervals
+from faces.posterior_summary import summaries
 from unpack import unpack
 
 from fcs.bench.comparison import named
@@ -30,12 +32,10 @@ from fcs.bench.origin import origin, write_json
 from fcs.bench.paired import differences
 from fcs.bench.plots import draw_points
 from fcs.bench.posterior import pooled_variation
-from fcs.bench.tables import markdown
 from fcs.bench.trial import FILE
 from fcs.core.errors import UsageError
 from fcs.tools.cli.ends import Parser
 
-COLUMNS = ("calls", "consistency", "its difference", "total variation", "its difference", "variety", "energy score")
 Entry = dict[str, Any]
 
 
@@ -46,6 +46,7 @@ def parser() -> Parser:
     parser.add_argument("--against", default="projected-40", help="row of the paired differences (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="JSON")
     parser.add_argument("--plot", type=Path, help="PNG: a point a method")
+    parser.add_argument("--page", type=Path, help="Markdown whose tables are filled in")
     plane = {"nargs": 2, "default": ("half", "band"), "metavar": ("MASK", "MASK")}
     parser.add_argument("--plane", **plane, help="masks of its consistency and total variation (half band)")
     return parser
@@ -109,25 +110,11 @@ def figures(entry: Entry, reference: Entry) -> Entry:
     }
 
 
-def cells(name: str, one: Entry) -> list[Any]:
-    """A line of a table."""
-    spread, apart = one["calibration"]["mean"], one["difference"]
-    shown = [
-        one["consistency"],
-        apart.get("consistency"),
-        pooled_variation(one["calibration"]),
-        apart.get("tv"),
-        spread["variety"],
-        one["energy_own"],
-    ]
-    return [name, price(one), *shown]
-
-
 def run(args: argparse.Namespace, overrides: list[str]) -> None:
     """Read, write, print.
 
     Raises:
-        UsageError: a folder or a row that is not there, an override.
+        UsageError: a folder, a row or a table's set that is not there, an override.
     """
     refuse(overrides)
     found: dict[str, dict[str, Entry]] = {}
@@ -137,17 +124,15 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         if args.against not in rows:
             raise UsageError.of("--against", args.against, f"a row of {name}: {', '.join(rows)}", rows)
         found[name] = {label: figures(one, rows[args.against]) for label, one in rows.items()}
-        spread = found[name][args.against]["calibration"]["mean"]
-        print(
-            f"\n{name}; a perfect sampler: total variation {spread['perfect']:.3g}, variety {spread['expected']:.3g}\n"
-        )
-        print(markdown(["method", *COLUMNS], [cells(label, one) for label, one in found[name].items()]))
+        print(f"\n{name}\n\n{intervals(found[name])}")
     print(f"\n{summaries(found)}")
     write_json(args.out, {**origin(), "against": args.against, "sets": found})
     if args.plot is not None:
         across, along = args.plane
         labels = (f"consistency, {across} (larger is better)", f"total variation, {along} (smaller is better)")
         draw_points(panels(found, across, along), labels, args.plot)
+    if args.page is not None:
+        args.page.write_text(filled(args.page.read_text(), found))
 
 
 def panels(sets: dict[str, dict[str, Entry]], across: str, along: str) -> dict[str, dict[str, Any]]:

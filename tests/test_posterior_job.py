@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 from helpers.comparisons import compared
-from posterior import run
+from posterior import parser, run
 
 from fcs.core.errors import UsageError
 
 
-def asked(out: Path, *sets: list[str], against: str = "a-40") -> argparse.Namespace:
-    given = {"sets": sets, "against": against, "out": out / "p.json", "plot": out / "p.png", "plane": ("half", "band")}
-    return argparse.Namespace(**given)
+def asked(out: Path, *sets: list[str], against: str = "a-40", page: Path | None = None) -> argparse.Namespace:
+    given = [word for one in sets for word in ("--set", *one)]
+    given += ["--against", against, "--out", str(out / "p.json"), "--plot", str(out / "p.png")]
+    return parser().parse_args(given if page is None else [*given, "--page", str(page)])
 
 
 def test_rows_of_several_folders_are_held_against_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,8 +31,10 @@ def test_rows_of_several_folders_are_held_against_one(tmp_path: Path, capsys: py
     assert kept["a-40, captions"]["difference"]["tv"]["mean"] == 0
     assert (tmp_path / "p.png").stat().st_size > 0
     said = capsys.readouterr().out
-    assert "eps, half; a perfect sampler: total variation 0.05, variety 0.7" in said
-    assert "| a-40 | 20 + 10b | 0.833 (0.5 to 1) |" in said
+    assert "| a perfect sampler |  |  | 1 | 0.050 |  |" in said
+    apart = "-0.500 (-0.500 to -0.500) | 0.200; +0.000 (0.000 to 0.000)"
+    assert "| a | published | 20 + 10b | 0.833 | 0.200 | 0.8 |" in said
+    assert f"| a, captions | published | 20 + 10b | 0.333; {apart} | 0.3 |" in said
 
 
 def test_an_archive_says_what_its_folders_say(tmp_path: Path) -> None:
@@ -56,8 +59,29 @@ def test_masks_of_a_model_stand_side_by_side(tmp_path: Path, capsys: pytest.Capt
     eps, flow = said[said.index("\neps\n") :].split("\nflow\n")
     assert "half: consistency" in eps
     assert "band: consistency" in eps
-    assert "| b-40 | 20 + 10b | *0.467* | 0.2 | 0.467 | **0.867** | 0.2 | 0.867 |" in eps
-    assert "| a-40 | 20 + 10b | 1 | 0.2 | 1 |" in flow
+    assert "| b | 20 + 10b | *0.467* | 0.467 | **0.867** | 0.867 |" in eps
+    assert "total variation" not in eps  # equal in all rows
+    assert "| a | 20 + 10b | 1 | 0.2 | 1 |" in flow
+
+
+def test_a_page_gets_the_tables_that_it_names(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Before.\n\n<!-- table: eps, half -->\nold\n<!-- end -->\n\n<!-- table: eps -->\n<!-- end -->\n\nAfter.\n"
+    )
+    one = compared(tmp_path / "half", "ding", [1.0] * 3, {"noise": 0.36}, "compare x/*.tar task.hole=grey data.a=1")
+    given = asked(tmp_path, ["eps, half", one], against="ding-40", page=page)
+    run(given, [])
+    text = page.read_text()
+    assert text.startswith("Before.\n\n<!-- table: eps, half -->\n\n| method | setting |")
+    assert text.endswith("\n\n<!-- end -->\n\nAfter.\n")
+    assert "| DING | noise 0.36, task.hole=grey | 20 + 10b | 1.000 | 0.200 | 1.0 |" in text
+    assert "| DING | 20 + 10b | 1 | 0.2 | 1 |" in text
+    run(given, [])
+    assert page.read_text() == text
+    page.write_text("<!-- table: flow -->\n<!-- end -->\n")
+    with pytest.raises(UsageError, match="--page=flow: expected a set or a model: eps, half"):
+        run(given, [])
 
 
 def test_what_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:

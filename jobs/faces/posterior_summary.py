@@ -9,6 +9,14 @@ from fcs.bench.tables import markdown
 Entry = dict[str, Any]
 # Figures of a mask, by the name of their paired difference, and which way is better.
 SHOWN = {"consistency": 1, "tv": -1, "energy_own": -1}
+TITLES = {
+    "projected": "projected Newton",
+    "krylov": "Newton-Krylov",
+    "newton-k1": "Newton, one move",
+    "newton-k5": "Newton, five moves (the paper)",
+    "freedom": "FreeDoM",
+    **{name: name.upper() for name in ("ding", "mmps", "mpgd", "psld")},
+}
 WORDS = {"consistency": "consistency", "tv": "total variation", "energy_own": "energy"}
 
 
@@ -25,20 +33,41 @@ def summaries(sets: dict[str, dict[str, Entry]]) -> str:
 
 
 def table(masks: dict[str, dict[str, Entry]]) -> str:
-    """Methods down, figures of each mask across; first what a perfect sampler would have."""
-    heads = ["method", "calls", *(f"{mask}: {WORDS[figure]}" for mask in masks for figure in SHOWN)]
-    perfect: list[Any] = ["a perfect sampler", None]
-    for rows in masks.values():
-        known = next(iter(rows.values()))
-        spread = known["calibration"]["mean"]
-        floor = known["consistency_by_attribute"].get("mean", {}).get("floor")
-        perfect += [floor, f"{spread['perfect']:.3g}", None]
-    lines = []
-    for label in dict.fromkeys(label for rows in masks.values() for label in rows):
-        here = [rows.get(label) for rows in masks.values()]
-        cost = next(price(entry) for entry in here if entry is not None)
-        lines.append([label, cost, *(cell(entry, figure) for entry in here for figure in SHOWN)])
-    return markdown(heads, [perfect, *lines])
+    """Methods down, the best energy score on the first mask first, figures of each mask across.
+
+    A perfect sampler stands above them. Figures in which all are equal are left out.
+    """
+    first = next(iter(masks.values()))
+    found = {label: entry for rows in reversed(masks.values()) for label, entry in rows.items()}
+    labels = sorted(found, key=lambda label: (label not in first, found[label]["energy_own"]["mean"]))
+    perfect, columns, heads = (
+        ["a perfect sampler", None],
+        [[*map(title, labels)], [price(found[label]) for label in labels]],
+        [],
+    )
+    for mask, rows in masks.items():
+        for figure in SHOWN:
+            column = [cell(rows.get(label), figure) for label in labels]
+            if len({value for value in column if value is not None}) > 1 or len(labels) == 1:
+                heads.append(f"{mask}: {WORDS[figure]}")
+                perfect.append(best(next(iter(rows.values())), figure))
+                columns.append(column)
+    return markdown(["method", "calls", *heads], [perfect, *zip(*columns, strict=True)])
+
+
+def title(name: str) -> str:
+    """A row's method, for people: its budget shows in its calls."""
+    row, comma, captions = name.partition(",")
+    method = row.rpartition("-")[0]
+    return TITLES.get(method, method) + comma + captions
+
+
+def best(known: Entry, figure: str) -> str | None:
+    """What a perfect sampler of as many completions would have, by any row of its mask."""
+    if figure == "tv":
+        return f"{known['calibration']['mean']['perfect']:.3g}"
+    floor = known["consistency_by_attribute"].get("mean", {}).get("floor") if figure == "consistency" else None
+    return None if floor is None else f"{floor:.3g}"
 
 
 def price(entry: Entry) -> str:
@@ -46,7 +75,7 @@ def price(entry: Entry) -> str:
     return f"{entry['calls']} + {entry['backwards']}b" if entry["backwards"] else f"{entry['calls']}"
 
 
-def cell(entry: Entry | None, figure: str) -> str | float | None:
+def cell(entry: Entry | None, figure: str) -> str | None:
     """A figure, marked where its paired difference excludes 0."""
     if entry is None:
         return None
@@ -54,6 +83,6 @@ def cell(entry: Entry | None, figure: str) -> str | float | None:
     value = spread[figure] if figure in spread else (entry[figure] or {}).get("mean")
     apart = entry["difference"].get(figure)
     if value is None or apart is None or apart["low"] <= 0 <= apart["high"]:
-        return value if value is None else f"{value:.3g}"
+        return None if value is None else f"{value:.3g}"
     better = (apart["mean"] > 0) == (SHOWN[figure] > 0)
     return f"**{value:.3g}**" if better else f"*{value:.3g}*"

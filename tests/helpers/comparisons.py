@@ -9,14 +9,21 @@ from typing import Any
 MEAN = {"mean": {"tv": 0.2, "low": 0.1, "high": 0.3, "perfect": 0.05, "variety": 0.6, "expected": 0.7}}
 
 
-def compared(folder: Path, method: str, consistency: list[float], captions: bool = False) -> str:
+def compared(
+    folder: Path,
+    method: str,
+    consistency: list[float],
+    setting: dict[str, float] | None = None,
+    command: str = "compare",
+    captions: bool = False,
+) -> str:
     """What a comparison of one method leaves, as far as it is read."""
     figure = {"mean": sum(consistency) / len(consistency), "low": min(consistency), "high": max(consistency)}
     names = [str(i) for i in range(len(consistency))]
     single = {"record": names, "group": list(range(len(names))), "consistency": consistency}
     single |= {"excess": {"eyes": [[0.5, -0.5], [0.0, 0.0], [None, None]]}}
     evaluation: dict[str, Any] = {
-        **{"command": "c", "date": "d", "hardware": "h", "records": 3, "seeds": [0, 1], "captions": captions},
+        **{"command": command, "date": "d", "hardware": "h", "records": 3, "seeds": [0, 1], "captions": captions},
         **{"consistency": figure, "energy_own": figure, "energy_random": figure, "diversity_own": figure},
         **{"posterior": {"consistency": {}, "calibration": MEAN}, "single": single},
     }
@@ -24,6 +31,6 @@ def compared(folder: Path, method: str, consistency: list[float], captions: bool
     (folder / f"{method}-40").mkdir(parents=True)
     text = json.dumps(evaluation).replace("null", "NaN")
     (folder / f"{method}-40" / "evaluate.json").write_text(text)
-    row |= {"seconds": 1.0, "setting": {}, "note": ""}
+    row |= {"seconds": 1.0, "setting": setting or {}, "note": ""}
     (folder / "compare.json").write_text(json.dumps({"rows": [row]}))
     return str(folder)

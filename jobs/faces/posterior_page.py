@@ -1,0 +1,71 @@
+"""Tables of comparisons on faces for a page, between marks that name them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from faces.posterior_summary import price, table, title
+from fcs.bench.methods import METHODS
+from fcs.bench.tables import markdown
+from fcs.core.errors import UsageError
+
+Entry = dict[str, Any]
+HEAD = ("method", "setting", "calls", "consistency", "total variation", "energy")
+DIGITS = {"consistency": 3, "tv": 3, "energy_own": 2}  # of the paired differences
+BLOCK = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str, sets: Mapping[str, Mapping[str, Entry]]) -> str:
+    """The page with its tables anew: of a set (``<!-- table: MODEL, MASK -->``) or all sets of a model (``MODEL``).
+
+    Raises:
+        UsageError: a mark that names nothing of the sets.
+    """
+
+    def anew(found: re.Match[str]) -> str:
+        name = found[2]
+        masks = {one.partition(", ")[2]: rows for one, rows in sets.items() if one.partition(", ")[0] == name}
+        if not masks and name not in sets:
+            raise UsageError.of("--page", name, f"a set or a model: {', '.join(sets)}", sets)
+        return f"{found[1]}\n{table(masks) if masks else intervals(sets[name])}\n{found[3]}"
+
+    return BLOCK.sub(anew, page)
+
+
+def intervals(rows: Mapping[str, Entry]) -> str:
+    """A set's rows, the best energy score first: figures, and their paired differences to the row of reference."""
+    spread = next(iter(rows.values()))["calibration"]["mean"]
+    perfect = ["a perfect sampler", None, None, "1", f"{spread['perfect']:.3f}", None]
+    ordered = sorted(rows.items(), key=lambda item: item[1]["energy_own"]["mean"])
+    return markdown(HEAD, [perfect, *(line(name, one) for name, one in ordered)])
+
+
+def line(name: str, one: Entry) -> list[str]:
+    """A row's cells."""
+    figures = {
+        "consistency": f"{one['consistency']['mean']:.3f}" if one["consistency"] else "",
+        "tv": f"{one['calibration']['mean']['tv']:.3f}",
+        "energy_own": f"{one['energy_own']['mean']:.1f}",
+    }
+    shown = []
+    for figure, text in figures.items():
+        apart = one["difference"].get(figure)
+        shown.append(text if apart is None else f"{text}; {difference(apart, DIGITS[figure])}")
+    return [title(name), setting(name, one), price(one), *shown]
+
+
+def difference(apart: Mapping[str, float], digits: int) -> str:
+    """A paired difference and its interval."""
+    return f"{apart['mean']:+.{digits}f} ({apart['low']:.{digits}f} to {apart['high']:.{digits}f})"
+
+
+def setting(name: str, one: Entry) -> str:
+    """What a row's setting has that the method's published one has not, and what of the task was asked for."""
+    method = METHODS.get(name.partition(",")[0].rpartition("-")[0])
+    published = {} if method is None else method.published(one["levels"], False)
+    own = [f"{key} {value:.3g}" for key, value in one["setting"].items() if published.get(key) != value]
+    asked = [word for word in shlex.split(one["command"]) if word.startswith("task.")]
+    return ", ".join([*(own or ["published"]), *asked])
