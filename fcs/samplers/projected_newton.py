@@ -22,7 +22,7 @@ RIDGE = 0.03  # a tenth of it is worse on halves of digits
 
 
 class ProjectedNewton(Sampler):
-    """The paper's moves at a fifth of its calls: 40 instead of 220 (docs/frontier.md has what each part is worth).
+    """The paper's moves at a fifth of its calls: 40 instead of 220 (docs/tried.md has what each part is worth).
 
     Five changes to ``InexactNewton``. Moves follow a profile over the levels: small while x_0 is still vague, larger as
     it becomes definite, none once the picture is settled. The remaining error is fitted by least squares in the span of
