@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from faces.posterior_summary import price, table, title
@@ -25,12 +25,27 @@ def filled(page: str, sets: Mapping[str, Mapping[str, Entry]]) -> str:
         UsageError: a mark that names nothing of the sets.
     """
 
-    def anew(found: re.Match[str]) -> str:
-        name = found[2]
+    def made(name: str) -> str | None:
         masks = {one.partition(", ")[2]: rows for one, rows in sets.items() if one.partition(", ")[0] == name}
-        if not masks and name not in sets:
-            raise UsageError.of("--page", name, f"a set or a model: {', '.join(sets)}", sets)
-        return f"{found[1]}\n{table(masks) if masks else intervals(sets[name])}\n{found[3]}"
+        if name in sets:
+            return intervals(sets[name])
+        return table(masks) if masks else None
+
+    return fill(page, made, f"a set or a model: {', '.join(sets)}")
+
+
+def fill(page: str, made: Callable[[str], str | None], known: str) -> str:
+    """The page with the table that ``made`` gives for each mark's name.
+
+    Raises:
+        UsageError: a name for which it gives none; ``known`` says what is.
+    """
+
+    def anew(found: re.Match[str]) -> str:
+        text = made(found[2])
+        if text is None:
+            raise UsageError.of("--page", found[2], known)
+        return f"{found[1]}\n{text}\n{found[3]}"
 
     return BLOCK.sub(anew, page)
 

@@ -16,6 +16,7 @@ def compared(
     setting: dict[str, float] | None = None,
     command: str = "compare",
     captions: bool = False,
+    budget: int | None = 40,
 ) -> str:
     """What a comparison of one method leaves, as far as it is read."""
     figure = {"mean": sum(consistency) / len(consistency), "low": min(consistency), "high": max(consistency)}
@@ -27,10 +28,11 @@ def compared(
         **{"consistency": figure, "energy_own": figure, "energy_random": figure, "diversity_own": figure},
         **{"posterior": {"consistency": {}, "calibration": MEAN}, "single": single},
     }
-    row = {"method": method, "budget": 40, "calls": 20, "backwards": 10, "levels": 10}
-    (folder / f"{method}-40").mkdir(parents=True)
+    row = {"method": method, "budget": budget, "calls": 20, "backwards": 10, "levels": 10}
+    name = f"{method}-{budget or 'published'}"
+    (folder / name).mkdir(parents=True)
     text = json.dumps(evaluation).replace("null", "NaN")
-    (folder / f"{method}-40" / "evaluate.json").write_text(text)
+    (folder / name / "evaluate.json").write_text(text)
     row |= {"seconds": 1.0, "setting": setting or {}, "note": ""}
     (folder / "compare.json").write_text(json.dumps({"rows": [row]}))
     return str(folder)
