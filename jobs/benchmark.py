@@ -9,6 +9,7 @@ Parts:
               diffusers alone: same batch, type and compilation, start-up apart, at 220 and at 40 calls
   published   against the published loop (one record at a time, float32, eager) at the same calls, a change at a time:
               batched, in --precision, compiled, replayed as CUDA graphs; at last the preset of 20 calls
+  rivals      records a second of the first of --rivals over those of each other, every method at a budget of its own
   factors     a call of the network by batch, type, layout and compilation
   memory      peak above the loaded model of each method, against plain sampling
   flat        memory of a process from the 100th to the 10,000th record
@@ -35,7 +36,7 @@ from typing import Any
 
 import torch
 from command import command
-from speed import copies, large, long, memory, rates, steps, threads
+from speed import copies, large, long, memory, rates, rivals, steps, threads
 from speed.pipeline import WALKS, Setting
 
 from fcs.bench import gpu_host
@@ -45,7 +46,10 @@ from fcs.core.errors import UsageError
 from fcs.tools.cli.ends import Parser
 
 HOST = "{format} at {pixels} px: {records_a_second_a_core:.1f} records a second a core, scores on {scores_on}"
-PARTS = ("efficiency", "published", "factors", "memory", "flat", "startup", "steps", "threads", "copies", "host", "gpu")
+PARTS = (
+    *("efficiency", "published", "rivals", "factors", "memory", "flat", "startup", "steps", "threads", "copies"),
+    *("host", "gpu"),
+)
 
 
 def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
@@ -55,6 +59,9 @@ def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
         return [rates.efficiency(setting, count, batches, repeats) for count in calls]
     if part == "published":
         return rates.against_published(setting, calls[0], batches, repeats)
+    if part == "rivals":
+        shard = rates.inputs(setting, batches)
+        return rivals.rivals(setting, args.rivals.split(","), args.tuned, shard, batches, repeats)
     if part == "factors":
         return rates.factors(setting, repeats)
     if part == "memory":
@@ -77,6 +84,7 @@ def measure(part: str, setting: Setting, args: argparse.Namespace) -> Any:
 def show(found: dict[str, Any]) -> str:
     """The tables of what was measured."""
     shown = [rates.table(found), long.table(found)]
+    shown += [rivals.table(found["rivals"])] if "rivals" in found else []
     shown += [memory.table(found["memory"])] if "memory" in found else []
     shown += [steps.table(found["steps"])] if "steps" in found else []
     shown += [threads.table(found["threads"])] if "threads" in found else []
@@ -114,6 +122,8 @@ def parser() -> Parser:
     made.add_argument("--compile", choices=("auto", "true", "false"), default="auto", help="auto: on a GPU only")
     made.add_argument("--cuda-graphs", action="store_true", help="replay what is compiled as a CUDA graph")
     made.add_argument("--calls", default="220,40", help=f"of {sorted(WALKS)}; the first for published, steps (220,40)")
+    made.add_argument("--rivals", default="krylov@20,projected@40,replacement@40", help="METHOD@CALLS (%(default)s)")
+    made.add_argument("--tuned", type=Path, help="folder of fcs-bench tune, for settings of rivals")
     beyond = "after the first, in each measurement; calls of the threads part (%(default)s)"
     made.add_argument("--batches", type=int, default=2, help=beyond)
     made.add_argument("--repeats", type=int, default=3, help="rounds (%(default)s)")
@@ -137,6 +147,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
         if not set(whole(text, option)) <= set(WALKS):
             raise UsageError.of(option, text, f"numbers of calls of {sorted(WALKS)}")
     whole(args.sweep, "--sweep", least=1)
+    for name in args.rivals.split(","):
+        rivals.parsed(name)
     work = args.out / "work"
     model = str(large.write(args.out / args.model, args.model)) if args.model in large.SIZES else args.model
     compiled = torch.cuda.is_available() if args.compile == "auto" else args.compile == "true"

@@ -14,10 +14,11 @@ import pytest
 import torch
 from command import command
 from helpers import forked
-from speed import bare, large, long, rates, steps, threads
+from speed import bare, large, long, rates, rivals, steps, threads
 from speed.pipeline import FEW, WALKS, Setting, picture_shape, steady
 from speed.timing import Spent, in_turn, median, ratio
 
+from fcs.core.errors import UsageError
 from fcs.samplers import InexactNewton
 from fcs.tools.cli.predict import main
 
@@ -142,6 +143,18 @@ def test_what_a_gpu_would_be_asked(setting: Setting) -> None:
     assert "of matmul" in large.table(found)
 
 
+def test_rivals_are_timed_at_the_calls_they_are_given(setting: Setting) -> None:
+    shard = rates.inputs(setting, 1)
+    rows = rivals.rivals(setting, ["krylov@4", "replacement@7"], None, shard, 1, 1)
+    assert [row["name"] for row in rows] == ["krylov@4", "replacement@7"]
+    assert rows[0]["times"] == rows[0]["times_by_cpu"] == 1
+    (metrics,) = (setting.work / "run" / "metrics").glob("*.parquet")
+    assert {row["nfe"] for row in pq.read_table(metrics).to_pylist()} == {7}
+    assert "krylov@4 is" in rivals.table(rows)
+    with pytest.raises(UsageError, match="--rivals=newton-k5@6: expected calls that newton-k5 can do with"):
+        rivals.rivals(setting, ["newton-k5@6"], None, shard, 1, 1)
+
+
 def test_a_written_model_is_one(tmp_path: Path) -> None:
     folder = large.write(tmp_path / "tiny", "tiny")
     assert picture_shape(str(folder)) == (3, 64, 64)
@@ -172,7 +185,13 @@ def test_the_job_writes_and_shows(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"), [(["--parts", "memmory"], "memory"), (["--calls", "7"], "7"), (["--sweep", "a"], "a")]
+    ("wrong", "named"),
+    [
+        (["--parts", "memmory"], "memory"),
+        (["--calls", "7"], "7"),
+        (["--sweep", "a"], "a"),
+        (["--rivals", "dng@40"], "ding"),
+    ],
 )
 def test_mistakes_are_one_line(
     wrong: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
