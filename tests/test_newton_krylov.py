@@ -199,6 +199,63 @@ def test_a_push_brings_few_levels_as_near_to_the_posterior_as_many(gaussian: Gau
     assert 0.8 < spread < 1.1
 
 
+@pytest.mark.parametrize("flow", [False, True])
+@pytest.mark.parametrize("variance", [0.3, 2.0])
+def test_a_step_from_a_draw_of_x0_keeps_the_marginals_of_a_white_prior(
+    abar: Tensor, flow: bool, variance: float
+) -> None:
+    """One long step: the free entries of x_s have the variance alpha_s^2 v + sigma_s^2 that the diffusion gives them.
+
+    From the mean of x_0 they would have less, by the variance of x_0 times the squared factor with which it goes in.
+    """
+    t, s, end = Level(0, 0.3, 0.7 if flow else (1 - 0.09) ** 0.5), Level(0, 0.8, 0.2 if flow else 0.6), Level(0, 1, 0)
+    count, known = 20_000, left(columns=4)[:1]
+    randn = RecordNoise(list(range(count)), dtype=torch.float64)
+    x = (t.alpha**2 * variance + t.sigma**2) ** 0.5 * randn(SHAPE)
+    found = {}
+    for prior in (0.0, variance):
+        told = []
+
+        def denoise(x: Tensor, level: Level, told: list[Tensor] = told) -> Tensor:
+            told.append(x)
+            return level.alpha * variance / (level.alpha**2 * variance + level.sigma**2) * x
+
+        sampler = NewtonKrylov(products=[0], prior_variance=prior)
+        sampler(x, [t, s, end], denoise, Known(torch.zeros_like(x), known), randn)
+        found[prior] = told[1][..., 4:].var().item()
+    wanted = s.alpha**2 * variance + s.sigma**2
+    assert found[variance] == pytest.approx(wanted, rel=0.01)  # 5 standard errors of 640,000 entries: .9 %
+    kept = t.alpha * s.sigma / (s.alpha * t.sigma)
+    lost = (s.alpha * (1 - kept**2)) ** 2 * variance * t.sigma**2 / (variance * t.alpha**2 + t.sigma**2)
+    assert wanted - found[0.0] == pytest.approx(lost, abs=0.01 * wanted)
+
+
+def test_what_is_known_and_the_last_step_are_no_draws(gaussian: Gaussian) -> None:
+    """A draw moves free entries alone, by no more than softly known ones leave open, and none of the last step's."""
+    t, s, end = Level(0, 0.6, 0.8), Level(0, 0.8, 0.6), Level(0, 1, 0)
+    y, x = noise()(gaussian.shape), noise()(gaussian.shape)
+    known = left(gaussian.shape, 2)
+    known[..., 2] = 0.75
+    told: dict[float, list[Tensor]] = {}
+    for prior in (0.0, 1.0):
+        told[prior] = []
+
+        def denoise(x: Tensor, level: Level, told: list[Tensor] = told[prior]) -> Tensor:
+            told.append(x)
+            return gaussian.x0(x, level.alpha, level.sigma)
+
+        NewtonKrylov(products=[0], prior_variance=prior, eta=0)(x, [t, s, end], denoise, Known(y, known), noise())
+    moved = told[1.0][1] - told[0.0][1]
+    assert (moved[..., :2] == 0).all()
+    assert (moved[..., 2:] != 0).all()
+    drawn = noise()(gaussian.shape)  # the first noise that the sampler asks for
+    factor = (s.alpha - s.sigma * t.alpha / t.sigma) * (t.sigma**2 / (t.alpha**2 + t.sigma**2)) ** 0.5
+    torch.testing.assert_close(moved[..., 3:], factor * drawn[..., 3:])
+    torch.testing.assert_close(moved[..., 2], 0.5 * factor * drawn[..., 2])
+    one = [NewtonKrylov(prior_variance=prior)(x, [t, end], denoise, Known(y, known), noise()) for prior in (0.0, 1.0)]
+    assert torch.equal(*one)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -209,6 +266,7 @@ def test_a_push_brings_few_levels_as_near_to_the_posterior_as_many(gaussian: Gau
         {"ridge": 0.0},
         {"memory": -1},
         {"eta": 2},
+        {"prior_variance": -1},
     ],
 )
 def test_a_setting_outside_its_range_is_refused_by_name(wrong: dict[str, object]) -> None:

@@ -171,7 +171,14 @@ def stretched(profile: Sequence[int], steps: int) -> list[int]:
 
 
 def onward(
-    x: Tensor, x0: Tensor, t: Level, s: Level, before: tuple[Level, Tensor] | None, eta: float, randn: Noise
+    x: Tensor,
+    x0: Tensor,
+    t: Level,
+    s: Level,
+    before: tuple[Level, Tensor] | None,
+    eta: float,
+    randn: Noise,
+    std: Tensor | None = None,
 ) -> Tensor:
     """DDIM's step from level ``t`` to ``s`` on what x_0 will be, with new noise.
 
@@ -182,8 +189,12 @@ def onward(
             is in any case where all noise is new.
         eta: DDIM's.
         randn: new noise.
+        std: of x_0 ``(N, *)``, for a step that goes on from a draw of it instead of its mean. The last step takes the
+            mean all the same, and so does one to a level whose noise is all new.
     """
     D = x0 if before is None or s.renewed else ahead(x0, t, s, *before)
+    if std is not None and s.sigma > 0 and not s.renewed:
+        D = D + std * randn(x.shape[1:])
     return ddim_step(x, D, t, with_eta(t, s, eta), randn)
 
 
