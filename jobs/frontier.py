@@ -52,8 +52,9 @@ def by_method(found: dict[str, Entry], against: str) -> Rows:
     """
     split: Rows = {}
     for name, entry in found.items():
-        method, _, budget = name.rpartition("-")
-        split.setdefault(method, {})[budget] = entry
+        row, comma, beside = name.partition(",")
+        method, _, budget = row.rpartition("-")
+        split.setdefault(method + comma + beside, {})[budget] = entry
     budgets = {budget for rows in split.values() for budget in rows} - {PUBLISHED}
     missing = budgets - split.get(against, {}).keys()
     if missing or not budgets:
@@ -75,11 +76,17 @@ def table(rows: Rows, figure: str) -> str:
     for method, at in sorted(rows.items(), key=lambda item: rank(item[1], figure)):
         numbers = [budget for budget in budgets if budget in at]
         if numbers:
-            lines.append([TITLES.get(method, method), *(cell(at.get(budget), figure) for budget in budgets)])
+            lines.append([called(method), *(cell(at.get(budget), figure) for budget in budgets)])
         if PUBLISHED in at:
-            calls = f"{TITLES.get(method, method)} as published, {paid(at[PUBLISHED]):g} calls"
+            calls = f"{called(method)} as published, {paid(at[PUBLISHED]):g} calls"
             lines.append([calls, *[None] * (len(budgets) - 1), cell(at[PUBLISHED], figure)])
     return markdown(["method", *(f"{budget} calls" for budget in budgets)], lines)
+
+
+def called(name: str) -> str:
+    """A method, and what was asked of it beside, for people."""
+    method, comma, beside = name.partition(",")
+    return TITLES.get(method, method) + comma + beside
 
 
 def rank(at: dict[str, Entry], figure: str) -> float:
@@ -98,7 +105,7 @@ def curves(rows: Rows, figure: str, ours: list[str]) -> list[Curve]:
     """A line a method, and a point of its own for what ran as published."""
     found = []
     for method, at in rows.items():
-        name = TITLES.get(method, method)
+        name = called(method)
         budgets = sorted(at.keys() - {PUBLISHED}, key=int)
         own = [(paid(at[budget]), at[budget][figure]) for budget in budgets]
         found += [Curve(name, own, method in ours)] if own else []

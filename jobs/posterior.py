@@ -7,16 +7,18 @@ Each DIR is what `fcs-bench compare` wrote, or an archive of such folders withou
 
     tar --sort=name -cJf FILE.tar.xz -C RUNS $(cd RUNS; ls -d NAME*/compare.json NAME*/*/evaluate.json)
 
-Those of one --set are on the same records, and their rows are compared with each other. A row is called METHOD-CALLS; a
-DIR whose runs had the records' captions adds "captions". Prints a table a set with intervals, and one a model (the part
-of its sets' names before the comma) with its masks side by side. A page gets the same tables, each between a line
-<!-- table: NAME --> and a line <!-- end -->, where NAME is a set's or a model's.
+Those of one --set are on the same records, and their rows are compared with each other. A row is called METHOD-CALLS,
+with what was asked of task or sampler beside (KEY=VALUE), and "captions" where runs had the records' own. Prints a
+table a set with intervals, and one a model (the part of its sets' names before the comma) with its masks side by side.
+A page gets the same tables, each between a line <!-- table: NAME --> and a line <!-- end -->, where NAME is a set's or
+a model's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -92,8 +94,14 @@ def entries(folders: list[str], space: Path, option: str = "--set") -> dict[str,
             name = f"{row['method']}-{named(row['budget'])}"
             if (folder / name / FILE).exists():
                 evaluation = json.loads((folder / name / FILE).read_text())
-                found[name + (", captions" if evaluation["captions"] else "")] = {"row": row, **evaluation}
+                found[", ".join([name, *asked(evaluation)])] = {"row": row, **evaluation}
     return found
+
+
+def asked(evaluation: Entry) -> list[str]:
+    """What a comparison's command asks of all its methods."""
+    words = [word for word in shlex.split(evaluation["command"]) if word.startswith(("task.", "sampler."))]
+    return [*words, "captions"] if evaluation["captions"] else words
 
 
 def figures(entry: Entry, reference: Entry) -> Entry:

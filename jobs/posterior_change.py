@@ -2,8 +2,9 @@
 
     python jobs/posterior_change.py --before SMOOTH.tar.xz --after MIRROR.tar.xz --out docs/figures/hole_methods.json
 
-Each is what `jobs/posterior.py` reads: folders of `fcs-bench compare`, or archives of them. Rows of the same name are
-compared, paired by record; a table of differences, after minus before, is printed.
+Each is what `jobs/posterior.py` reads: folders of `fcs-bench compare`, or archives of them. Rows of the same method and
+calls are compared, paired by record, whatever else was asked of them; a table of differences, after minus before, is
+printed.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ def change(before: Entry, after: Entry) -> dict[str, Any]:
     }
 
 
+def plain(name: str) -> str:
+    """A row's name without what was asked of task or sampler, since that is what changes."""
+    return ", ".join(part for part in name.split(", ") if "=" not in part)
+
+
 def cells(name: str, one: dict[str, Any]) -> list[Any]:
     """A line of the table."""
     before, after = (energy["mean"] for energy in one["energy_own"])
@@ -58,7 +64,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
     """
     refuse(overrides)
     with TemporaryDirectory() as space:
-        first, second = (entries(vars(args)[name], Path(space), f"--{name}") for name in ("before", "after"))
+        found = (entries(vars(args)[name], Path(space), f"--{name}") for name in ("before", "after"))
+        first, second = ({plain(name): one for name, one in rows.items()} for rows in found)
     rows = {name: change(first[name], after) for name, after in second.items() if name in first}
     if not rows:
         raise UsageError.of("--after", " ".join(args.after), f"a row of --before: {', '.join(first)}")

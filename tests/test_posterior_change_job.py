@@ -19,7 +19,7 @@ def asked(out: Path, before: list[str], after: list[str]) -> argparse.Namespace:
 
 def test_rows_of_the_same_name_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = [compared(tmp_path / "before" / name, name, [1.0, 0.5, 0.5]) for name in ("a", "b")]
-    after = [compared(tmp_path / "after" / "a", "a", [1.0, 1.0, 1.0])]
+    after = [compared(tmp_path / "after" / "a", "a", [1.0, 1.0, 1.0], command="compare task.hole=mirror")]
     run(asked(tmp_path, before, after), [])
     (row,) = json.loads((tmp_path / "change.json").read_text())["rows"].items()
     assert row[0] == "a-40"

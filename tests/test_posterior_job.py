@@ -70,13 +70,13 @@ def test_a_page_gets_the_tables_that_it_names(tmp_path: Path) -> None:
         "Before.\n\n<!-- table: eps, half -->\nold\n<!-- end -->\n\n<!-- table: eps -->\n<!-- end -->\n\nAfter.\n"
     )
     one = compared(tmp_path / "half", "ding", [1.0] * 3, {"noise": 0.36}, "compare x/*.tar task.hole=grey data.a=1")
-    given = asked(tmp_path, ["eps, half", one], against="ding-40", page=page)
+    given = asked(tmp_path, ["eps, half", one], against="ding-40, task.hole=grey", page=page)
     run(given, [])
     text = page.read_text()
     assert text.startswith("Before.\n\n<!-- table: eps, half -->\n\n| method | setting |")
     assert text.endswith("\n\n<!-- end -->\n\nAfter.\n")
-    assert "| DING | noise 0.36, task.hole=grey | 20 + 10b | 1.000 | 0.200 | 1.0 |" in text
-    assert "| DING | 20 + 10b | 1 | 0.2 | 1 |" in text
+    assert "| DING, task.hole=grey | noise 0.36 | 20 + 10b | 1.000 | 0.200 | 1.0 |" in text
+    assert "| DING, task.hole=grey | 20 + 10b | 1 | 0.2 | 1 |" in text
     run(given, [])
     assert page.read_text() == text
     page.write_text("<!-- table: flow -->\n<!-- end -->\n")

@@ -142,6 +142,7 @@ SPACES = {
             Axis("ridge", 0.001, 0.1),
             Axis("memory", 0, 12, "whole"),
             Axis("eta", 0.0, 1.0, "linear"),
+            Axis("prior_variance", 0.05, 5.0),
         ),
     ),
 }

@@ -260,7 +260,10 @@ PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1), ETA)
 STEP = Axis("step_size", 0.02, 20)
 MOVES = Axis("moves", 1, 5, "whole")
 MATCHING = (Axis("noise", 0.002, 0.5), Axis("iterations", 1, 4, "whole"), ETA)
-KRYLOV = (Axis(EACH, 0, 4, "whole"), Axis("follow", 0, 1.5, "linear"), Axis("push", 0.02, 3), ETA)
+KRYLOV = (
+    *(Axis(EACH, 0, 4, "whole"), Axis("follow", 0, 1.5, "linear"), Axis("push", 0.02, 3), ETA),
+    Axis("prior_variance", 0.05, 5),
+)
 
 METHODS = {
     method.name: method

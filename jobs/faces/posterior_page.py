@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -78,9 +77,8 @@ def difference(apart: Mapping[str, float], digits: int) -> str:
 
 
 def setting(name: str, one: Entry) -> str:
-    """What a row's setting has that the method's published one has not, and what of the task was asked for."""
+    """What a row's setting has that the method's published one has not."""
     method = METHODS.get(name.partition(",")[0].rpartition("-")[0])
     published = {} if method is None else method.published(one["levels"], False)
     own = [f"{key} {value:.3g}" for key, value in one["setting"].items() if published.get(key) != value]
-    asked = [word for word in shlex.split(one["command"]) if word.startswith("task.")]
-    return ", ".join([*(own or ["published"]), *asked])
+    return ", ".join(own or ["published"])
