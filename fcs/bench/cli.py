@@ -57,7 +57,7 @@ TUNE = f"""\
 Settings for each method on training data, which must not be the records of a comparison (--data).
 
 The same number of trials for all. The first is the published setting. Half of the others are spread over the method's
-space (one to four numbers), the rest are steps from the best so far; a best that lies at an end of its range is
+space (one to five numbers), the rest are steps from the best so far; a best that lies at an end of its range is
 followed beyond it. The published setting and the best five others run once more, with other seeds and on four times as
 many records (or all that there are), and the smallest mean energy score of a setting without failed records is chosen.
 Writes OUT/trials.json, which `fcs-bench compare --tuned OUT` takes. Every trial has the levels that --calls buys.
