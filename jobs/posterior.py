@@ -26,7 +26,7 @@ from typing import Any
 
 from command import command, refuse
 from faces.posterior_page import filled, intervals
-from faces.posterior_summary import summaries
+from faces.posterior_summary import budget, summaries, title
 from unpack import unpack
 
 from fcs.bench.comparison import named
@@ -150,7 +150,7 @@ def panels(sets: dict[str, dict[str, Entry]], across: str, along: str) -> dict[s
     for model in models:
         first, second = sets[f"{model}, {across}"], sets.get(f"{model}, {along}", {})
         found[model] = {
-            label: (one["consistency"], pooled_variation(second[label]["calibration"]))
+            f"{title(label)}, {budget(label)}": (one["consistency"], pooled_variation(second[label]["calibration"]))
             for label, one in first.items()
             if label in second
         }

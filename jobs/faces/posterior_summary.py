@@ -62,6 +62,11 @@ def title(name: str) -> str:
     return TITLES.get(method, method) + comma + captions
 
 
+def budget(name: str) -> str:
+    """A row's budget of calls, as its name has it."""
+    return name.partition(",")[0].rpartition("-")[2]
+
+
 def best(known: Entry, figure: str) -> str | None:
     """What a perfect sampler of as many completions would have, by any row of its mask."""
     if figure == "tv":
