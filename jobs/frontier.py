@@ -19,7 +19,7 @@ from typing import Any
 from command import command, refuse
 from faces.curves import Curve, draw_curves
 from faces.posterior_page import fill
-from faces.posterior_summary import SHOWN, TITLES, WORDS, best, cell
+from faces.posterior_summary import SHOWN, WORDS, best, called, cell, mean, parts
 from posterior import Entry, entries, figures
 
 from fcs.bench.origin import origin, write_json
@@ -52,9 +52,8 @@ def by_method(found: dict[str, Entry], against: str) -> Rows:
     """
     split: Rows = {}
     for name, entry in found.items():
-        row, comma, beside = name.partition(",")
-        method, _, budget = row.rpartition("-")
-        split.setdefault(method + comma + beside, {})[budget] = entry
+        method, budget, beside = parts(name)
+        split.setdefault(method + beside, {})[budget] = entry
     budgets = {budget for rows in split.values() for budget in rows} - {PUBLISHED}
     missing = budgets - split.get(against, {}).keys()
     if missing or not budgets:
@@ -69,13 +68,10 @@ def by_method(found: dict[str, Entry], against: str) -> Rows:
 def table(rows: Rows, figure: str) -> str:
     """Methods down, budgets across, the best at the largest budget first."""
     budgets = sorted({budget for one in rows.values() for budget in one} - {PUBLISHED}, key=int)
-    known = next(iter(rows.values()))[budgets[-1]]
-    lines: list[list[Any]] = []
-    if best(known, figure) is not None:
-        lines.append(["a perfect sampler", *([best(known, figure)] * len(budgets))])
+    perfect = best(next(iter(rows.values()))[budgets[-1]], figure)
+    lines: list[list[Any]] = [] if perfect is None else [["a perfect sampler", *[perfect] * len(budgets)]]
     for method, at in sorted(rows.items(), key=lambda item: rank(item[1], figure)):
-        numbers = [budget for budget in budgets if budget in at]
-        if numbers:
+        if at.keys() - {PUBLISHED}:
             lines.append([called(method), *(cell(at.get(budget), figure) for budget in budgets)])
         if PUBLISHED in at:
             calls = f"{called(method)} as published, {paid(at[PUBLISHED]):g} calls"
@@ -83,16 +79,11 @@ def table(rows: Rows, figure: str) -> str:
     return markdown(["method", *(f"{budget} calls" for budget in budgets)], lines)
 
 
-def called(name: str) -> str:
-    """A method, and what was asked of it beside, for people."""
-    method, comma, beside = name.partition(",")
-    return TITLES.get(method, method) + comma + beside
-
-
 def rank(at: dict[str, Entry], figure: str) -> float:
     """A place in a table: the figure at the largest budget that a method has."""
     last = at[max(at, key=lambda budget: -1 if budget == PUBLISHED else int(budget))]
-    value: float = last["calibration"]["mean"]["tv"] if figure == "tv" else last[figure]["mean"]
+    value = mean(last, figure)
+    assert value is not None
     return -SHOWN[figure] * value
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from command import command, refuse
 from faces.posterior_page import filled, intervals
-from faces.posterior_summary import budget, summaries, title
+from faces.posterior_summary import Entry, by_model, parts, summaries, title
 from unpack import unpack
 
 from fcs.bench.comparison import named
@@ -37,8 +37,6 @@ from fcs.bench.posterior import pooled_variation
 from fcs.bench.trial import FILE
 from fcs.core.errors import UsageError
 from fcs.tools.cli.ends import Parser
-
-Entry = dict[str, Any]
 
 
 def parser() -> Parser:
@@ -145,12 +143,13 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
 
 def panels(sets: dict[str, dict[str, Entry]], across: str, along: str) -> dict[str, dict[str, Any]]:
     """For each model the consistency on one mask and the total variation on another, of rows that both have."""
-    models = [name.removesuffix(f", {across}") for name in sets if name.endswith(f", {across}")]
     found: dict[str, dict[str, Any]] = {}
-    for model in models:
-        first, second = sets[f"{model}, {across}"], sets.get(f"{model}, {along}", {})
+    for model, masks in by_model(sets).items():
+        if across not in masks:
+            continue
+        first, second = masks[across], masks.get(along, {})
         found[model] = {
-            f"{title(label)}, {budget(label)}": (one["consistency"], pooled_variation(second[label]["calibration"]))
+            f"{title(label)}, {parts(label)[1]}": (one["consistency"], pooled_variation(second[label]["calibration"]))
             for label, one in first.items()
             if label in second
         }

@@ -64,7 +64,7 @@ def draw_points(
     colours = dict(zip(names, mpl.color_sequences["tab20"], strict=False))
     for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
         for name, pair in points.items():
-            (x, across), (y, along) = ((one["mean"], _ends(one)) for one in pair)
+            (x, across), (y, along) = ((one["mean"], ends(one)) for one in pair)
             marker = "o^sDv"[names.index(name) % 5]
             axis.errorbar(x, y, along, across, marker=marker, capsize=2, color=colours[name], label=name)
         axis.set_title(title)
@@ -77,7 +77,7 @@ def draw_points(
     plt.close(figure)
 
 
-def _ends(value: dict[str, float]) -> list[list[float]]:
+def ends(value: dict[str, float]) -> list[list[float]]:
     """Lengths of an error bar; a bootstrap interval of a biased figure may lie beside its mean."""
     return [[max(0.0, value["mean"] - value["low"])], [max(0.0, value["high"] - value["mean"])]]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 
-mpl.use("agg")
-Figure = dict[str, float]  # mean, low, high
+from fcs.bench.plots import Points, ends
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Curve:
     Attributes:
         name: for the legend.
         points: calls and the figure there, in rising order; a single one is drawn as a star.
-        on_top: whether it is thick, in colour and with its 95 % intervals.
+        on_top: whether it is thick, over the others and with its 95 % intervals.
     """
 
     name: str
-    points: list[tuple[float, Figure]]
+    points: Points
     on_top: bool
 
 
@@ -60,5 +60,5 @@ def _draw(axis: Axes, one: Curve, colour: tuple[float, float, float]) -> None:
     if not one.on_top:
         axis.plot(where, means, color=colour, linewidth=1.1, label=one.name, zorder=2, **style)
         return
-    ends = [[abs(value[end] - value["mean"]) for _, value in one.points] for end in ("low", "high")]
-    axis.errorbar(where, means, ends, color=colour, linewidth=3, marker="o", capsize=3, label=one.name, zorder=3)
+    bars = np.hstack([ends(value) for _, value in one.points])
+    axis.errorbar(where, means, bars, color=colour, linewidth=3, marker="o", capsize=3, label=one.name, zorder=3)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from faces.posterior_summary import price, table, title
+from faces.posterior_summary import Entry, by_model, mean, parts, price, table, title
 from fcs.bench.methods import METHODS
 from fcs.bench.tables import markdown
 from fcs.core.errors import UsageError
 
-Entry = dict[str, Any]
 HEAD = ("method", "setting", "calls", "consistency", "total variation", "energy")
-DIGITS = {"consistency": 3, "tv": 3, "energy_own": 2}  # of the paired differences
+DIGITS = {"consistency": (3, 3), "tv": (3, 3), "energy_own": (1, 2)}  # of a figure, and of its paired difference
 BLOCK = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -23,12 +21,12 @@ def filled(page: str, sets: Mapping[str, Mapping[str, Entry]]) -> str:
     Raises:
         UsageError: a mark that names nothing of the sets.
     """
+    models = by_model(sets)
 
     def made(name: str) -> str | None:
-        masks = {one.partition(", ")[2]: rows for one, rows in sets.items() if one.partition(", ")[0] == name}
         if name in sets:
             return intervals(sets[name])
-        return table(masks) if masks else None
+        return table(models[name]) if name in models else None
 
     return fill(page, made, f"a set or a model: {', '.join(sets)}")
 
@@ -59,15 +57,11 @@ def intervals(rows: Mapping[str, Entry]) -> str:
 
 def line(name: str, one: Entry) -> list[str]:
     """A row's cells."""
-    figures = {
-        "consistency": f"{one['consistency']['mean']:.3f}" if one["consistency"] else "",
-        "tv": f"{one['calibration']['mean']['tv']:.3f}",
-        "energy_own": f"{one['energy_own']['mean']:.1f}",
-    }
     shown = []
-    for figure, text in figures.items():
-        apart = one["difference"].get(figure)
-        shown.append(text if apart is None else f"{text}; {difference(apart, DIGITS[figure])}")
+    for figure, (own, of_difference) in DIGITS.items():
+        value, apart = mean(one, figure), one["difference"].get(figure)
+        text = "" if value is None else f"{value:.{own}f}"
+        shown.append(text if apart is None else f"{text}; {difference(apart, of_difference)}")
     return [title(name), setting(name, one), price(one), *shown]
 
 
@@ -78,7 +72,7 @@ def difference(apart: Mapping[str, float], digits: int) -> str:
 
 def setting(name: str, one: Entry) -> str:
     """What a row's setting has that the method's published one has not."""
-    method = METHODS.get(name.partition(",")[0].rpartition("-")[0])
+    method = METHODS.get(parts(name)[0])
     published = {} if method is None else method.published(one["levels"], False)
     own = [f"{key} {value:.3g}" for key, value in one["setting"].items() if published.get(key) != value]
     return ", ".join(own or ["published"])

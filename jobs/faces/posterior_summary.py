@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fcs.bench.tables import markdown
@@ -20,19 +21,24 @@ TITLES = {
 WORDS = {"consistency": "consistency", "tv": "total variation", "energy_own": "energy"}
 
 
-def summaries(sets: dict[str, dict[str, Entry]]) -> str:
+def summaries(sets: Mapping[str, Mapping[str, Entry]]) -> str:
     """A table for each model of sets that are called ``MODEL, MASK``, a row a method.
 
     Bold: significantly better than the row that all are compared with; in italics: significantly worse.
     """
-    models: dict[str, dict[str, dict[str, Entry]]] = {}
+    return "\n\n".join(f"{model}\n\n{table(masks)}" for model, masks in by_model(sets).items())
+
+
+def by_model(sets: Mapping[str, Mapping[str, Entry]]) -> dict[str, dict[str, Mapping[str, Entry]]]:
+    """Rows of sets that are called ``MODEL, MASK``, by model and then by mask."""
+    models: dict[str, dict[str, Mapping[str, Entry]]] = {}
     for name, rows in sets.items():
         model, _, mask = name.partition(", ")
         models.setdefault(model, {})[mask] = rows
-    return "\n\n".join(f"{model}\n\n{table(masks)}" for model, masks in models.items())
+    return models
 
 
-def table(masks: dict[str, dict[str, Entry]]) -> str:
+def table(masks: dict[str, Mapping[str, Entry]]) -> str:
     """Methods down, the best energy score on the first mask first, figures of each mask across.
 
     A perfect sampler stands above them. Figures in which all are equal are left out.
@@ -40,11 +46,9 @@ def table(masks: dict[str, dict[str, Entry]]) -> str:
     first = next(iter(masks.values()))
     found = {label: entry for rows in reversed(masks.values()) for label, entry in rows.items()}
     labels = sorted(found, key=lambda label: (label not in first, found[label]["energy_own"]["mean"]))
-    perfect, columns, heads = (
-        ["a perfect sampler", None],
-        [[*map(title, labels)], [price(found[label]) for label in labels]],
-        [],
-    )
+    heads = ["method", "calls"]
+    perfect = ["a perfect sampler", None]
+    columns: list[list[str | None]] = [[*map(title, labels)], [price(found[label]) for label in labels]]
     for mask, rows in masks.items():
         for figure in SHOWN:
             column = [cell(rows.get(label), figure) for label in labels]
@@ -52,19 +56,26 @@ def table(masks: dict[str, dict[str, Entry]]) -> str:
                 heads.append(f"{mask}: {WORDS[figure]}")
                 perfect.append(best(next(iter(rows.values())), figure))
                 columns.append(column)
-    return markdown(["method", "calls", *heads], [perfect, *zip(*columns, strict=True)])
+    return markdown(heads, [perfect, *zip(*columns, strict=True)])
+
+
+def parts(name: str) -> tuple[str, str, str]:
+    """Method, budget of calls, and what was asked beside (after a comma), of a row ``METHOD-CALLS, KEY=VALUE``."""
+    row, comma, beside = name.partition(",")
+    method, _, budget = row.rpartition("-")
+    return method, budget, comma + beside
 
 
 def title(name: str) -> str:
     """A row's method, for people: its budget shows in its calls."""
-    row, comma, captions = name.partition(",")
-    method = row.rpartition("-")[0]
-    return TITLES.get(method, method) + comma + captions
+    method, _, beside = parts(name)
+    return called(method + beside)
 
 
-def budget(name: str) -> str:
-    """A row's budget of calls, as its name has it."""
-    return name.partition(",")[0].rpartition("-")[2]
+def called(method: str) -> str:
+    """A method, and what was asked of it beside, for people."""
+    name, comma, beside = method.partition(",")
+    return TITLES.get(name, name) + comma + beside
 
 
 def best(known: Entry, figure: str) -> str | None:
@@ -80,12 +91,18 @@ def price(entry: Entry) -> str:
     return f"{entry['calls']} + {entry['backwards']}b" if entry["backwards"] else f"{entry['calls']}"
 
 
+def mean(entry: Entry, figure: str) -> float | None:
+    """A figure of a row; None where it has none."""
+    spread = entry["calibration"]["mean"]
+    found: float | None = spread[figure] if figure in spread else (entry[figure] or {}).get("mean")
+    return found
+
+
 def cell(entry: Entry | None, figure: str) -> str | None:
     """A figure, marked where its paired difference excludes 0."""
     if entry is None:
         return None
-    spread = entry["calibration"]["mean"]
-    value = spread[figure] if figure in spread else (entry[figure] or {}).get("mean")
+    value = mean(entry, figure)
     apart = entry["difference"].get(figure)
     if value is None or apart is None or apart["low"] <= 0 <= apart["high"]:
         return None if value is None else f"{value:.3g}"

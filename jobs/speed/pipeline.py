@@ -65,10 +65,16 @@ class Setting:
         given = {
             "model.name": self.model,
             "data.shards": shard,
-            "data.batch_size": self.batch,
             "task": "inpaint",
             **sampler,
             "sampler.difference": difference,
+        }
+        return [*(f"{key}={value}" for key, value in given.items()), *self.common(out)]
+
+    def common(self, out: Path) -> list[str]:
+        """Arguments of fcs-predict, whatever is sampled and how."""
+        given = {
+            "data.batch_size": self.batch,
             "trainer.precision": self.precision,
             "trainer.compile": str(self.compile).lower(),
             "trainer.cuda_graphs": str(self.cuda_graphs).lower(),

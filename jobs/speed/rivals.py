@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def rivals(
     Raises:
         UsageError: a name that is none, or whose calls do not pay for a level.
     """
-    made = {name: arguments(setting, name, tuned, shard) for name in names}
+    eager = replace(setting, compile=False, cuda_graphs=False)
+    made = {name: arguments(eager, name, tuned, shard) for name in names}
 
     def cell(name: str) -> Spent:
         total, counted = steady(made[name], setting.work / "run")
@@ -60,13 +62,7 @@ def arguments(setting: Setting, name: str, tuned: Path | None, shard: Path) -> l
     if candidate.levels is None:
         raise UsageError.of("--rivals", name, f"calls that {method.name} can do with: {', '.join(candidate.notes)}")
     trial = comparison.trial(candidate)
-    own = {
-        "data.batch_size": setting.batch,
-        "trainer.precision": setting.precision,
-        "trainer.compile": "false",
-        "out": setting.work / "run",
-    }
-    return ["--config", trial.config, *trial.settings, *(f"{key}={value}" for key, value in own.items())]
+    return ["--config", trial.config, *trial.settings, *setting.common(setting.work / "run")]
 
 
 def parsed(name: str) -> tuple[Method, int]:
