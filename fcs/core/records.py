@@ -31,7 +31,7 @@ class Record:
         measurement: float32, of any shape, where that is given instead of a picture; ``image`` is black then.
         size: ``(height, width)`` of its picture as decoded; None where it has none.
         part: what the result shows of that picture; None for all.
-        area: where ``image`` is the record's own; None for all of it, the rest is bars.
+        area: where ``image`` is the record's own; None for all of it, the rest mirrors it.
         native: where the picture is completed at its own size, crop by crop; a sample's ``image`` and ``mask`` are a
             crop's then, and a record's own are None.
         crop: which of ``native``'s crops a sample is.

@@ -31,10 +31,10 @@ class Data:
         prompt: text for records that have none.
         captions: give each record's own prompt to the model; false gives ``prompt`` to all.
         resize: pictures of another size than the model's: ``none`` fails them, ``crop`` scales the short side and
-            crops the centre, ``pad`` scales the long side and pads (results have no bars), ``bucket`` takes that of a
-            few sizes of the model's area whose shape is nearest, and crops to it; ``crop_to_mask`` cuts out what is to
-            be generated with ``task.margin``, scales it to the model's size, and puts the result back: pictures of
-            any size keep it.
+            crops the centre, ``pad`` scales the long side and mirrors what is beyond the edges (results have no bars),
+            ``bucket`` takes that of a few sizes of the model's area whose shape is nearest, and crops to it;
+            ``crop_to_mask`` cuts out what is to be generated with ``task.margin``, scales it to the model's size, and
+            puts the result back: pictures of any size keep it.
         mask: a mask file for all records, or ``alpha``: what is transparent in a picture is generated. By default each
             record's own ``KEY.mask.png``.
         keys: where the key of a member's name ends: at its ``first_dot``, as WebDataset has it, or before its

@@ -39,7 +39,7 @@ class Format:
         channels: 1 (grey) or 3 (RGB).
         height, width: of the decoded picture in pixels (for superresolution: of the measurement).
         resize: ``none`` refuses another size, ``crop`` brings the short side to size and cuts the centre,
-            ``pad`` brings the long side to size and adds black, which in a mask means keep, ``bucket`` is ``crop`` to
+            ``pad`` brings the long side to size and mirrors picture and mask at their edges, ``bucket`` is ``crop`` to
             that of ``buckets`` whose shape is nearest, ``crop_to_mask`` cuts out what the mask asks for.
         needs_mask: a record without mask fails with ``missing_mask``.
         keep_members: keep the bytes of the input members.

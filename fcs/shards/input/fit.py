@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
 from PIL import Image
 
 from fcs.core.boxes import Box, whole
@@ -23,7 +24,8 @@ class Fit:
     Attributes:
         width, height: wanted.
         source: what is seen of the picture, in its pixels; None for all of it.
-        area: where that comes to lie; None for all of what is wanted. The rest is black.
+        area: where that comes to lie; None for all of what is wanted. Beyond, the picture is mirrored at its edges, a
+            mask too: black bars would be taken for part of the picture, and continued into its holes.
     """
 
     width: int
@@ -45,9 +47,9 @@ class Fit:
         if self.area is None:
             same = self.source is None and image.size == (self.width, self.height)
             return image if same else image.resize((self.width, self.height), filter, box=self.source)
-        padded = Image.new(image.mode, (self.width, self.height))
-        padded.paste(image.resize((self.area.width, self.area.height), filter), (self.area.left, self.area.top))
-        return padded
+        scaled = np.asarray(image.resize((self.area.width, self.area.height), filter))
+        bars = [(self.area.top, self.height - self.area.bottom), (self.area.left, self.width - self.area.right)]
+        return Image.fromarray(np.pad(scaled, bars + [(0, 0)] * (scaled.ndim - 2), "reflect"))
 
 
 def fit(size: tuple[int, int], width: int, height: int, resize: Resize) -> Fit:
