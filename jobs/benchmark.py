@@ -134,14 +134,12 @@ def parser() -> Parser:
     return made
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure, write, print.
 
     Raises:
         UsageError: an option that does not fit.
     """
-    if overrides:
-        raise UsageError(f"{overrides[0]}: expected an option of --help")
     parts = chosen(args.parts)
     for option, text in (("--calls", args.calls), ("--gpu-calls", args.gpu_calls)):
         if not set(whole(text, option)) <= set(WALKS):

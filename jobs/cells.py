@@ -192,7 +192,7 @@ def parser() -> Parser:
     return parser
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure and write."""
     found: dict[str, Any] = {}
     for model in args.models.split(","):

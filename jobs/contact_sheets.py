@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from command import command
+from command import configured
 from PIL import Image
 from torch import Tensor
 
@@ -116,4 +116,4 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command(parser(), run)
+    configured(parser(), run)

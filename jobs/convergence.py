@@ -20,7 +20,7 @@ import torch
 from analysis.plots import draw_curves
 from analysis.points import Point, parser_of, subject
 from analysis.spectra import Tangent, largest
-from command import command
+from command import configured
 
 from fcs.bench.methods import arguments
 from fcs.bench.options import numbers, whole
@@ -115,4 +115,4 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command(parser(), run)
+    configured(parser(), run)

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 import yaml
 from build_digits import SIDE, training_digits
-from command import command, refuse
+from command import command
 from torch import Tensor
 
 from fcs.bench.methods import METHODS, Method, chosen_methods
@@ -224,13 +224,12 @@ def rows(one: Study, methods: list[Method], budgets: list[int]) -> list[dict[str
     return found
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Sample, write, print.
 
     Raises:
-        UsageError: an override, or an option out of its range.
+        UsageError: an option out of its range.
     """
-    refuse(overrides)
     methods, budgets, found = asked_methods(args), whole(args.calls, "--calls"), {}
     for mask, kind in WORLDS:
         made = rows(study(mask, kind, args), methods, budgets)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from command import command, refuse
+from command import command
 from faces.curves import Curve, draw_curves
 from faces.posterior_page import fill
 from faces.posterior_summary import SHOWN, WORDS, best, called, cell, mean, parts
@@ -105,13 +105,12 @@ def curves(rows: Rows, figure: str, ours: list[str]) -> list[Curve]:
     return found
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Read, write, print.
 
     Raises:
-        UsageError: a folder or a row that is not there, a table that does not exist, an override.
+        UsageError: a folder or a row that is not there, a table that does not exist.
     """
-    refuse(overrides)
     with TemporaryDirectory() as space:
         rows = by_method(entries(args.runs, Path(space), "DIR"), args.against)
     tables = {WORDS[figure]: table(rows, figure) for figure in SHOWN}

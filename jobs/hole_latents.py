@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from command import command, refuse
+from command import command
 from torch import Tensor
 
 from fcs import models
@@ -83,9 +83,8 @@ def measure(model: models.Model, pictures: Tensor, known: Tensor) -> dict[str, o
     }
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure each set, print and write."""
-    refuse(overrides)
     model = models.load(models.find(args.model))
     sets = {data: measure(model, *records(data, args.limit)) for data in args.data}
     print(json.dumps(sets, indent=1))

@@ -23,7 +23,7 @@ from analysis.plots import draw_bars, draw_eigenvalues, draw_pictures, draw_symm
 from analysis.points import Point, Subject, parser_of, subject
 from analysis.spectra import Tangent, asymmetry, cosine, mirrored, probes, spectra
 from analysis.views import edited, grid, response, with_square
-from command import command
+from command import configured
 from torch import Tensor
 
 from fcs.bench.options import numbers
@@ -130,4 +130,4 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command(parser(), run)
+    configured(parser(), run)

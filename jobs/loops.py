@@ -158,14 +158,12 @@ def parser() -> Parser:
     return made
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure the ways whose packages are there, and put that into loops.json, where others stay.
 
     Raises:
-        UsageError: no such way or part; an override, of which there are none.
+        UsageError: no such way or part.
     """
-    if overrides:
-        raise UsageError(f"{overrides[0]}: expected an option of --help")
     ways = words("--ways", args.ways, tuple(NEEDS))
     parts = words("--parts", args.parts, PARTS)
     work, path = (args.out / "work").resolve(), args.out / "loops.json"

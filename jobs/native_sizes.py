@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from command import command
+from command import configured
 from sizes.costs import MARGIN, cost
 from sizes.pairs import models_size, own_size, paired
 from sizes.photos import write_folder
@@ -151,4 +151,4 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command(parser(), run)
+    configured(parser(), run)

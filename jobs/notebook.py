@@ -46,7 +46,7 @@ def parser() -> Parser:
     return parser
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Write the notebook."""
     args.out.write_text(written(args.page.read_text()))
 

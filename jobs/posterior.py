@@ -24,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
-from command import command, refuse
+from command import command
 from faces.posterior_page import filled, intervals
 from faces.posterior_summary import Entry, by_model, parts, summaries, title
 from unpack import unpack
@@ -116,13 +116,12 @@ def figures(entry: Entry, reference: Entry) -> Entry:
     }
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Read, write, print.
 
     Raises:
-        UsageError: a folder, a row or a table's set that is not there, an override.
+        UsageError: a folder, a row or a table's set that is not there.
     """
-    refuse(overrides)
     found: dict[str, dict[str, Entry]] = {}
     for name, *folders in args.sets:
         with TemporaryDirectory() as space:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from command import command, refuse
+from command import command
 from posterior import Entry, entries
 
 from fcs.bench.origin import origin, write_json
@@ -56,13 +56,12 @@ def cells(name: str, one: dict[str, Any]) -> list[Any]:
     return [name, f"{before:.1f}", f"{after:.1f}", *(one["difference"].get(figure) for figure in FIGURES)]
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Read, write, print.
 
     Raises:
-        UsageError: a folder that is not there, no row that both have, an override.
+        UsageError: a folder that is not there, no row that both have.
     """
-    refuse(overrides)
     with TemporaryDirectory() as space:
         found = (entries(vars(args)[name], Path(space), f"--{name}") for name in ("before", "after"))
         first, second = ({plain(name): one for name, one in rows.items()} for rows in found)

@@ -43,7 +43,7 @@ from analysis.plots import draw_rounding
 from analysis.points import CONFIGS
 from analysis.rounding import Gauge, Passing, Place
 from analysis.roundings import by_level, summary, summary_table
-from command import command
+from command import configured
 from contact_sheets import draw
 
 from fcs.bench.options import numbers, whole
@@ -208,4 +208,4 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command(parser(), run)
+    configured(parser(), run)

@@ -36,7 +36,6 @@ from scale.server import Server
 from scale.simulation import Plan, Run
 
 from fcs.bench.origin import origin, write_json
-from fcs.core.errors import UsageError
 from fcs.shards.store.local import LocalStore
 from fcs.tools.cli.ends import Parser
 
@@ -127,14 +126,8 @@ def measured_costs(work: Path, args: argparse.Namespace) -> dict[str, Costs]:
     return found
 
 
-def run(args: argparse.Namespace, overrides: list[str]) -> None:
-    """Measure, simulate, write scaling.json.
-
-    Raises:
-        UsageError: an override, of which there are none.
-    """
-    if overrides:
-        raise UsageError(f"{overrides[0]}: expected an option of --help")
+def run(args: argparse.Namespace) -> None:
+    """Measure, simulate, write scaling.json."""
     work = args.out / "work"
     shutil.rmtree(work, ignore_errors=True)
     costs = measured_costs(work, args)

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from command import command
+from command import configured
 
 from fcs.bench.origin import origin, write_json
 from fcs.bench.tables import markdown
@@ -79,4 +79,4 @@ def run(args: argparse.Namespace, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command(parser(), run)
+    configured(parser(), run)

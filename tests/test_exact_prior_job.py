@@ -77,8 +77,7 @@ def test_the_job_writes_each_world(
     monkeypatch.setattr(exact_prior, "WORLDS", [("box", "flow")])
     given = ["--methods", "krylov,replacement", "--calls", "6", "--records", "8", "--seeds", "0,1"]
     given += ["--plot", str(tmp_path / "o.png")]
-    args, overrides = parser().parse_known_args(["--out", str(tmp_path / "o.json"), *given])
-    run(args, overrides)
+    run(parser().parse_args(["--out", str(tmp_path / "o.json"), *given]))
     (made,) = json.loads((tmp_path / "o.json").read_text())["worlds"].values()
     assert [(row["method"], row["calls"], row["levels"]) for row in made] == [
         ("newton-k5", 220, 20),

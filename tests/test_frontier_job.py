@@ -14,7 +14,7 @@ from fcs.core.errors import UsageError
 
 def ran(out: Path, *runs: str, **given: Path) -> None:
     words = [*runs, "--against", "a", "--ours", "a", "--out", str(out / "f.json"), "--plot", str(out / "f.png")]
-    run(parser().parse_args([*words, *(word for name, path in given.items() for word in (f"--{name}", str(path)))]), [])
+    run(parser().parse_args([*words, *(word for name, path in given.items() for word in (f"--{name}", str(path)))]))
 
 
 def test_budgets_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
