@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +31,14 @@ from torch import Tensor
 import fcs
 from fcs.bench.figures import FACES_CLASSIFIER
 from fcs.bench.origin import origin, write_json
+from fcs.bench.truth import read_records
 from fcs.core.images import to_float, to_pil, to_uint8
 from fcs.core.operators import Cells, Jpeg, Quantize
 from fcs.core.package_files import PACKAGE
 from fcs.metrics.attributes import read_folder
 from fcs.samplers import ProjectedNewton
-from fcs.shards.input.whole_tar import members_by_key
+from fcs.shards.input.decode import Format
+from fcs.shards.input.sources import resolve
 from fcs.tasks import Restore
 from fcs.tools.cli.ends import Parser
 
@@ -46,6 +47,7 @@ MODELS = {
     "emoji-64": ("emoji/unseen.tar",),
 }
 OPERATORS: dict[str, Cells] = {"jpeg, quality 10": Jpeg(10), "palette of 8": Quantize(8)}
+SIZE = 64  # of the models' pictures
 STEPS = 20
 FILTERS: dict[str, tuple[Callable[[Tensor, float], Tensor], list[float]]] = {
     "gaussian": (lambda y, width: filtered(y, gaussian_filter, (0, 0, width, width)), [0.3, 0.5, 0.7, 0.9, 1.2]),
@@ -72,14 +74,10 @@ class Case:
 
 def records(names: tuple[str, ...], count: int) -> tuple[Tensor, list[str], list[dict[str, str]]]:
     """Pictures ``(N, 3, H, W)`` uint8 of shipped shards, their prompts, and their attributes where they have some."""
-    pictures, prompts, attributes = [], [], []
-    for name in names:
-        for members in members_by_key(PACKAGE / "samples" / name).values():
-            array = np.array(Image.open(io.BytesIO(members["png"])).convert("RGB"))
-            pictures.append(torch.from_numpy(array).permute(2, 0, 1))
-            prompts.append(members["txt"].decode())
-            attributes.append(json.loads(members.get("json", b"{}")).get("attributes", {}))
-    return torch.stack(pictures)[:count], prompts[:count], attributes[:count]
+    shards = (resolve(str(PACKAGE / "samples" / name)) for name in names)
+    read = [record for shard in shards for record in read_records(shard, Format(3, SIZE, SIZE)).values()][:count]
+    pictures = torch.stack([record.image for record in read if record.image is not None])
+    return pictures, [record.prompt or "" for record in read], [record.extra.get("attributes", {}) for record in read]
 
 
 def filtered(y: Tensor, by: Callable[..., np.ndarray], size: tuple[float, ...]) -> Tensor:

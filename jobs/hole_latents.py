@@ -10,12 +10,9 @@ beside the rms of the latents themselves.
 from __future__ import annotations
 
 import argparse
-import glob
 import json
-from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from command import command
@@ -23,33 +20,29 @@ from torch import Tensor
 
 from fcs import models
 from fcs.bench.origin import origin, write_json
-from fcs.core.errors import UsageError
+from fcs.bench.truth import read_truth
 from fcs.core.images import to_float
-from fcs.core.masks import read_mask
-from fcs.core.pictures import open_picture, read_picture
-from fcs.shards.input.whole_tar import members_by_key
+from fcs.shards.input.decode import Format
+from fcs.shards.input.sources import resolve
 from fcs.tasks.inpaint import VISIBLE
 from fcs.tools.cli.ends import Parser
 
 FARTHEST = 4  # cells from the hole that have a figure of their own
 
 
-def records(pattern: str, limit: int) -> tuple[Tensor, Tensor]:
-    """Pictures ``(N, 3, H, W)`` in [-1, 1] and which of their pixels are known, ``(N, 1, H, W)`` in {0, 1}.
+def records(pattern: str, limit: int, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Pictures ``(N, C, H, W)`` in [-1, 1] and which of their pixels are known, ``(N, 1, H, W)`` in {0, 1}.
+
+    Args:
+        pattern: of shards.
+        limit: how many records at most.
+        shape: ``(C, H, W)`` of the pictures.
 
     Raises:
-        UsageError: no records.
+        UsageError: no shards.
     """
-    shards = (members_by_key(Path(path)).values() for path in sorted(glob.glob(pattern)))
-    pictures, known = [], []
-    for members in islice(chain.from_iterable(shards), limit):
-        picture, _ = read_picture(open_picture(members["png"]), "RGB")
-        mask, _ = read_mask(open_picture(members["mask.png"]))
-        pictures.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
-        known.append(torch.from_numpy(np.array(mask) < 255)[None].float())
-    if not pictures:
-        raise UsageError.of("--data", pattern, "shards with records")
-    return to_float(torch.stack(pictures)), torch.stack(known)
+    truth = read_truth(resolve(pattern), Format(*shape, needs_mask=True), limit)
+    return to_float(truth.pictures), (truth.masks < 255).float()
 
 
 def rings(unknown: Tensor) -> list[Tensor]:
@@ -86,7 +79,7 @@ def measure(model: models.Model, pictures: Tensor, known: Tensor) -> dict[str, o
 def run(args: argparse.Namespace) -> None:
     """Measure each set, print and write."""
     model = models.load(models.find(args.model))
-    sets = {data: measure(model, *records(data, args.limit)) for data in args.data}
+    sets = {data: measure(model, *records(data, args.limit, model.picture_shape)) for data in args.data}
     print(json.dumps(sets, indent=1))
     if args.out is not None:
         write_json(args.out, {**origin(), "model": args.model, "sets": sets})

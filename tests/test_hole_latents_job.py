@@ -8,7 +8,7 @@ from helpers.networks import Flat
 from hole_latents import measure, records, rings
 from torch import Tensor
 
-from fcs.core.errors import UsageError
+from fcs.core.package_files import PACKAGE
 
 
 class Normalising(Flat):
@@ -49,6 +49,8 @@ def test_rings_are_every_known_cell_once() -> None:
     assert torch.equal(sum(ring.float() for ring in rings(unknown)), 1 - unknown)
 
 
-def test_no_records_are_named() -> None:
-    with pytest.raises(UsageError, match=r"--data=none\*.tar: expected shards with records"):
-        records("none*.tar", 3)
+def test_records_are_those_of_shards() -> None:
+    pictures, known = records(str(PACKAGE / "samples/faces/half.tar"), 3, (3, 64, 64))
+    assert (pictures.shape, known.shape) == ((3, 3, 64, 64), (3, 1, 64, 64))
+    assert (pictures.min().item(), pictures.max().item()) == (-1, 1)
+    assert known.mean().item() == 0.5

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from fcs.bench.gpu_models import SIZES, SizedModel
 from fcs.bench.gpu_speed import given, solver
+from fcs.bench.truth import read_records
 from fcs.core.autocast import AUTOCAST
 from fcs.core.collate import collate
 from fcs.core.directions import Gradient, Newton
 from fcs.core.operators import GaussianBlur
 from fcs.core.package_files import PACKAGE
-from fcs.core.records import Batch, Record
+from fcs.core.records import Batch
 from fcs.core.tf32 import tf32
 from fcs.models import Model, find, load
 from fcs.samplers import InexactNewton
-from fcs.shards.input.whole_tar import members_by_key
+from fcs.shards.input.decode import Format
+from fcs.shards.input.sources import resolve
 from fcs.tasks import Inpaint, Restore, Superres
 from fcs.tasks.base import Task
 from fcs.tasks.half_precision import float32
@@ -35,18 +34,9 @@ NEAR = 2  # of 255: what rounding alone moves most pictures by
 
 def records(name: str, model: Model, count: int) -> Batch:
     """The first records of a shipped model's shard."""
-    channels, height, width = model.picture_shape
-
-    def tensor(data: bytes, mode: str) -> torch.Tensor:
-        picture = Image.open(io.BytesIO(data)).convert(mode)
-        return torch.from_numpy(np.array(picture)).reshape(height, width, -1).permute(2, 0, 1)
-
-    members, colours = members_by_key(PACKAGE / "samples" / SHIPPED[name]), "L" if channels == 1 else "RGB"
-    read = [
-        Record(place, key, tensor(one["png"], colours), tensor(one["mask.png"], "L"))
-        for place, (key, one) in enumerate(list(members.items())[:count])
-    ]
-    return collate("gpu", 0, read, model.picture_shape, 0)
+    shard = resolve(str(PACKAGE / "samples" / SHIPPED[name]))
+    read = read_records(shard, Format(*model.picture_shape, needs_mask=True, captions=False), count)
+    return collate("gpu", 0, list(read.values()), model.picture_shape, 0)
 
 
 def against_the_cpu(name: str, device: torch.device, count: int, steps: int) -> Iterator[dict[str, Any]]:

@@ -60,8 +60,8 @@ class Truth:
         return Truth(places, self.pictures[kept], self.masks[kept], [self.facts[old] for old in chosen])
 
 
-def read_truth(sources: list[Source], form: Format, limit: int | None = None) -> Truth:
-    """All whole records of the input shards, of the first ``limit`` ones."""
+def read_records(sources: list[Source], form: Format, limit: int | None = None) -> dict[tuple[str, str], Record]:
+    """All whole records of the input shards, of the first ``limit`` ones, by shard and key."""
     records: dict[tuple[str, str], Record] = {}
     for source in sources:
         with ShardReader(source, form) as reader:
@@ -70,6 +70,12 @@ def read_truth(sources: list[Source], form: Format, limit: int | None = None) ->
             for record in map(reader.record, range(count)):
                 if record.error is None and record.key is not None:
                     records[source.stem, record.key] = record
+    return records
+
+
+def read_truth(sources: list[Source], form: Format, limit: int | None = None) -> Truth:
+    """All whole records of the input shards, of the first ``limit`` ones."""
+    records = read_records(sources, form, limit)
     white = torch.full((1, form.height, form.width), 255, dtype=torch.uint8)
     return Truth(
         {name: place for place, name in enumerate(records)},
