@@ -13,7 +13,7 @@ from scipy.stats import qmc
 from fcs.bench import finals, own_records
 from fcs.bench.cli import main
 from fcs.bench.fit_space import FEWEST, SPACES, Space, spread
-from fcs.bench.methods import Axis, dotted
+from fcs.bench.methods import METHODS, Axis, dotted
 from fcs.bench.own_records import drawn, masks
 from fcs.bench.search import Search, folded
 from fcs.bench.trial import Trial
@@ -56,6 +56,13 @@ def test_the_default_is_the_samplers_own_where_the_calls_allow() -> None:
         "follow": NewtonKrylov().follow,
         "memory": NewtonKrylov().memory,
     }
+
+
+def test_what_only_inpainting_knows_is_fitted_and_tuned_for_inpainting_alone() -> None:
+    for whole, axes in ((SPACES["projected"], "given"), (METHODS["projected"], "space")):
+        names = [{axis.name for axis in getattr(whole.within(inpaints), axes)} for inpaints in (True, False)]
+        assert names[0] - names[1] == {"prior_variance"}
+    assert SPACES["projected"].within(False).default(20).sampler.keys().isdisjoint({"prior_variance"})
 
 
 def test_moves_are_spread_evenly_over_the_levels_meant() -> None:

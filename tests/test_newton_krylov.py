@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from helpers.gaussian import Gaussian
@@ -12,7 +14,7 @@ from fcs.core.denoise_wrappers import CallCounter
 from fcs.core.denoiser import Denoiser, Guided
 from fcs.core.levels import Level, ddpm_levels, flow_levels
 from fcs.core.per_sample import RecordNoise
-from fcs.samplers import NewtonKrylov
+from fcs.samplers import NewtonKrylov, ProjectedNewton, Sampler
 
 SHAPE = (1, 8, 8)
 
@@ -205,10 +207,19 @@ def test_a_push_brings_few_levels_as_near_to_the_posterior_as_many(gaussian: Gau
     assert 0.8 < spread < 1.1
 
 
+def without_products(prior_variance: float, eta: float = 1) -> Sampler:
+    return NewtonKrylov(products=[0], prior_variance=prior_variance, eta=eta)
+
+
+def without_moves(prior_variance: float, eta: float = 1) -> Sampler:
+    return ProjectedNewton(moves=[0], prior_variance=prior_variance, eta=eta)
+
+
 @pytest.mark.parametrize("flow", [False, True])
 @pytest.mark.parametrize("variance", [0.3, 2.0])
+@pytest.mark.parametrize("make", [without_products, without_moves])
 def test_a_step_from_a_draw_of_x0_keeps_the_marginals_of_a_white_prior(
-    abar: Tensor, flow: bool, variance: float
+    abar: Tensor, flow: bool, variance: float, make: Callable[[float], Sampler]
 ) -> None:
     """One long step: the free entries of x_s have the variance alpha_s^2 v + sigma_s^2 that the diffusion gives them.
 
@@ -226,8 +237,7 @@ def test_a_step_from_a_draw_of_x0_keeps_the_marginals_of_a_white_prior(
             told.append(x)
             return level.alpha * variance / (level.alpha**2 * variance + level.sigma**2) * x
 
-        sampler = NewtonKrylov(products=[0], prior_variance=prior)
-        sampler(x, [t, s, end], denoise, Known(torch.zeros_like(x), known), randn)
+        make(prior)(x, [t, s, end], denoise, Known(torch.zeros_like(x), known), randn)
         found[prior] = told[1][..., 4:].var().item()
     wanted = s.alpha**2 * variance + s.sigma**2
     assert found[variance] == pytest.approx(wanted, rel=0.01)  # 5 standard errors of 640,000 entries: .9 %
@@ -236,7 +246,10 @@ def test_a_step_from_a_draw_of_x0_keeps_the_marginals_of_a_white_prior(
     assert wanted - found[0.0] == pytest.approx(lost, abs=0.01 * wanted)
 
 
-def test_what_is_known_and_the_last_step_are_no_draws(gaussian: Gaussian) -> None:
+@pytest.mark.parametrize("make", [without_products, without_moves])
+def test_what_is_known_and_the_last_step_are_no_draws(
+    gaussian: Gaussian, make: Callable[[float, float], Sampler]
+) -> None:
     """A draw moves free entries alone, by no more than softly known ones leave open, and none of the last step's."""
     t, s, end = Level(0, 0.6, 0.8), Level(0, 0.8, 0.6), Level(0, 1, 0)
     y, x = noise()(gaussian.shape), noise()(gaussian.shape)
@@ -250,7 +263,7 @@ def test_what_is_known_and_the_last_step_are_no_draws(gaussian: Gaussian) -> Non
             told.append(x)
             return gaussian.x0(x, level.alpha, level.sigma)
 
-        NewtonKrylov(products=[0], prior_variance=prior, eta=0)(x, [t, s, end], denoise, Known(y, known), noise())
+        make(prior, 0)(x, [t, s, end], denoise, Known(y, known), noise())
     moved = told[1.0][1] - told[0.0][1]
     assert (moved[..., :2] == 0).all()
     assert (moved[..., 2:] != 0).all()
@@ -258,7 +271,7 @@ def test_what_is_known_and_the_last_step_are_no_draws(gaussian: Gaussian) -> Non
     factor = (s.alpha - s.sigma * t.alpha / t.sigma) * (t.sigma**2 / (t.alpha**2 + t.sigma**2)) ** 0.5
     torch.testing.assert_close(moved[..., 3:], factor * drawn[..., 3:])
     torch.testing.assert_close(moved[..., 2], 0.5 * factor * drawn[..., 2])
-    one = [NewtonKrylov(prior_variance=prior)(x, [t, end], denoise, Known(y, known), noise()) for prior in (0.0, 1.0)]
+    one = [make(prior, 1)(x, [t, end], denoise, Known(y, known), noise()) for prior in (0.0, 1.0)]
     assert torch.equal(*one)
 
 

@@ -198,7 +198,7 @@ def test_it_wants_an_error_that_is_a_displacement(small_network: nn.Module, abar
 def test_without_projection_any_error_does(small_network: nn.Module, abar: Tensor) -> None:
     levels = [level._replace(noise_std=0.0) for level in ddpm_levels(abar, 5)]
     denoise, blurred = Guided(Denoiser(small_network, "eps")), Measured(noise()(SHAPE), lambda x: x, lambda x: x)
-    bare = ProjectedNewton(moves=[1], first=0.4, growth=(1, 1), project=False, order=1, eta=0)
+    bare = ProjectedNewton(moves=[1], first=0.4, growth=(1, 1), project=False, order=1, eta=0, prior_variance=1)
     assert (bare.needs, ProjectedNewton().needs) == (Constraint, Projectable)
     with torch.no_grad():
         found = [s(noise()(SHAPE), levels, denoise, blurred, noise()) for s in (bare, InexactNewton(None, [0.4]))]
@@ -216,6 +216,7 @@ def test_without_projection_any_error_does(small_network: nn.Module, abar: Tenso
         ({"order": 3}, "order=3"),
         ({"memory": -1}, "memory=-1"),
         ({"eta": 1.5}, "eta=1.5"),
+        ({"prior_variance": -1}, "prior_variance=-1"),
     ],
 )
 def test_bad_arguments_are_named(given: dict[str, object], says: str) -> None:

@@ -108,7 +108,7 @@ def _space(name: str | None, task: str) -> Space:
         raise UsageError.of(
             "--sampler", name, f"projected for {task}; krylov is for inpainting, where pixels are known"
         )
-    return SPACES[name]
+    return SPACES[name].within(inpaints)
 
 
 def _trial(fit: Fitting, fitted: Fitted, point: list[float] | None, number: int) -> dict[str, Any]:

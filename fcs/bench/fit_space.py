@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fcs.bench.methods import Axis
+from fcs.bench.methods import DRAWS, Axis, axes_of
 from fcs.core.directions import Newton
 from fcs.samplers.newton_krylov import NewtonKrylov
 from fcs.samplers.projected_newton import ProjectedNewton
@@ -64,6 +64,10 @@ class Space:
     def axes(self) -> tuple[Axis, ...]:
         """All axes: the profile's, then the arguments'."""
         return (*PROFILE, *self.given, DIFFERENCE)
+
+    def within(self, inpaints: bool) -> Space:
+        """The same with what may be fitted for inpainting, or for another task."""
+        return replace(self, given=axes_of(self.given, inpaints))
 
     @property
     def least(self) -> int:
@@ -126,6 +130,7 @@ SPACES = {
             Axis("stop", 0.5, 6.0),  # and at the last
             Axis("memory", 0, 8, "whole"),
             Axis("eta", 0.0, 1.0, "linear"),
+            DRAWS,
         ),
         ("growth", "start", "stop"),
     ),
@@ -142,7 +147,7 @@ SPACES = {
             Axis("ridge", 0.001, 0.1),
             Axis("memory", 0, 12, "whole"),
             Axis("eta", 0.0, 1.0, "linear"),
-            Axis("prior_variance", 0.05, 5.0),
+            DRAWS,
         ),
     ),
 }

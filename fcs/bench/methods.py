@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,6 +35,7 @@ class Axis:
         scale: how it goes from one to the other. A search may leave the range of ``log`` at both ends and that of
             ``whole`` at the upper one.
         closed: whether nothing beyond the bounds is a setting.
+        inpainting: whether it means something for inpainting alone.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Axis:
     high: float
     scale: Literal["log", "linear", "whole"] = "log"
     closed: bool = False
+    inpainting: bool = False
 
     @property
     def open(self) -> tuple[bool, bool]:
@@ -96,6 +98,10 @@ class Method:
     of_pixels: tuple[str, ...] = ()
     inpainting_model: bool = False
     consistency: bool = False
+
+    def within(self, inpaints: bool) -> Method:
+        """The same with what may be tuned for inpainting, or for another task."""
+        return replace(self, space=axes_of(self.space, inpaints))
 
     def setting(self, shares: list[float], levels: int, superres: bool) -> Setting:
         """The published setting with what is tuned at the given shares of its axes."""
@@ -153,6 +159,11 @@ class Method:
         if self.direction == "exact" and math.prod(model.shape) > TINY:
             return "forms the Jacobian: for tiny models only"
         return None
+
+
+def axes_of(space: tuple[Axis, ...], inpaints: bool) -> tuple[Axis, ...]:
+    """The axes that mean something for inpainting, or for another task."""
+    return tuple(axis for axis in space if inpaints or not axis.inpainting)
 
 
 @cache
@@ -256,14 +267,12 @@ def repaint(levels: int, superres: bool) -> Setting:
 
 SIZES = (Axis("size", 0.05, 2), Axis("last", 0.1, 1, "linear"))
 ETA = Axis("eta", 0, 1, "linear")
-PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1), ETA)
+DRAWS = Axis("prior_variance", 0.05, 5, inpainting=True)
+PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1), ETA, DRAWS)
 STEP = Axis("step_size", 0.02, 20)
 MOVES = Axis("moves", 1, 5, "whole")
 MATCHING = (Axis("noise", 0.002, 0.5), Axis("iterations", 1, 4, "whole"), ETA)
-KRYLOV = (
-    *(Axis(EACH, 0, 4, "whole"), Axis("follow", 0, 1.5, "linear"), Axis("push", 0.02, 3), ETA),
-    Axis("prior_variance", 0.05, 5),
-)
+KRYLOV = (Axis(EACH, 0, 4, "whole"), Axis("follow", 0, 1.5, "linear"), Axis("push", 0.02, 3), ETA, DRAWS)
 
 METHODS = {
     method.name: method

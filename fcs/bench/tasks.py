@@ -37,7 +37,7 @@ class Setup:
         shards = () if self.data is None else (f"data.shards={self.data}",)
         scale = self.task.removeprefix("superres")
         scales = (f"task.scale={scale}",) if self.superres and scale else ()
-        restored = self.truth and not self.task.startswith("inpaint")  # the records hold the truth, not a measurement
+        restored = self.truth and not self.inpaints  # the records hold the truth, not a measurement
         degraded = ("task.degrade=true",) if restored else ()
         return (f"model.name={self.model}", *shards, *scales, *degraded, *precision, "previews.max=0")
 
@@ -45,6 +45,11 @@ class Setup:
     def truth(self) -> bool:
         """Whether a record's picture is what should come out."""
         return self.task != "style"
+
+    @property
+    def inpaints(self) -> bool:
+        """Whether pixels are known and others hidden."""
+        return self.task.startswith("inpaint")
 
     @property
     def prompted(self) -> bool:

@@ -127,7 +127,7 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
     (draw,) = whole(options.draw, "--draw")[:1]
     out = Path(options.out)
     comparison = Comparison(where, seeds, out, (f"data.limit={records}", *overrides), options.captions)
-    methods = chosen_methods(options.methods)
+    methods = [method.within(where.inpaints) for method in chosen_methods(options.methods)]
     # What an earlier command found for other methods stays, if it was on the same things.
     facts: dict[str, Any] = {
         "model": where.model,

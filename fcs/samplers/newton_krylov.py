@@ -12,7 +12,7 @@ from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction, Newton
 from fcs.core.levels import Level, pairs
 from fcs.samplers.base import Noise, Sampler, at, require
-from fcs.samplers.projected_newton import fitted, onward, stretched
+from fcs.samplers.projected_newton import fitted, hidden_std, onward, stretched
 
 
 class NewtonKrylov(Sampler):
@@ -102,16 +102,10 @@ class NewtonKrylov(Sampler):
                 corrected = fitted(x0, known, seen, self.ridge)
             corrected = known.project(corrected)
             x = x + self.follow * t.alpha * (corrected - x0) + self.push * t.sigma * known.error(x0)
-            x = onward(x, corrected, t, s, before, self.eta, randn, self._std(known, t))
+            std = hidden_std(known, t, self.prior_variance) if self.prior_variance > 0 else None
+            x = onward(x, corrected, t, s, before, self.eta, randn, std)
             before = t, corrected
         return x
-
-    def _std(self, known: Known, t: Level) -> Tensor | None:
-        """Standard deviation of x_0 ``(N, *)`` given x_t, 0 where it is known; None where x_0 counts as certain."""
-        if self.prior_variance == 0:
-            return None
-        variance = self.prior_variance * t.sigma**2 / (self.prior_variance * t.alpha**2 + t.sigma**2)
-        return ((1 - known.known) * variance).sqrt()
 
     def plan(self, steps: int) -> list[int]:
         """Products at each of ``steps`` levels: the profile, stretched over them."""

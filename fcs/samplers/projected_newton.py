@@ -43,10 +43,12 @@ class ProjectedNewton(Sampler):
         project: put x_0 onto the measurement after that; false does with any constraint.
         order: 2, or 1 for DDIM's step.
         eta: new noise of a step, as DDIM's eta; 1 is ancestral sampling's, 0 none.
+        prior_variance: of a free entry of x_0 before anything is known of it, 0 or more, as in ``NewtonKrylov``, where
+            entries are known; otherwise it does nothing.
 
     Raises:
-        ValueError: no moves or negative ones, a step size or a factor that is not positive, a negative memory, an eta
-            outside 0 to 1.
+        ValueError: no moves or negative ones, a step size or a factor that is not positive, a negative memory or prior
+            variance, an eta outside 0 to 1.
     """
 
     direction: Direction
@@ -63,11 +65,12 @@ class ProjectedNewton(Sampler):
         project: bool = True,
         order: Literal[1, 2] = 2,
         eta: float = 1.0,
+        prior_variance: float = 0.0,
     ) -> None:
         if not moves or min(moves) < 0:
             raise ValueError(f"moves={list(moves)}: expected a number for each level, 0 or more")
         above_zero(first=first, last=last, growth=min(growth))
-        at_least(0, memory=memory)
+        at_least(0, memory=memory, prior_variance=prior_variance)
         zero_to_one(eta=eta)
         if order not in (1, 2):
             raise ValueError(f"order={order}: expected 1 or 2")
@@ -81,6 +84,7 @@ class ProjectedNewton(Sampler):
         self.project = project
         self.order = order
         self.eta = eta
+        self.prior_variance = prior_variance
 
     @property
     def needs(self) -> type[Constraint]:
@@ -90,16 +94,18 @@ class ProjectedNewton(Sampler):
     def __call__(
         self, x: Tensor, levels: Sequence[Level], denoise: Denoise, constraint: Constraint, randn: Noise
     ) -> Tensor:
+        known = constraint if isinstance(constraint, Known) else None
         measurement = require(constraint, Projectable) if self.project else None
         before: tuple[Level, Tensor] | None = None
         seen: list[Tensor] = []
         for (t, s), step_sizes in zip(pairs(levels), self.step_sizes(len(levels) - 1), strict=True):
             x, x0, here = moved(x, t, denoise, constraint, self.direction, step_sizes)
             seen = here + seen[: self.memory]
-            corrected = fitted(x0, constraint, seen) if self.fit and isinstance(constraint, Known) else x0
+            corrected = fitted(x0, known, seen) if self.fit and known is not None else x0
             corrected = corrected if measurement is None else measurement.project(corrected)
             x = x + t.alpha * (corrected - x0)  # moves with its x_0, so that the noise in it stays what it was
-            x = onward(x, corrected, t, s, before, self.eta, randn)
+            std = hidden_std(known, t, self.prior_variance) if self.prior_variance > 0 and known is not None else None
+            x = onward(x, corrected, t, s, before, self.eta, randn, std)
             before = (t, corrected) if self.order == 2 else None
         return x
 
@@ -168,6 +174,12 @@ def fitted(x0: Tensor, constraint: Known, seen: list[Tensor], ridge: float = RID
 def stretched(profile: Sequence[int], steps: int) -> list[int]:
     """A profile over the levels, stretched or thinned to ``steps`` of them."""
     return [profile[int((i + 0.5) * len(profile) / steps)] for i in range(steps)]
+
+
+def hidden_std(known: Known, t: Level, prior_variance: float) -> Tensor:
+    """Standard deviation of x_0 ``(N, *)`` given x_t under a white prior, 0 where it is known."""
+    variance = prior_variance * t.sigma**2 / (prior_variance * t.alpha**2 + t.sigma**2)
+    return ((1 - known.known) * variance).sqrt()
 
 
 def onward(
