@@ -36,6 +36,7 @@ from fcs.core.levels import Level
 from fcs.core.package_files import PACKAGE
 from fcs.engine.config import load_config
 from fcs.models import Model, find, load
+from fcs.samplers import ProjectedNewton
 from fcs.samplers.base import Noise, StepSampler, ddim_step
 from fcs.samplers.dps import LDPS
 from fcs.shards.input.decode import Format
@@ -203,6 +204,15 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, sets: Path) -> Path:
     out = tmp_path_factory.mktemp("tuned")
     run("tune", *COMMON, "--data", sets / "tune.tar", "--trials", 2, "--limit", 3, "--calls", 6, "--out", out, *SMALL)
     return out
+
+
+def test_a_config_lends_a_method_nothing_of_its_own_but_what_is_asked_beside_holds(tmp_path: Path) -> None:
+    where = setup("faces-64", "inpaint")
+    assert load_config.load([where.config], [])[0].sampler.prior_variance == 1  # type: ignore[attr-defined]
+    for beside, found in (((), 0), (("sampler.prior_variance=0.5",), 0.5)):
+        comparison = Comparison(where, (0, 1), tmp_path, beside)
+        run, _ = comparison.trial(comparison.candidate(METHODS["projected"], 40)).loaded
+        assert (run.sampler.prior_variance, run.sampler.moves) == (found, ProjectedNewton().moves)  # type: ignore[attr-defined]
 
 
 def test_trials_begin_with_the_published_setting(

@@ -113,7 +113,8 @@ class Comparison:
         own = (*candidate.method.overrides(candidate.setting, self.latent), f"steps={candidate.levels or 1}")
         if candidate.method.inpainting_model and self.inpaint_model is not None:
             own = (*own, f"model.name={self.inpaint_model}")
-        given = (*self.setup.overrides, *self.overrides, *own)
+        defaults = candidate.method.own_defaults(self.latent)
+        given = (*self.setup.overrides, *defaults, *self.overrides, *own)
         captions = self.captions or self.setup.prompted
         return Trial(self.setup.config, given, self.seeds, self.out / name, captions, self.setup.truth)
 

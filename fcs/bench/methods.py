@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Literal
 
 from fcs.core.errors import UsageError
@@ -129,11 +130,21 @@ class Method:
         given = arguments(setting) | dict.fromkeys(() if latent else self.of_pixels, True)
         inner = {key: given.pop(key) for key in OF_DIRECTION if key in given}
         direction = {} if self.direction is None else {"direction": {"class_path": self.direction, **inner}}
-        return {"class_path": (latent and self.latent) or self.sampler, **direction, **given}
+        return {"class_path": self._sampler(latent), **direction, **given}
 
     def overrides(self, setting: Setting, latent: bool = False) -> list[str]:
         """The same for fcs-predict."""
         return dotted("sampler", self.section(setting, latent))
+
+    def own_defaults(self, latent: bool = False) -> list[str]:
+        """The sampler's defaults for fcs-predict, so that a config with the same sampler lends it none of its own."""
+        made = imported("sampler", self._sampler(latent))
+        defaults = {name: one.default for name, one in signature(made).parameters.items() if name != "direction"}
+        section = {name: value for name, value in defaults.items() if value is not Parameter.empty}
+        return dotted("sampler", {"class_path": self._sampler(latent), **section})
+
+    def _sampler(self, latent: bool) -> str:
+        return (latent and self.latent) or self.sampler
 
     def cost(self, setting: Setting, levels: int) -> int:
         """Denoiser calls for one record, a backward counted as two."""
@@ -218,6 +229,11 @@ def arguments(setting: Setting) -> dict[str, Any]:
     return given
 
 
+def _typed(value: Any) -> str:
+    """A value as the command line takes it."""
+    return "null" if value is None else str(list(value) if isinstance(value, tuple) else value)
+
+
 def dotted(key: str, section: dict[str, Any]) -> list[str]:
     """A section that chooses a class, as ``key=value`` of the command line."""
     found = [f"{key}={section['class_path']}"]
@@ -225,7 +241,7 @@ def dotted(key: str, section: dict[str, Any]) -> list[str]:
         if isinstance(value, dict):
             found += dotted(f"{key}.{name}", value)
         elif name != "class_path":
-            found.append(f"{key}.{name}={value}")
+            found.append(f"{key}.{name}={_typed(value)}")
     return found
 
 
