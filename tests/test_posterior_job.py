@@ -31,7 +31,7 @@ def test_rows_of_several_folders_are_held_against_one(tmp_path: Path, capsys: py
     assert kept["a-40, captions"]["difference"]["tv"]["mean"] == 0
     assert (tmp_path / "p.png").stat().st_size > 0
     said = capsys.readouterr().out
-    assert "| a perfect sampler |  |  | 1 | 0.050 |  |" in said
+    assert "| a perfect sampler |  |  | 0.996 | 0.05 |  |" in said
     apart = "-0.500 (-0.500 to -0.500) | 0.200; +0.000 (0.000 to 0.000)"
     assert "| a | published | 20 + 10b | 0.833 | 0.200 | 0.8 |" in said
     assert f"| a, captions | published | 20 + 10b | 0.333; {apart} | 0.3 |" in said
@@ -75,8 +75,8 @@ def test_a_page_gets_the_tables_that_it_names(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith("Before.\n\n<!-- table: eps, half -->\n\n| method | setting |")
     assert text.endswith("\n\n<!-- end -->\n\nAfter.\n")
-    assert "| DING, task.hole=grey | noise 0.36 | 20 + 10b | 1.000 | 0.200 | 1.0 |" in text
-    assert "| DING, task.hole=grey | 20 + 10b | 1 | 0.2 | 1 |" in text
+    assert "| DING, grey hole | noise 0.36 | 20 + 10b | 1.000 | 0.200 | 1.0 |" in text
+    assert "| DING, grey hole | 20 + 10b | 1 | 0.2 | 1 |" in text
     run(given)
     assert page.read_text() == text
     page.write_text("<!-- table: flow -->\n<!-- end -->\n")

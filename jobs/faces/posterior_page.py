@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from faces.posterior_summary import Entry, by_model, mean, parts, price, table, title
+from faces.posterior_summary import Entry, best, by_model, mean, parts, price, table, title
 from fcs.bench.methods import METHODS
 from fcs.bench.tables import markdown
 from fcs.core.errors import UsageError
@@ -49,8 +49,8 @@ def fill(page: str, made: Callable[[str], str | None], known: str) -> str:
 
 def intervals(rows: Mapping[str, Entry]) -> str:
     """A set's rows, the best energy score first: figures, and their paired differences to the row of reference."""
-    spread = next(iter(rows.values()))["calibration"]["mean"]
-    perfect = ["a perfect sampler", None, None, "1", f"{spread['perfect']:.3f}", None]
+    known = next(iter(rows.values()))
+    perfect = ["a perfect sampler", None, None, best(known, "consistency"), best(known, "tv"), None]
     ordered = sorted(rows.items(), key=lambda item: item[1]["energy_own"]["mean"])
     return markdown(HEAD, [perfect, *(line(name, one) for name, one in ordered)])
 

@@ -18,6 +18,7 @@ TITLES = {
     "freedom": "FreeDoM",
     **{name: name.upper() for name in ("ding", "mmps", "mpgd", "psld")},
 }
+BESIDE = {"sampler.prior_variance=1": "draws", "task.hole=grey": "grey hole"}
 WORDS = {"consistency": "consistency", "tv": "total variation", "energy_own": "energy"}
 
 
@@ -74,8 +75,8 @@ def title(name: str) -> str:
 
 def called(method: str) -> str:
     """A method, and what was asked of it beside, for people."""
-    name, comma, beside = method.partition(",")
-    return TITLES.get(name, name) + comma + beside
+    name, *beside = method.split(", ")
+    return ", ".join([TITLES.get(name, name), *(BESIDE.get(one, one) for one in beside)])
 
 
 def best(known: Entry, figure: str) -> str | None:

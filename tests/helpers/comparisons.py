@@ -26,7 +26,7 @@ def compared(
     evaluation: dict[str, Any] = {
         **{"command": command, "date": "d", "hardware": "h", "records": 3, "seeds": [0, 1], "captions": captions},
         **{"consistency": figure, "energy_own": figure, "energy_random": figure, "diversity_own": figure},
-        **{"posterior": {"consistency": {}, "calibration": MEAN}, "single": single},
+        **{"posterior": {"consistency": {"mean": {"share": 0.5, "floor": 0.996}}, "calibration": MEAN}, "single": single},
     }
     row = {"method": method, "budget": budget, "calls": 20, "backwards": 10, "levels": 10}
     name = f"{method}-{budget or 'published'}"
