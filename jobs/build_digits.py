@@ -149,7 +149,7 @@ def write_sets(folder: Path) -> dict[str, int]:
     def spread(count: int) -> list[int]:
         return [round(place) for place in np.linspace(0, len(training_digits()[0]) - 1, count)]
 
-    sizes = {}
+    sizes: dict[str, int] = {}
     for kind in MASKS:
         end = ".tar" if kind == "half" else f"-{kind}.tar"
         sets = {

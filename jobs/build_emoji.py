@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -65,7 +65,7 @@ def draw_records(dataset: Dataset, split: str, count: int, seed: int, skipped: i
     return [int(generator.choice(members[int(cluster)])) for cluster in clusters]
 
 
-def write_shards(dataset: Dataset, folder: Path, kinds: dict[str, Sequence[Mask]], count: int, seed: int) -> None:
+def write_shards(dataset: Dataset, folder: Path, kinds: Mapping[str, Sequence[Mask]], count: int, seed: int) -> None:
     """Each set under its kinds of masks (`seen.tar` has the half one, `seen-plain.tar` none), and `sizes.json`.
 
     `seen`, `tune` and `design` have training glyphs in new renderings, of different clusters; `unseen` held-out ones;

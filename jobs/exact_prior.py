@@ -27,7 +27,7 @@ from build_digits import SIDE, training_digits
 from command import command
 from torch import Tensor
 
-from fcs.bench.methods import METHODS, Method, chosen_methods
+from fcs.bench.methods import METHODS, Method, Setting, chosen_methods
 from fcs.bench.options import numbers, one, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.plots import Points, draw_lines
@@ -200,22 +200,35 @@ def asked_methods(args: argparse.Namespace) -> list[Method]:
         if not isinstance(own, dict):
             raise UsageError.of("--setting", text, "{NAME: VALUE, ...}")
         for method in methods:
-            name = ", ".join([method.name, *(f"{key} {value}" for key, value in own.items())])
-            published = lambda levels, superres, m=method, own=own: {**m.published(levels, superres), **own}  # noqa: E731
-            found.append(replace(method, name=name, published=published))
+            found.append(with_setting(method, own))
             try:
-                found[-1].build(published(10, False))
+                found[-1].build(found[-1].published(10, False))
             except (TypeError, ValueError) as error:
                 raise UsageError(f"--setting={text}: {error}") from error
     return found
 
 
-def rows(one: Study, methods: list[Method], budgets: list[int]) -> list[dict[str, Any]]:
+def with_setting(method: Method, own: dict[str, float]) -> Method:
+    """A method whose published settings are changed, which its name then says."""
+
+    def published(levels: int, superres: bool) -> Setting:
+        return {**method.published(levels, superres), **own}
+
+    name = ", ".join([method.name, *(f"{key} {value}" for key, value in own.items())])
+    return replace(method, name=name, published=published)
+
+
+def levels_for(method: Method, budget: int) -> int | None:
+    """The most levels that a budget of calls buys at the method's published setting; None if not even one."""
+    return method.levels_for(budget, lambda levels: method.published(levels, False))
+
+
+def rows(one: Study, methods: list[Method], budgets: Sequence[int]) -> list[dict[str, Any]]:
     """A row for each method and budget that buys it a level; the paper's loop at its own 220 calls first."""
     exact, found = one.exact(), []
     asked = [(METHODS["newton-k5"], 20)]
     for method in methods:
-        levels = [method.levels_for(budget, lambda n, m=method: m.published(n, False)) for budget in budgets]
+        levels = [levels_for(method, budget) for budget in budgets]
         asked += [(method, count) for count in levels if count is not None]
     for method, steps in dict.fromkeys(asked):
         calls = method.cost(method.published(steps, False), steps)

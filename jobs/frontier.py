@@ -19,8 +19,8 @@ from typing import Any
 from command import command
 from faces.curves import Curve, draw_curves
 from faces.posterior_page import fill
-from faces.posterior_summary import SHOWN, WORDS, best, called, cell, mean, parts
-from posterior import Entry, entries, figures
+from faces.posterior_summary import SHOWN, WORDS, Entry, best, called, cell, mean, parts
+from posterior import entries, figures
 
 from fcs.bench.origin import origin, write_json
 from fcs.bench.tables import markdown

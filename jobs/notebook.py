@@ -22,11 +22,11 @@ CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def notebook(page: str) -> dict[str, Any]:
     """A notebook of a Markdown page, format 4.4."""
-    cells = []
+    cells: list[dict[str, Any]] = []
     for place, part in enumerate(CODE.split(page)):  # text and code in turn
         source = part.strip("\n").splitlines(keepends=True)
         if source:
-            code = {"execution_count": None, "outputs": []} if place % 2 else {}
+            code: dict[str, Any] = {"execution_count": None, "outputs": []} if place % 2 else {}
             cells.append({"cell_type": "code" if place % 2 else "markdown", "metadata": {}, "source": source, **code})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}

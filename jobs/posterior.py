@@ -47,8 +47,8 @@ def parser() -> Parser:
     parser.add_argument("--out", type=Path, required=True, help="JSON")
     parser.add_argument("--plot", type=Path, help="PNG: a point a method")
     parser.add_argument("--page", type=Path, help="Markdown whose tables are filled in")
-    plane = {"nargs": 2, "default": ("half", "band"), "metavar": ("MASK", "MASK")}
-    parser.add_argument("--plane", **plane, help="masks of its consistency and total variation (half band)")
+    told = "masks of its consistency and total variation (half band)"
+    parser.add_argument("--plane", nargs=2, default=("half", "band"), metavar=("MASK", "MASK"), help=told)
     return parser
 
 

@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from command import command
-from posterior import Entry, entries
+from faces.posterior_summary import Entry
+from posterior import entries
 
 from fcs.bench.origin import origin, write_json
 from fcs.bench.paired import differences

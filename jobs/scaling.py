@@ -20,6 +20,7 @@ import argparse
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,14 @@ def simulated(plan: Plan, costs: Costs, server: tuple[float, float], world: int)
 
 def breaks(table: list[dict[str, Any]]) -> dict[str, list[int] | None]:
     """The smallest number of processes, with the number of records, at which each thing goes wrong; None: nowhere."""
-    tests = {
+    tests: dict[str, Callable[[dict[str, Any]], bool]] = {
         "efficiency_below_95_percent": lambda row: row["efficiency"] < 0.95,
         "the_store_is_more_than_half_used": lambda row: row["used"] > 0.5,
         "a_restart_waits_over_a_minute": lambda row: row["restart_seconds"] > MUCH,
     }
     rows = sorted(table, key=lambda row: (row["processes"], row["records"]))
     found = {name: next((row for row in rows if test(row)), None) for name, test in tests.items()}
-    return {name: row and [row["processes"], row["records"]] for name, row in found.items()}
+    return {name: [row["processes"], row["records"]] if row else None for name, row in found.items()}
 
 
 def checked(folder: Path, costs: Costs) -> list[dict[str, Any]]:
@@ -145,6 +146,7 @@ def run(args: argparse.Namespace) -> None:
         name: [simulated(plan, one, SERVERS[name], world) for plan in plans for world in WORLDS]
         for name, one in used.items()
     }
+    broken = {name: breaks(table) for name, table in tables.items()}
     report = {
         **origin(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -155,7 +157,7 @@ def run(args: argparse.Namespace) -> None:
         "restart": again,
         "servers": {name: dict(zip(("per_second", "seconds"), SERVERS[name], strict=True)) for name in tables},
         "simulated": tables,
-        "breaks_at": {name: breaks(table) for name, table in tables.items()},
+        "breaks_at": broken,
     }
     write_json(args.out / "scaling.json", report)
     if rates:
@@ -164,7 +166,7 @@ def run(args: argparse.Namespace) -> None:
     for one in check:
         print(f"{one['processes']} processes, real and simulated: {one['real']}, {one['simulated']}")
     for name, table in tables.items():
-        print(f"\n{name}\n{show(table)}\n{report['breaks_at'][name]}")
+        print(f"\n{name}\n{show(table)}\n{broken[name]}")
 
 
 if __name__ == "__main__":

@@ -88,8 +88,8 @@ def main() -> None:
     budget = Budget(minutes=args.minutes, steps=args.steps)
     ranks = args.ranks if args.device == "cpu" else 1
     plan = Plan(args.out, budget, args.start, args.seed, args.device, args.precision, ranks)
-    pools = [Pool.read(args.data, split, args.device) for split in ("train", "seen")]
-    state = STAGES[args.stage](*pools, plan)
+    pool, seen = (Pool.read(args.data, split, args.device) for split in ("train", "seen"))
+    state = STAGES[args.stage](pool, seen, plan)
     start = {"start": str(args.start)} if args.start else {}
     options = {**start, "seed": args.seed, "precision": args.precision, "device": args.device, "ranks": ranks}
     report.write_text(json.dumps({**vars(state), "options": options}) + "\n")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -32,6 +33,7 @@ from fcs.core.collate import collate
 from fcs.core.images import to_float, to_uint8
 from fcs.core.records import Record
 from fcs.models import find, load
+from fcs.models.stable_diffusion import StableDiffusion
 from fcs.samplers import DDIM
 from fcs.tasks import Inpaint
 from fcs.tasks.pipeline import Pipeline
@@ -44,6 +46,7 @@ def train(dataset: Dataset, args: argparse.Namespace) -> tuple[Loss, UNet2DCondi
     """The loss, the mean of the tuned network's weights, and what was seen."""
     torch.manual_seed(args.seed)
     base = load(find("emoji-64"))
+    assert isinstance(base, StableDiffusion)
     glyphs = dataset.indices("train")
     states = text_states(base, [dataset.entries[i].prompt for i in glyphs.tolist()])
     unet = tunable(widened(base.denoiser.network.unet), args.rank)
@@ -94,7 +97,7 @@ def main() -> None:
     before = UNet2DConditionModel.from_pretrained(base / "unet")
     networks = {"before": widened(before), "after": merged(before, found)}
     checked = {name: round(loss.mean(unet.eval(), CHECKED, args.seed), 5) for name, unet in networks.items()}
-    report = origin()
+    report: dict[str, Any] = {**origin()}
     report |= {"steps": state.step, "minutes": round(state.seconds / 60, 2), "pictures_a_step": BATCH, "loss": checked}
     report |= {"bytes": (args.out / "inpaint.safetensors").stat().st_size, "history": state.history}
     (args.out / "inpaint.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -35,7 +35,7 @@ def tuned(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         found.conv_in.weight += 0.1 * torch.randn_like(found.conv_in.weight)
-        for _, _, change in changed(found):
+        for _, change in changed(found):
             change.up += 0.1 * torch.randn_like(change.up)
     return found
 

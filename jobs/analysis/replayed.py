@@ -32,7 +32,7 @@ def replayed(model: DiffusersPipeline, guided: Guided, level: Level, dtype: torc
     asked: list[dict[int | str, Any]] = []
 
     def write_down(network: Any, args: tuple[Any, ...], given: dict[str, Any]) -> None:
-        asked.append({**dict(enumerate(args)), **given})
+        asked.append(dict(enumerate(args)) | given)
 
     hook = network.register_forward_pre_hook(write_down, with_kwargs=True)
     try:

@@ -98,8 +98,8 @@ def train_clip(dataset: Dataset, plan: Plan) -> State:
 def features(clip: CLIPModel, pictures: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Unit features of pictures in [-1, 1] and of token ids, (n, 64) each; pictures pass through 8 bits."""
     pixels = to_float(to_bytes(pictures))
-    images = [clip(input_ids=ids[:1], pixel_values=part).image_embeds for part in pixels.split(256)]
-    texts = [clip(input_ids=part, pixel_values=pixels[:1]).text_embeds for part in ids.split(256)]
+    images = [clip(input_ids=ids[:1], pixel_values=part).image_embeds for part in torch.split(pixels, 256)]
+    texts = [clip(input_ids=part, pixel_values=pixels[:1]).text_embeds for part in torch.split(ids, 256)]
     return torch.cat(images), torch.cat(texts)
 
 

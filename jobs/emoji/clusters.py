@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float32]
 def thumbnails(bitmaps: NDArray[np.uint8]) -> FloatArray:
     """Bitmaps (n, 136, 136, 4) as premultiplied RGB and alpha, (n, 4, 20, 20) in [0, 1]."""
     small = np.stack([np.asarray(Image.fromarray(b).resize((SIZE, SIZE), Image.Resampling.BOX)) for b in bitmaps])
-    values = small.astype(np.float32) / 255
+    values = small.astype(np.float32) / np.float32(255)
     values[..., :3] *= values[..., 3:]
     return values.transpose(0, 3, 1, 2)
 

@@ -80,7 +80,8 @@ def score(
     pipeline: StableDiffusionPipeline, clip: CLIPModel, dataset: Dataset, folder: Path, seed: int
 ) -> dict[str, Scores]:
     """All scores by stage; samples of both splits' captions are drawn to `samples-SPLIT.png`."""
-    captions, found = {}, {}
+    captions: Scores = {}
+    found: Scores = {}
     for name, split in SPLITS.items():
         captions[name], pictures = caption_scores(pipeline, clip, dataset, split, CAPTIONS, seed)
         found[name] = retrieval(clip, dataset, split, pipeline.tokenizer, seed)

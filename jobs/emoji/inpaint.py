@@ -22,6 +22,7 @@ from emoji.export import forget_origin
 from emoji.render import SIZE, Renderer
 from emoji.unet import new_scheduler
 from fcs.models.inpainting import StableDiffusionInpaint
+from fcs.models.stable_diffusion import StableDiffusion
 from fcs.tools.pack.masks import draw
 
 BATCH = 16
@@ -67,21 +68,21 @@ def tunable(unet: UNet2DConditionModel, rank: int) -> UNet2DConditionModel:
     return unet
 
 
-def changed(unet: nn.Module) -> Iterator[tuple[str, nn.Module, LowRank]]:
-    """The layers with low-rank changes, by name."""
+def changed(unet: nn.Module) -> Iterator[tuple[str, LowRank]]:
+    """The low-rank changes, by name of the layer."""
     for name, module in unet.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and parametrize.is_parametrized(module, "weight"):
-            yield name, module, module.parametrizations.weight[0]  # type: ignore[union-attr,index]
+        if isinstance(module, LowRank):
+            yield name.removesuffix(".parametrizations.weight.0"), module
 
 
-def deltas(unet: nn.Module) -> Deltas:
+def deltas(unet: UNet2DConditionModel) -> Deltas:
     """What was learnt, fp16.
 
     Raises:
         ValueError: it is more than fits.
     """
-    found = {"conv_in.weight": unet.conv_in.weight.detach().half()}  # type: ignore[union-attr]
-    for name, _, change in changed(unet):
+    found = {"conv_in.weight": unet.conv_in.weight.detach().half()}
+    for name, change in changed(unet):
         found |= {f"{name}.down": change.down.detach().half(), f"{name}.up": change.up.detach().half()}
     found = {name: value.contiguous() for name, value in found.items()}
     size = sum(2 * value.numel() for value in found.values())
@@ -130,10 +131,10 @@ def random_masks(count: int, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def text_states(model: StableDiffusionInpaint, prompts: list[str]) -> Tensor:
+def text_states(model: StableDiffusion, prompts: list[str]) -> Tensor:
     """The text tower's last hidden states ``(n + 1, L, D)``; the last row is the empty prompt's."""
     ids = tokenize(model.text.tokenizer, [*prompts, ""])
-    return torch.cat([model.text.encoder(part).last_hidden_state for part in ids.split(256)])
+    return torch.cat([model.text.encoder(part).last_hidden_state for part in torch.split(ids, 256)])
 
 
 @dataclass

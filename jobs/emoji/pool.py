@@ -17,8 +17,8 @@ def draw_pool(dataset: Dataset, rounds: int, seed: int, device: str) -> Tensor:
     """Renderings of all training glyphs, (rounds, glyphs, 3, 64, 64) uint8."""
     generator = torch.Generator().manual_seed(seed)
     renderer, glyphs = dataset.renderer(device), dataset.indices("train")
-    drawn = [to_bytes(renderer(part, generator)) for _ in range(rounds) for part in glyphs.split(256)]
-    return torch.cat(drawn).unflatten(0, (rounds, len(glyphs)))
+    drawn = [to_bytes(renderer(part, generator)) for _ in range(rounds) for part in torch.split(glyphs, 256)]
+    return torch.unflatten(torch.cat(drawn), 0, (rounds, len(glyphs)))
 
 
 def cached_pool(dataset: Dataset, folder: Path, seed: int, device: str) -> Tensor:

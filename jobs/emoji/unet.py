@@ -59,7 +59,7 @@ def cached_latents(dataset: Dataset, vae: AutoencoderKL, folder: Path, seed: int
     path = folder / "latents.pt"
     if not path.exists():
         pool = cached_pool(dataset, folder, seed, device)[:ROUNDS]
-        parts = [vae.encode(to_float(part)).latent_dist.mean for part in pool.flatten(0, 1).split(64)]
+        parts = [vae.encode(to_float(part)).latent_dist.mean for part in torch.split(pool.flatten(0, 1), 64)]
         latents = (torch.cat(parts) * vae.config.scaling_factor).half().unflatten(0, pool.shape[:2])
         torch.save(latents.cpu(), path)
     return torch.load(path, weights_only=True).to(device)
@@ -71,7 +71,7 @@ def text_states(folder: Path, prompts: list[str], device: str) -> Tensor:
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     tower = CLIPTextModel.from_pretrained(folder / "text_encoder").to(device)
     ids = tokenize(tokenizer, [*prompts, ""]).to(device)
-    return torch.cat([tower(part).last_hidden_state for part in ids.split(256)])
+    return torch.cat([tower(part).last_hidden_state for part in torch.split(ids, 256)])
 
 
 @dataclass

@@ -127,14 +127,14 @@ def unseen_pictures(dataset: Dataset, count: int, seed: int, device: str) -> Ten
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, x: Tensor) -> Tensor:
     """Pictures through the posterior mean and back, (N, 3, 64, 64), clipped to [-1, 1]."""
-    parts = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in x.split(64)]
+    parts = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in torch.split(x, 64)]
     return torch.cat(parts).clamp(-1, 1)
 
 
 @torch.no_grad()
 def encode_pool(vae: AutoencoderKL, pool: Tensor) -> Tensor:
     """Posterior means of pictures (n, 3, 64, 64) uint8, (n, 4, 16, 16) in half precision, unscaled."""
-    return torch.cat([vae.encode(to_float(part)).latent_dist.mean.half() for part in pool.split(64)])
+    return torch.cat([vae.encode(to_float(part)).latent_dist.mean.half() for part in torch.split(pool, 64)])
 
 
 def scaling_factor(vae: AutoencoderKL, pool: Tensor) -> float:

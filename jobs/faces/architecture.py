@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SchedulerMixin
-from torch import Tensor, nn
+from torch import Tensor
 
 from faces.text import Text
 
@@ -32,11 +32,11 @@ class Architecture(ABC):
         """The untrained network."""
 
     @abstractmethod
-    def reader(self, network: nn.Module, text: Text) -> Reader:
+    def reader(self, network: ModelMixin, text: Text) -> Reader:
         """What turns captions into conditions, as the pipeline does; makes ``network`` ready to be trained on these."""
 
     @abstractmethod
     def pipeline(
-        self, network: nn.Module, vae: AutoencoderKL | None, text: Text, scheduler: SchedulerMixin | None
+        self, network: ModelMixin, vae: AutoencoderKL | None, text: Text, scheduler: SchedulerMixin | None
     ) -> DiffusionPipeline:
         """The trained parts in diffusers' terms."""

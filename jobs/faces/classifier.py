@@ -45,7 +45,8 @@ class Loss:
 def train_classifier(pool: Pool, seen: Pool, plan: Plan) -> State:
     """Trains; writes ``classifier.safetensors`` in fp16 and its accuracy on new draws beside."""
     torch.manual_seed(plan.seed)
-    net = AttributeClassifier(CLASSES).to(plan.device, memory_format=torch.channels_last)
+    net = AttributeClassifier(CLASSES).to(plan.device)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average, state = fit(net, Loss(net, pool), Setting("classifier", plan, Rate(2e-3), weight_decay=0.05))
     weights = {name: value.half().contiguous().cpu() for name, value in average.state_dict().items()}
     save_file(weights, plan.folder / FILE)
@@ -61,7 +62,7 @@ def load_classifier(folder: Path) -> AttributeClassifier:
 
 def accuracy(net: AttributeClassifier, pool: Pool) -> dict[str, float]:
     """The share of right classes by attribute, over all pictures of a pool."""
-    found = torch.cat([net.predict(pool.rows(rows)[0]) for rows in torch.arange(len(pool)).split(250)])
+    found = torch.cat([net.predict(pool.rows(rows)[0]) for rows in torch.split(torch.arange(len(pool)), 250)])
     return shares(found.cpu().numpy() == pool.labels.numpy())
 
 

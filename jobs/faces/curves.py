@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -56,7 +57,8 @@ def draw_curves(panels: dict[str, list[Curve]], path: Path) -> None:
 def _draw(axis: Axes, one: Curve, colour: tuple[float, float, float]) -> None:
     where = [place for place, _ in one.points]
     means = [value["mean"] for _, value in one.points]
-    style = {"marker": "*", "markersize": 12, "linestyle": "none"} if len(where) == 1 else {"marker": ".", "alpha": 0.8}
+    star, dots = {"marker": "*", "markersize": 12, "linestyle": "none"}, {"marker": ".", "alpha": 0.8}
+    style: dict[str, Any] = star if len(where) == 1 else dots
     if not one.on_top:
         axis.plot(where, means, color=colour, linewidth=1.1, label=one.name, zorder=2, **style)
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, ModelMixin
 from emoji.grid import save_grid
 from torch import Tensor, nn
 from training.fit import Losses, State, fit
@@ -61,7 +61,7 @@ def cached_latents(pool: Pool, plan: Plan) -> Tensor:
     return torch.load(path, weights_only=True)
 
 
-def examples(kind: Kind, network: nn.Module, pool: Pool, plan: Plan) -> Examples:
+def examples(kind: Kind, network: ModelMixin, pool: Pool, plan: Plan) -> Examples:
     """A pool's latents, and captions as the network reads them."""
     read = kind.architecture.reader(network, Text.load(plan.folder, plan.device))
     return Examples(cached_latents(pool, plan), pool.labels, read, plan.device)
@@ -100,7 +100,7 @@ def train_denoiser(kind: Kind, pool: Pool, seen: Pool, plan: Plan) -> State:
     return state
 
 
-def judge(kind: Kind, average: nn.Module, seen: Pool, plan: Plan) -> None:
+def judge(kind: Kind, average: ModelMixin, seen: Pool, plan: Plan) -> None:
     """Writes a trained network, faces drawn by full captions and what of them is obeyed."""
     average.save_pretrained(plan.folder / kind.stage)
     model = load_model(kind, plan.folder, plan.device)

@@ -6,7 +6,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, SchedulerMixin, SD3Transformer2DModel, StableDiffusion3Pipeline
+from diffusers import AutoencoderKL, ModelMixin, SchedulerMixin, SD3Transformer2DModel, StableDiffusion3Pipeline
+from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -51,7 +52,7 @@ class Transformer(Architecture):
             nn.init.zeros_(layer.bias)
         return made
 
-    def reader(self, network: nn.Module, text: Text) -> Reader:
+    def reader(self, network: ModelMixin, text: Text) -> Reader:
         """The pipeline's own reading, with one token of zeros that ``network`` then takes for all of them."""
         pipe = self.pipeline(network, None, text, None)
         network.set_attn_processor(LastRepeated(ABSENT))
@@ -66,7 +67,7 @@ class Transformer(Architecture):
         return read
 
     def pipeline(
-        self, network: nn.Module, vae: AutoencoderKL | None, text: Text, scheduler: SchedulerMixin | None
+        self, network: ModelMixin, vae: AutoencoderKL | None, text: Text, scheduler: SchedulerMixin | None
     ) -> StableDiffusion3Pipeline:
         """The tower twice, no T5."""
         tower = projected(text.tower)
@@ -108,7 +109,7 @@ class LastRepeated:
         self.count = count
 
     def __call__(
-        self, attn: nn.Module, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: object
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: object
     ) -> tuple[Tensor, Tensor]:
         """Patches ``(N, P, D)`` and context ``(N, T, D)`` after attention over both."""
         own = (attn.to_q, attn.to_k, attn.to_v, attn.norm_q, attn.norm_k)
@@ -118,7 +119,7 @@ class LastRepeated:
         larger = torch.zeros(1, k.shape[2], dtype=q.dtype, device=q.device)
         larger[:, -1] = math.log(self.count)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=larger).transpose(1, 2).flatten(2)
-        patches, told = out.split([hidden_states.shape[1], encoder_hidden_states.shape[1]], 1)
+        patches, told = torch.split(out, [hidden_states.shape[1], encoder_hidden_states.shape[1]], 1)
         return attn.to_out[0](patches), told if attn.context_pre_only else attn.to_add_out(told)
 
 

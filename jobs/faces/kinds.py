@@ -73,7 +73,7 @@ class Flow(Kind):
     """The velocity ``eps - x_0`` of straight lines from faces to noise (Liu et al. 2022), in InstaFlow's layout."""
 
     stage, model, predicts = "flow", "faces-64-flow", "flow"
-    after = ("unet",)
+    after: tuple[str, ...] = ("unet",)
     schedule = Schedule(None)
 
     def scheduler(self) -> SchedulerMixin:

@@ -116,7 +116,7 @@ def reading(reader: Reader, tokenizer: CLIPTokenizer, pool: Pool, plan: Plan, co
     labels = pool.labels[:count]
     captions = draw_captions(labels, torch.Generator().manual_seed(plan.seed + 1))
     truth, right = targets(captions, labels), []
-    for ids, rows in zip(tokenize(tokenizer, captions).split(100), truth.split(100), strict=True):
+    for ids, rows in zip(torch.split(tokenize(tokenizer, captions), 100), torch.split(truth, 100), strict=True):
         found = torch.stack([own.argmax(1) for own in reader(ids.to(plan.device))], 1).cpu()
         right.append(found == rows)
     means = torch.cat(right).float().mean(0).tolist()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from diffusers import AutoencoderKL, SchedulerMixin, StableDiffusionPipeline, UNet2DConditionModel
-from torch import nn
+from diffusers import AutoencoderKL, ModelMixin, SchedulerMixin, StableDiffusionPipeline, UNet2DConditionModel
 
 from faces.architecture import Architecture, Reader
 from faces.text import WIDTH, Text
@@ -30,12 +29,12 @@ class UNet(Architecture):
             norm_num_groups=16,
         )
 
-    def reader(self, network: nn.Module, text: Text) -> Reader:
+    def reader(self, network: ModelMixin, text: Text) -> Reader:
         """The states alone."""
         return lambda captions: {"encoder_hidden_states": text(captions)}
 
     def pipeline(
-        self, network: nn.Module, vae: AutoencoderKL | None, text: Text, scheduler: SchedulerMixin | None
+        self, network: ModelMixin, vae: AutoencoderKL | None, text: Text, scheduler: SchedulerMixin | None
     ) -> StableDiffusionPipeline:
         """Without a look at finished pictures."""
         return StableDiffusionPipeline(

@@ -101,13 +101,13 @@ def train_vae(pool: Pool, seen: Pool, plan: Plan) -> State:
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pool: Pool, rows: Tensor) -> Tensor:
     """Posterior means of a pool's pictures, unscaled."""
-    return torch.cat([vae.encode(pool.rows(part)[0]).latent_dist.mean for part in rows.split(125)])
+    return torch.cat([vae.encode(pool.rows(part)[0]).latent_dist.mean for part in torch.split(rows, 125)])
 
 
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, x: Tensor) -> Tensor:
     """Pictures (N, 3, 64, 64) through the posterior mean and back, clipped to [-1, 1]."""
-    parts = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in x.split(125)]
+    parts = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in torch.split(x, 125)]
     return torch.cat(parts).clamp(-1, 1)
 
 
@@ -116,7 +116,7 @@ def through(
 ) -> dict[str, dict[str, float]]:
     """Accuracy on a pool's first pictures, clean and through the VAE, the ratio of both, and PSNR in dB."""
     clean, coded, errors = [], [], []
-    for rows in torch.arange(min(count, len(pool))).split(250):
+    for rows in torch.split(torch.arange(min(count, len(pool))), 250):
         x, labels = pool.rows(rows)
         y = reconstruct(vae, x)
         clean.append(classifier.predict(x) == labels)

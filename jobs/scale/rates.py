@@ -70,8 +70,8 @@ def share(inputs: Path, out: Path, processes: int, log: Path) -> float:
     command = [sys.executable, "-c", CHILD, str(log), "--config", "digits_inpaint"]
     command += [f"data.shards={inputs}/*.tar", f"out={out}", *SETTINGS]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen(command, env=environment, **quiet) for _ in range(processes)]
+    null = subprocess.DEVNULL
+    started = [subprocess.Popen(command, env=environment, stdout=null, stderr=null) for _ in range(processes)]
     if any([process.wait() for process in started]):
         raise SystemExit(f"{out}: the run failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

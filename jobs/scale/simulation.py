@@ -10,6 +10,7 @@ import heapq
 import math
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from fcs.engine.data_module import LONGEST, POLL, POLLS
 from fcs.shards.ledger.claims import HEARTBEAT, SLICE
@@ -63,8 +64,8 @@ class Plan:
         total, random_ = self.shards * self.slices, random.Random(seed)
         bounds = [total * number // world for number in range(world + 1)]
         return [
-            Process(number, *bounds[number : number + 2], 1 + random_.uniform(-self.spread, self.spread), number)
-            for number in range(world)
+            Process(number, first, stop, 1 + random_.uniform(-self.spread, self.spread), number)
+            for number, (first, stop) in enumerate(pairwise(bounds))
         ]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 STEP_SIZES = (0.5, 0.4, 0.3, 0.2, 0.1)
@@ -33,7 +33,7 @@ class Bare:
         autocast: type of the UNet's arithmetic, None for float32.
     """
 
-    unet: nn.Module
+    unet: UNet2DConditionModel
     vae: AutoencoderKL
     cond: Tensor
     abar: Tensor

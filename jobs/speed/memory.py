@@ -13,8 +13,10 @@ import fcs
 from fcs.bench.memory import MALLOC
 from fcs.core.directions import Gradient, Newton
 from fcs.engine.batch_size_finder import peak
-from fcs.samplers import DDIM, InexactNewton, Sampler
-from fcs.tasks import Inpaint, Superres, Task
+from fcs.samplers import DDIM, InexactNewton
+from fcs.samplers.base import Sampler
+from fcs.tasks import Inpaint, Superres
+from fcs.tasks.base import Task
 from fcs.tasks.pipeline import Pipeline
 
 METHODS = {

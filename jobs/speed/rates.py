@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +89,15 @@ def against_published(setting: Setting, calls: int, batches: int, repeats: int) 
     model = loaded(setting, compiled=False, precision="32")
     given = bare.pictures(model, 1)
     steps, sizes = WALKS[calls]
+
+    def record(one: Setting, count: int) -> Spent:
+        return pipeline(one, count, batches) / one.batch
+
     cells = {"published": lambda: spent(lambda: bare.published(model, given, steps, sizes))}
     for name, one in stages(setting).items():
-        cells[name] = lambda one=one: pipeline(one, calls, batches) / one.batch
+        cells[name] = partial(record, one, calls)
     if calls > FEW:
-        cells[f"{FEW} calls"] = lambda: pipeline(setting, FEW, batches) / setting.batch
+        cells[f"{FEW} calls"] = partial(record, setting, FEW)
     found = in_turn(cells, repeats)
     rows = []
     for before, name in itertools.pairwise(found):
@@ -124,7 +130,7 @@ def factors(setting: Setting, repeats: int) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _cell(model: bare.Bare, batch: int, layout: str) -> Any:
+def _cell(model: bare.Bare, batch: int, layout: str) -> Callable[[], Spent]:
     if layout == "channels_last":
         model.unet = model.unet.to(memory_format=torch.channels_last)
     side = bare.latent_side(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def rivals(
         total, counted = steady(made[name], setting.work / "run")
         return total / (counted * setting.batch)
 
-    found = in_turn({name: lambda name=name: cell(name) for name in made}, repeats)
+    found = in_turn({name: partial(cell, name) for name in made}, repeats)
     first = found[names[0]]
     return [
         {

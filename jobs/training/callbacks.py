@@ -8,7 +8,7 @@ import threading
 import time
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import lightning
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from training.plan import Budget
 
 REPORTED = 50  # steps that a line of losses is the mean of
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Clock(Callback):
@@ -61,13 +62,13 @@ class Clock(Callback):
         self.seconds, self.step = state_dict["seconds"], state_dict["step"]
 
 
-class Average(Callback):
+class Average(Callback, Generic[Module]):
     """The exponential mean of a module's weights, whose decay grows to ``decay`` in the first steps.
 
     Lightning's WeightAveraging copies the whole LightningModule instead, with the data that its loss draws from.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: Module, decay: float) -> None:
         self.module = deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
 
@@ -97,7 +98,7 @@ class History(Callback):
         self._recent: list[dict[str, Tensor]] = []
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: dict[str, Tensor], *_: object
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: dict[str, Any], *_: object
     ) -> None:
         """Keep the losses; report every 50 steps."""
         self._recent.append({name.strip("_"): value for name, value in outputs["losses"].items()})

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from training.callbacks import Average, Checkpoints, Clock, History
+from training.callbacks import Average, Checkpoints, Clock, History, Module
 from training.interruption import INTERRUPTED
 from training.plan import Plan, Setting
 
@@ -77,7 +77,7 @@ class Recipe(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def fit(module: nn.Module, loss: Loss, setting: Setting) -> tuple[nn.Module, State]:
+def fit(module: Module, loss: Loss, setting: Setting) -> tuple[Module, State]:
     """Trains a module; returns the mean of its weights and what was seen.
 
     Writes a checkpoint to ``FOLDER/NAME.ckpt`` by time, and goes on from it. SIGTERM ends the step, writes the

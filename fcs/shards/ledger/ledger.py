@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from fcs.shards.input.sources import Source
@@ -79,7 +79,7 @@ class Ledger:
         self._loaded = False
         self._committed: Mapping[str, Mapping[str, Any]] = {}  # records that were known at the start
 
-    def tasks(self) -> Iterator[BatchTask | None]:
+    def tasks(self) -> Generator[BatchTask | None, None, None]:
         """Batches that no process has, each once; ends when there are no more. Never waits.
 
         None means that shards are being opened and none that is open has a free batch: go on when one of them is open.

@@ -33,4 +33,4 @@ def inpaint(model: Model, folder: Path, out: Path, keys: Sequence[str]) -> None:
     for key, image in zip(keys, made.images, strict=True):
         image.save(out / f"{key}.part", format="png")
         os.replace(out / f"{key}.part", out / f"{key}.png")
-    batch_log.write(out / "log", [row["nfe"] for row in made.metrics])
+    batch_log.write(out / "log", [int(row["nfe"] or 0) for row in made.metrics])

@@ -13,9 +13,9 @@ log = Path(sys.argv.pop(1))
 compute = Pipeline.__call__
 
 
-def logged(self: Pipeline, *given: Any) -> Result:
+def logged(self: Pipeline, *given: Any, **named: Any) -> Result:
     """The result of a batch."""
-    result = compute(self, *given)
+    result = compute(self, *given, **named)
     batch_log.write(log, result.calls)
     return result
 
