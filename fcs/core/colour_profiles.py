@@ -46,7 +46,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         source = _LAB if mode == "LAB" else ImageCms.ImageCmsProfile(io.BytesIO(profile))
         intent = ImageCms.Intent.PERCEPTUAL
-        made = ImageCms.buildTransform(source, _SRGB, mode, "RGB", intent, _NO_CACHE)  # type: ignore[arg-type]
+        made = ImageCms.buildTransform(source, _SRGB, mode, "RGB", intent, _NO_CACHE)
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return None
     return None if _changes_nothing(made, mode) else made

@@ -84,7 +84,7 @@ class PredictModule(L.LightningModule):
     def on_predict_start(self) -> None:
         """Compile, after what is measured in other shapes and types, each of which would be a graph."""
         self._stop, config = stop_of(self.trainer), self.run.config
-        totals = getattr(self.trainer.datamodule, "totals", None)  # type: ignore[attr-defined]
+        totals = getattr(self.trainer.datamodule, "totals", None)
         left = None if totals is None or totals.total is None else totals.total - totals.ok
         if compiles(config, planned_calls(config, left, self.batch_size, self.trainer.world_size)):
             self.pipeline.model.compile_network(config.trainer.cuda_graphs)

@@ -94,4 +94,4 @@ def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
     if isinstance(pictures, Image.Image | str | os.PathLike):
         return [pictures]
     single = isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 4
-    return [pictures] if single else list(pictures)  # type: ignore[list-item]
+    return [pictures] if single else list(pictures)

@@ -82,4 +82,4 @@ def parameters(file: Path) -> dict[str, Tensor]:
     """Tensors by name, of a ``.safetensors`` file or of one that torch wrote; nothing else is unpickled."""
     if file.suffix == ".safetensors":
         return load_file(file)
-    return torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    return torch.load(file, map_location="cpu", weights_only=True)

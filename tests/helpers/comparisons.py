@@ -8,6 +8,8 @@ from typing import Any
 
 MEAN = {"mean": {"tv": 0.2, "low": 0.1, "high": 0.3, "perfect": 0.05, "variety": 0.6, "expected": 0.7}}
 
+KEPT = {"mean": {"share": 0.5, "floor": 0.996}}
+
 
 def compared(
     folder: Path,
@@ -26,7 +28,7 @@ def compared(
     evaluation: dict[str, Any] = {
         **{"command": command, "date": "d", "hardware": "h", "records": 3, "seeds": [0, 1], "captions": captions},
         **{"consistency": figure, "energy_own": figure, "energy_random": figure, "diversity_own": figure},
-        **{"posterior": {"consistency": {"mean": {"share": 0.5, "floor": 0.996}}, "calibration": MEAN}, "single": single},
+        **{"posterior": {"consistency": KEPT, "calibration": MEAN}, "single": single},
     }
     row = {"method": method, "budget": budget, "calls": 20, "backwards": 10, "levels": 10}
     name = f"{method}-{budget or 'published'}"

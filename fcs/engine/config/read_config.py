@@ -62,7 +62,7 @@ def parse_override(text: str) -> dict[str, Any]:
         if not part:
             raise UsageError(f"{text}: expected a key without empty parts")
         tree = {part: tree}
-    return tree  # type: ignore[no-any-return]
+    return tree
 
 
 def _meant(text: str) -> str:
