@@ -206,6 +206,17 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, sets: Path) -> Path:
     return out
 
 
+class WithAnObject(StepSampler):
+    def __init__(self, kind: torch.dtype = torch.float32, shares: tuple[float, ...] = (0.5,), name: str | None = None):
+        pass
+
+
+def test_defaults_that_no_command_line_can_say_are_left_out() -> None:
+    own = Method("own", f"{__name__}.WithAnObject", 20, lambda levels, superres: {})
+    found = own.own_defaults()
+    assert found == [f"sampler={__name__}.WithAnObject", "sampler.shares=[0.5]", "sampler.name=null"]
+
+
 def test_a_config_lends_a_method_nothing_of_its_own_but_what_is_asked_beside_holds(tmp_path: Path) -> None:
     where = setup("faces-64", "inpaint")
     assert load_config.load([where.config], [])[0].sampler.prior_variance == 1  # type: ignore[attr-defined]

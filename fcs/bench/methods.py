@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from inspect import Parameter, signature
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
 from fcs.core.errors import UsageError
@@ -22,6 +22,7 @@ MOST_LEVELS = 1000  # as many as a diffusion was trained on
 TINY = 256  # entries of x_t up to which the exact direction is formed
 OF_DIRECTION = ("difference", "cutoff")  # arguments of the direction, on which no cost depends
 STEP_SIZES = ("moves", "size", "last")  # they make step_sizes
+PLAIN = (bool, int, float, str, list, tuple)
 EACH = "products_each"  # it makes products
 
 
@@ -137,10 +138,13 @@ class Method:
         return dotted("sampler", self.section(setting, latent))
 
     def own_defaults(self, latent: bool = False) -> list[str]:
-        """The sampler's defaults for fcs-predict, so that a config with the same sampler lends it none of its own."""
+        """The sampler's defaults for fcs-predict, so that a config with the same sampler lends it none of its own.
+
+        Those that a command line can say: not a direction, nor an object of a sampler of anybody's.
+        """
         made = imported("sampler", self._sampler(latent))
         defaults = {name: one.default for name, one in signature(made).parameters.items() if name != "direction"}
-        section = {name: value for name, value in defaults.items() if value is not Parameter.empty}
+        section = {name: value for name, value in defaults.items() if value is None or isinstance(value, PLAIN)}
         return dotted("sampler", {"class_path": self._sampler(latent), **section})
 
     def _sampler(self, latent: bool) -> str:
