@@ -39,7 +39,7 @@ def records(pattern: str, limit: int, shape: tuple[int, int, int]) -> tuple[Tens
         shape: ``(C, H, W)`` of the pictures.
 
     Raises:
-        UsageError: no shards.
+        UsageError: no shards, or no whole record in them.
     """
     truth = read_truth(resolve(pattern), Format(*shape, needs_mask=True), limit)
     return to_float(truth.pictures), (truth.masks < 255).float()

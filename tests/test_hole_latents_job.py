@@ -8,6 +8,7 @@ from helpers.networks import Flat
 from hole_latents import measure, records, rings
 from torch import Tensor
 
+from fcs.core.errors import UsageError
 from fcs.core.package_files import PACKAGE
 
 
@@ -47,6 +48,13 @@ def test_normalising_encoders_do(stripes: Tensor, known: Tensor) -> None:
 def test_rings_are_every_known_cell_once() -> None:
     unknown = (torch.rand((3, 1, 20, 20), generator=torch.Generator().manual_seed(0)) < 0.01).float()
     assert torch.equal(sum(ring.float() for ring in rings(unknown)), 1 - unknown)
+
+
+def test_no_records_are_named() -> None:
+    with pytest.raises(UsageError, match=r"none\*.tar: expected a glob that matches shards"):
+        records("none*.tar", 3, (3, 64, 64))
+    with pytest.raises(UsageError, match=r"faces/half\.tar: expected a whole record of 32x32 with its mask"):
+        records(str(PACKAGE / "samples/faces/half.tar"), 3, (3, 32, 32))
 
 
 def test_records_are_those_of_shards() -> None:

@@ -15,7 +15,7 @@ from fcs.bench.origin import origin, write_json
 from fcs.bench.own_records import own_records
 from fcs.bench.presets import write_preset
 from fcs.bench.search import Search, Told
-from fcs.bench.tasks import Setup, setup
+from fcs.bench.tasks import Setup, inpaints, setup
 from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
 
@@ -100,15 +100,15 @@ def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fitting, i
 
 def _space(name: str | None, task: str) -> Space:
     """The one asked for, or Newton-Krylov's where pixels are known, which it needs, and else projected Newton's."""
-    inpaints = task.startswith("inpaint")
-    name = name or ("krylov" if inpaints else "projected")
+    known = inpaints(task)
+    name = name or ("krylov" if known else "projected")
     if name not in SPACES:
         raise UsageError.of("--sampler", name, f"one of {', '.join(SPACES)}", SPACES)
-    if name == "krylov" and not inpaints:
+    if name == "krylov" and not known:
         raise UsageError.of(
             "--sampler", name, f"projected for {task}; krylov is for inpainting, where pixels are known"
         )
-    return SPACES[name].within(inpaints)
+    return SPACES[name].within(known)
 
 
 def _trial(fit: Fitting, fitted: Fitted, point: list[float] | None, number: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ MOST_LEVELS = 1000  # as many as a diffusion was trained on
 TINY = 256  # entries of x_t up to which the exact direction is formed
 OF_DIRECTION = ("difference", "cutoff")  # arguments of the direction, on which no cost depends
 STEP_SIZES = ("moves", "size", "last")  # they make step_sizes
-PLAIN = (bool, int, float, str, list, tuple)
+PLAIN = (bool, int, float, str, list, tuple)  # what key=value can say, beside null
 EACH = "products_each"  # it makes products
 
 

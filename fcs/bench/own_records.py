@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fcs.bench.origin import origin, write_json
-from fcs.bench.tasks import Setup
+from fcs.bench.tasks import Setup, inpaints
 from fcs.core.images import to_pil, to_uint8
 from fcs.core.levels import pairs
 from fcs.core.per_sample import RecordNoise
@@ -51,7 +51,7 @@ def own_records(where: Setup, count: int, seed: int, folder: Path) -> None:
 
 def masks(task: str) -> tuple[str | None, ...]:
     """The kinds of generated masks for a task, which records take in turn; None for none."""
-    if not task.startswith("inpaint"):
+    if not inpaints(task):
         return (None,)
     _, _, kind = task.partition("-")
     return (kind,) if kind else MIXED

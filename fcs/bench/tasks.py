@@ -49,7 +49,7 @@ class Setup:
     @property
     def inpaints(self) -> bool:
         """Whether pixels are known and others hidden."""
-        return self.task.startswith("inpaint")
+        return inpaints(self.task)
 
     @property
     def prompted(self) -> bool:
@@ -60,6 +60,11 @@ class Setup:
     def superres(self) -> bool:
         """Whether its published step sizes are superresolution's: small and all alike."""
         return self.task.startswith("superres")
+
+
+def inpaints(task: str) -> bool:
+    """Whether pixels are known and others hidden in one of ``TASKS``."""
+    return task.startswith("inpaint")
 
 
 def setup(model: str, task: str, data: str | None = None) -> Setup:

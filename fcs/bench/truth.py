@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fcs.core.errors import UsageError
 from fcs.core.records import Record
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
@@ -74,8 +75,15 @@ def read_records(sources: list[Source], form: Format, limit: int | None = None) 
 
 
 def read_truth(sources: list[Source], form: Format, limit: int | None = None) -> Truth:
-    """All whole records of the input shards, of the first ``limit`` ones."""
+    """All whole records of the input shards, of the first ``limit`` ones.
+
+    Raises:
+        UsageError: there is none.
+    """
     records = read_records(sources, form, limit)
+    if not records:
+        whole = f"a whole record of {form.width}x{form.height}" + (" with its mask" if form.needs_mask else "")
+        raise UsageError.of("data.shards", " ".join(source.url for source in sources), whole)
     white = torch.full((1, form.height, form.width), 255, dtype=torch.uint8)
     return Truth(
         {name: place for place, name in enumerate(records)},

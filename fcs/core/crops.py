@@ -131,8 +131,7 @@ def _seen(image: Image.Image, holes: Sequence[Hole], frame: Box, width: int, hei
     Each of the model's pixels is the mean of those that it covers.
     """
     inside = frame.shared(whole(*image.size))
-    picture: Pixels = np.asarray(image.crop(inside))
-    picture = np.pad(picture, _beyond(frame, inside) + [(0, 0)] * (picture.ndim - 2), "reflect")
+    picture = mirrored(np.asarray(image.crop(inside)), inside, frame)
     if picture.shape[:2] != (height, width):
         picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
     return _tensor(picture), _tensor(mask_seen(holes, frame, inside, width, height))
@@ -149,16 +148,15 @@ def mask_seen(holes: Sequence[Hole], frame: Box, inside: Box, width: int, height
         inside: the part of it that is in the picture.
         width, height: of what the model sees.
     """
-    mask = np.pad(mask_of(holes, inside), _beyond(frame, inside), "reflect")
+    mask = mirrored(mask_of(holes, inside), inside, frame)
     return mask if mask.shape == (height, width) else _largest(_largest(mask, height).T, width).T
 
 
-def _beyond(frame: Box, inside: Box) -> list[tuple[int, int]]:
-    """Rows and columns of a frame before and behind what is in the picture."""
-    return [
-        (inside.top - frame.top, frame.bottom - inside.bottom),
-        (inside.left - frame.left, frame.right - inside.right),
-    ]
+def mirrored(pixels: Pixels, inside: Box, frame: Box) -> Pixels:
+    """A whole frame of pixels ``(H, W)`` or ``(H, W, C)``, mirrored at the edges of the box that they are of."""
+    rows = (inside.top - frame.top, frame.bottom - inside.bottom)
+    columns = (inside.left - frame.left, frame.right - inside.right)
+    return np.pad(pixels, [rows, columns] + [(0, 0)] * (pixels.ndim - 2), "reflect")
 
 
 def _largest(values: Pixels, count: int) -> Pixels:

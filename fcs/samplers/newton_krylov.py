@@ -102,8 +102,7 @@ class NewtonKrylov(Sampler):
                 corrected = fitted(x0, known, seen, self.ridge)
             corrected = known.project(corrected)
             x = x + self.follow * t.alpha * (corrected - x0) + self.push * t.sigma * known.error(x0)
-            std = hidden_std(known, t, self.prior_variance) if self.prior_variance > 0 else None
-            x = onward(x, corrected, t, s, before, self.eta, randn, std)
+            x = onward(x, corrected, t, s, before, self.eta, randn, hidden_std(known, t, self.prior_variance))
             before = t, corrected
         return x
 

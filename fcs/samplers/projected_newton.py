@@ -104,7 +104,7 @@ class ProjectedNewton(Sampler):
             corrected = fitted(x0, known, seen) if self.fit and known is not None else x0
             corrected = corrected if measurement is None else measurement.project(corrected)
             x = x + t.alpha * (corrected - x0)  # moves with its x_0, so that the noise in it stays what it was
-            std = hidden_std(known, t, self.prior_variance) if self.prior_variance > 0 and known is not None else None
+            std = None if known is None else hidden_std(known, t, self.prior_variance)
             x = onward(x, corrected, t, s, before, self.eta, randn, std)
             before = (t, corrected) if self.order == 2 else None
         return x
@@ -176,8 +176,13 @@ def stretched(profile: Sequence[int], steps: int) -> list[int]:
     return [profile[int((i + 0.5) * len(profile) / steps)] for i in range(steps)]
 
 
-def hidden_std(known: Known, t: Level, prior_variance: float) -> Tensor:
-    """Standard deviation of x_0 ``(N, *)`` given x_t under a white prior, 0 where it is known."""
+def hidden_std(known: Known, t: Level, prior_variance: float) -> Tensor | None:
+    """Standard deviation of x_0 ``(N, *)`` given x_t under a white prior, 0 where it is known.
+
+    None where ``prior_variance`` is 0: x_0 counts as certain.
+    """
+    if prior_variance == 0:
+        return None
     variance = prior_variance * t.sigma**2 / (prior_variance * t.alpha**2 + t.sigma**2)
     return ((1 - known.known) * variance).sqrt()
 

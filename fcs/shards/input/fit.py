@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fcs.core.boxes import Box, whole
+from fcs.core.crops import mirrored
 from fcs.shards.input.decode_image import BadRecordError
 
 Resize: TypeAlias = Literal["none", "crop", "pad", "bucket", "crop_to_mask"]
@@ -48,8 +49,7 @@ class Fit:
             same = self.source is None and image.size == (self.width, self.height)
             return image if same else image.resize((self.width, self.height), filter, box=self.source)
         scaled = np.asarray(image.resize((self.area.width, self.area.height), filter))
-        bars = [(self.area.top, self.height - self.area.bottom), (self.area.left, self.width - self.area.right)]
-        return Image.fromarray(np.pad(scaled, bars + [(0, 0)] * (scaled.ndim - 2), "reflect"))
+        return Image.fromarray(mirrored(scaled, self.area, whole(self.width, self.height)))
 
 
 def fit(size: tuple[int, int], width: int, height: int, resize: Resize) -> Fit:
