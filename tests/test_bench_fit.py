@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -12,11 +13,14 @@ from scipy.stats import qmc
 
 from fcs.bench import finals, own_records
 from fcs.bench.cli import main
+from fcs.bench.fit import Fitting
 from fcs.bench.fit_space import FEWEST, SPACES, Space, spread
 from fcs.bench.methods import METHODS, Axis, dotted
 from fcs.bench.own_records import drawn, masks
+from fcs.bench.presets import write_preset
 from fcs.bench.search import Search, folded
-from fcs.bench.trial import Trial
+from fcs.bench.tasks import inpaints, setup
+from fcs.bench.trial import SETTINGS, Trial
 from fcs.engine.config import load_config
 from fcs.models import Model
 from fcs.samplers import NewtonKrylov, ProjectedNewton
@@ -176,6 +180,39 @@ def test_masks_of_tasks() -> None:
     assert masks("inpaint-box") == ("box",)
     assert masks("superres4") == (None,)
     assert len(masks("inpaint")) == 3
+
+
+def fitting(out: Path, task: str, *overrides: str) -> Fitting:
+    space = SPACES["projected"].within(inpaints(task))
+    return Fitting(setup("digits-16", task), overrides, (0, 1), 20, out, False, space)
+
+
+def test_a_config_lends_a_fit_nothing_of_its_own_but_what_is_asked_beside_holds(tmp_path: Path) -> None:
+    where = setup("faces-64", "inpaint")
+    given, _ = load_config.load([where.config], [])
+    assert isinstance(given.sampler, ProjectedNewton)
+    assert given.sampler.prior_variance == 1
+    space = replace(SPACES["projected"], given=())
+    for beside, order, variance in (((), 2, 0), (("sampler.order=1", "sampler.prior_variance=.5"), 1, 0.5)):
+        fit = Fitting(where, beside, (0, 1), 40, tmp_path, False, space)
+        sampler = fit.trial(space.default(40), "a").loaded[0].sampler
+        assert isinstance(sampler, ProjectedNewton)
+        assert (sampler.order, sampler.prior_variance) == (order, variance)
+
+
+def test_a_preset_says_all_that_its_trials_had(tmp_path: Path) -> None:
+    """The scale of the task and what was asked beside the fitted arguments, but nothing of the records judged."""
+    beside = ("sampler.fit=false", "guidance=2", "task.noise=0.1", "data.batch_size=7")
+    fit = fitting(tmp_path, "superres2", *beside)
+    trial = fit.trial(fit.space.default(20), "a")
+    write_preset(tmp_path / "one.yaml", fit.setup, trial.loaded[1], ("a line", "scores"))
+    wanted, given = trial.loaded[1], load_config.load([str(tmp_path / "one.yaml")], [])[1]
+    assert {key: given[key] for key in SETTINGS} == {key: wanted[key] for key in SETTINGS}
+    assert given["task"]["init_args"]["scale"] == 2
+    assert not given["sampler"]["init_args"]["fit"]
+    plain = load_config.load([fit.setup.config], [])[1]
+    assert given["data"] == plain["data"]
+    assert given["metrics"] == plain["metrics"]
 
 
 def test_a_setting_is_found_and_can_be_run(

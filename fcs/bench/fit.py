@@ -9,7 +9,7 @@ from typing import Any
 
 from fcs.bench.finals import TIMES, best, cost, energy, fewest_trials, finals, judged
 from fcs.bench.fit_space import SPACES, Fitted, Space
-from fcs.bench.methods import dotted
+from fcs.bench.methods import dotted, own_defaults
 from fcs.bench.options import one, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.own_records import own_records
@@ -45,7 +45,7 @@ class Fitting:
     def trial(self, fitted: Fitted, name: str) -> Trial:
         """A setting to be evaluated."""
         own_settings = (*dotted("sampler", fitted.sampler), f"steps={fitted.steps}")
-        given = (*self.setup.overrides, *self.overrides, *own_settings)
+        given = (*self.setup.overrides, *own_defaults(self.space.sampler), *self.overrides, *own_settings)
         return Trial(self.setup.config, given, self.seeds, self.out / name, self.captions)
 
     def again(self, made: dict[str, Any]) -> Trial:
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
     _write(fit, tried, finalists)
     winner = best(finalists, fit.out)
     path = fit.out / f"{fit.setup.config}_{fit.calls}.yaml"
-    write_preset(path, fit.setup, winner["sampler"], winner["steps"], _header(fit, tried, winner))
+    write_preset(path, fit.setup, fit.again(winner).loaded[1], _header(fit, tried, winner))
     print(f"{path}: {winner['energy']['mean']:.4g}, the default {finalists[0]['energy']['mean']:.4g}")
 
 

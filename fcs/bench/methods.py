@@ -138,14 +138,8 @@ class Method:
         return dotted("sampler", self.section(setting, latent))
 
     def own_defaults(self, latent: bool = False) -> list[str]:
-        """The sampler's defaults for fcs-predict, so that a config with the same sampler lends it none of its own.
-
-        Those that a command line can say: not a direction, nor an object of a sampler of anybody's.
-        """
-        made = imported("sampler", self._sampler(latent))
-        defaults = {name: one.default for name, one in signature(made).parameters.items() if name != "direction"}
-        section = {name: value for name, value in defaults.items() if value is None or isinstance(value, PLAIN)}
-        return dotted("sampler", {"class_path": self._sampler(latent), **section})
+        """What ``own_defaults`` says of its sampler."""
+        return own_defaults(self._sampler(latent))
 
     def _sampler(self, latent: bool) -> str:
         return (latent and self.latent) or self.sampler
@@ -236,6 +230,20 @@ def arguments(setting: Setting) -> dict[str, Any]:
 def _typed(value: Any) -> str:
     """A value as the command line takes it."""
     return "null" if value is None else str(list(value) if isinstance(value, tuple) else value)
+
+
+def own_defaults(sampler: str) -> list[str]:
+    """A sampler's defaults for fcs-predict, so that a config with the same sampler lends it none of its own.
+
+    Those that a command line can say: not a direction, nor an object of a sampler of anybody's.
+
+    Args:
+        sampler: its short name in a configuration, or its class path.
+    """
+    parameters = signature(imported("sampler", sampler)).parameters.values()
+    defaults = {one.name: one.default for one in parameters if one.name != "direction"}
+    section = {name: value for name, value in defaults.items() if value is None or isinstance(value, PLAIN)}
+    return dotted("sampler", {"class_path": sampler, **section})
 
 
 def dotted(key: str, section: dict[str, Any]) -> list[str]:

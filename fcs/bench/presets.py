@@ -12,7 +12,9 @@ from omegaconf import OmegaConf
 from fcs.bench.comparison import Candidate, Comparison
 from fcs.bench.rows import Row
 from fcs.bench.tasks import Setup
+from fcs.bench.trial import SETTINGS
 from fcs.core.package_files import CONFIGS
+from fcs.engine.config import load_config
 
 WIDTH = 118  # of the header's lines, without their mark
 
@@ -29,30 +31,41 @@ def write_config(
         report: its evaluation, which says when and on what that was.
         folder: for ``CONFIG_METHOD.yaml``.
     """
-    section = candidate.method.section(candidate.setting, comparison.latent)
-    assert candidate.levels is not None
+    settings = comparison.trial(candidate).loaded[1]
     name = f"{comparison.setup.config}_{candidate.method.name.replace('-', '_')}"
-    write_preset(folder / f"{name}.yaml", comparison.setup, section, candidate.levels, header(comparison, row, report))
+    write_preset(folder / f"{name}.yaml", comparison.setup, settings, header(comparison, row, report))
 
 
-def write_preset(path: Path, setup: Setup, sampler: Mapping[str, Any], levels: int, said: tuple[str, str]) -> None:
-    """The task's config with a sampler and a number of levels.
+def write_preset(path: Path, setup: Setup, settings: Mapping[str, Any], said: tuple[str, str]) -> None:
+    """The task's config with what a trial set: sampler and levels, and what else of SETTINGS differs from the config.
 
     Args:
         path: of the config; its folder is made.
         setup: model and task.
-        sampler: its section.
-        levels: ``steps``.
+        settings: of the trial, resolved.
         said: for the header: what it is, in a line, and what it scored.
     """
     base = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{setup.config}.yaml"), resolve=False)
     assert isinstance(base, dict)
+    plain = load_config.load([setup.config], [])[1]
+    judged = {key: short(settings[key]) for key in SETTINGS}
+    if "degrade" in judged["task"]:  # whose records are true pictures, which a user's may be or not
+        judged["task"]["degrade"] = plain["task"]["init_args"]["degrade"]
+    asked = {key: value for key, value in judged.items() if value != short(plain[key])}
     named = {**base["model"], "name": setup.model}  # models share a family's configs
-    chosen = OmegaConf.create({**base, "model": named, "sampler": dict(sampler), "steps": levels})
+    chosen = OmegaConf.create({**base, "model": named, **asked})
     first, text = said
     lines = (first, "", *textwrap.wrap(text, WIDTH))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"# {line}".rstrip() + "\n" for line in lines) + OmegaConf.to_yaml(chosen))
+
+
+def short(value: Any) -> Any:
+    """A section that chooses a class with its arguments beside ``class_path``, as a person writes it."""
+    if not isinstance(value, Mapping) or "class_path" not in value:
+        return value
+    arguments = value.get("init_args") or {}
+    return {"class_path": value["class_path"], **{key: short(inner) for key, inner in arguments.items()}}
 
 
 def header(comparison: Comparison, row: Row, report: Mapping[str, Any]) -> tuple[str, str]:
