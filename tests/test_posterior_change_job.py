@@ -30,5 +30,9 @@ def test_rows_of_the_same_name_are_compared(tmp_path: Path, capsys: pytest.Captu
 
 def test_what_cannot_be_compared_is_said_in_one_line(tmp_path: Path) -> None:
     one, other = compared(tmp_path / "one", "a", [1.0] * 3), compared(tmp_path / "other", "b", [1.0] * 3)
-    with pytest.raises(UsageError, match=r"--after=.*other: expected a row of --before: a-40"):
+    said = r"expected a row of --before with the same setting: a-40"
+    with pytest.raises(UsageError, match=rf"--after=.*other: {said}"):
         run(asked(tmp_path, [one], [other]))
+    tuned = compared(tmp_path / "tuned", "a", [1.0] * 3, setting={"eta": 0.5})
+    with pytest.raises(UsageError, match=rf"--after=.*tuned: {said}"):
+        run(asked(tmp_path, [one], [tuned]))

@@ -84,6 +84,15 @@ def test_a_page_gets_the_tables_that_it_names(tmp_path: Path) -> None:
         run(given)
 
 
+def test_a_row_on_fewer_records_says_how_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    all_of_them = compared(tmp_path / "a", "a", [1.0, 1.0, 0.5])
+    fewer = compared(tmp_path / "b", "b", [0.5, 0.5])
+    run(asked(tmp_path, ["eps, half", all_of_them, fewer]))
+    said = capsys.readouterr().out
+    assert "| a | published | 20 + 10b | 0.833 |" in said
+    assert "| b | published, 2 records | 20 + 10b | 0.500; -0.500 (-0.500 to -0.500) |" in said
+
+
 def test_what_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     one = compared(tmp_path / "one", "a", [1.0, 1.0, 1.0])
     with pytest.raises(UsageError, match=r"--set=.*nothing: expected a folder with compare\.json"):

@@ -52,17 +52,19 @@ def intervals(rows: Mapping[str, Entry]) -> str:
     known = next(iter(rows.values()))
     perfect = ["a perfect sampler", None, None, best(known, "consistency"), best(known, "tv"), None]
     ordered = sorted(rows.items(), key=lambda item: item[1]["energy_own"]["mean"])
-    return markdown(HEAD, [perfect, *(line(name, one) for name, one in ordered)])
+    most = max(one["records"] for one in rows.values())
+    return markdown(HEAD, [perfect, *(line(name, one, most) for name, one in ordered)])
 
 
-def line(name: str, one: Entry) -> list[str]:
-    """A row's cells."""
+def line(name: str, one: Entry, most: int) -> list[str]:
+    """A row's cells; of one on fewer records than the ``most`` of its set, how many."""
+    fewer = [] if one["records"] == most else [f"{one['records']} records"]
     shown = []
     for figure, (own, of_difference) in DIGITS.items():
         value, apart = mean(one, figure), one["difference"].get(figure)
         text = "" if value is None else f"{value:.{own}f}"
         shown.append(text if apart is None else f"{text}; {difference(apart, of_difference)}")
-    return [title(name), setting(name, one), price(one), *shown]
+    return [title(name), ", ".join([setting(name, one), *fewer]), price(one), *shown]
 
 
 def difference(apart: Mapping[str, float], digits: int) -> str:

@@ -24,9 +24,16 @@ def compared(
     figure = {"mean": sum(consistency) / len(consistency), "low": min(consistency), "high": max(consistency)}
     names = [str(i) for i in range(len(consistency))]
     single = {"record": names, "group": list(range(len(names))), "consistency": consistency}
-    single |= {"excess": {"eyes": [[0.5, -0.5], [0.0, 0.0], [None, None]]}}
+    single |= {"excess": {"eyes": [[0.5, -0.5], [0.0, 0.0], *[[None, None]] * (len(names) - 2)]}}
     evaluation: dict[str, Any] = {
-        **{"command": command, "date": "d", "hardware": "h", "records": 3, "seeds": [0, 1], "captions": captions},
+        **{
+            "command": command,
+            "date": "d",
+            "hardware": "h",
+            "records": len(names),
+            "seeds": [0, 1],
+            "captions": captions,
+        },
         **{"consistency": figure, "energy_own": figure, "energy_random": figure, "diversity_own": figure},
         **{"posterior": {"consistency": KEPT, "calibration": MEAN}, "single": single},
     }
