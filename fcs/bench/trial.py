@@ -83,11 +83,19 @@ class Trial:
             if code not in (0, SOME_FAILED):
                 raise RunFailed(code)
 
-    def results(self) -> tuple[torch.Tensor, Truth, int]:
-        """All seeds' pictures, uint8 ``(S, N, C, H, W)``, of the records that no run failed; how many others."""
+    def records(self) -> Truth:
+        """What the runs are held against.
+
+        Raises:
+            UsageError: no shards, or no whole record in them.
+        """
         run, _ = self.loaded
         model = load(find(run.model.name, run.model.revision, run.model.variant), options=run.model.options)
-        truth = read_truth(resolve(run.data.shards), record_format(run, model), run.data.limit)
+        return read_truth(resolve(run.data.shards), record_format(run, model), run.data.limit)
+
+    def results(self) -> tuple[torch.Tensor, Truth, int]:
+        """All seeds' pictures, uint8 ``(S, N, C, H, W)``, of the records that no run failed; how many others."""
+        truth = self.records()
         results = [read_results(self.out / f"seed-{seed}", truth) for seed in self.seeds]
         kept = torch.stack([found for _, found in results]).all(0)
         return torch.stack([pictures[kept] for pictures, _ in results]), truth.only(kept), int((~kept).sum())
@@ -132,10 +140,27 @@ class Trial:
             found = self.evaluate()
         return found
 
-    @torch.no_grad()
     def evaluate(self) -> dict[str, Any]:
         """Judge the finished runs and write ``evaluate.json``; returns what it holds."""
         samples, truth, failed = self.results()
+        report = {
+            **origin(),
+            **self.what,
+            "failed": failed,
+            **read_columns(self.out / f"seed-{self.seeds[0]}"),
+            **self.judged(samples, truth),
+        }
+        write_json(self.out / FILE, report)
+        return report
+
+    @torch.no_grad()
+    def judged(self, samples: torch.Tensor, truth: Truth) -> dict[str, Any]:
+        """Figures of all records with their intervals, and those of each record (``single``).
+
+        Args:
+            samples: uint8 ``(S, N, C, H, W)``, whoever made them.
+            truth: of the same records.
+        """
         figures: dict[str, torch.Tensor] = {}
         readings = None
         if len(truth.pictures) and self.truth:
@@ -147,15 +172,9 @@ class Trial:
         single: dict[str, Any] = {figure: figures[figure].tolist() for figure in PAIRED if figure in figures}
         if readings is not None:
             single["excess"] = {name: part.round(5).tolist() for name, part in posterior.excess(readings).items()}
-        report: dict[str, Any] = {
-            **origin(),
-            **self.what,
+        return {
             "records": len(truth.pictures),
-            "failed": failed,
-            **read_columns(self.out / f"seed-{self.seeds[0]}"),
             **intervals(figures, truth.groups),
             **({} if readings is None else {"posterior": posterior.report(readings)}),
             "single": {"record": truth.names, "group": truth.groups.tolist(), **single},
         }
-        write_json(self.out / FILE, report)
-        return report

@@ -64,7 +64,8 @@ def line(name: str, one: Entry, most: int) -> list[str]:
         value, apart = mean(one, figure), one["difference"].get(figure)
         text = "" if value is None else f"{value:.{own}f}"
         shown.append(text if apart is None else f"{text}; {difference(apart, of_difference)}")
-    return [title(name), ", ".join([setting(name, one), *fewer]), price(one), *shown]
+    settings = ", ".join(part for part in (setting(name, one), *fewer) if part)
+    return [title(name), settings, price(one), *shown]
 
 
 def difference(apart: Mapping[str, float], digits: int) -> str:
@@ -73,7 +74,9 @@ def difference(apart: Mapping[str, float], digits: int) -> str:
 
 
 def setting(name: str, one: Entry) -> str:
-    """What a row's setting has that the method's published one has not."""
+    """What a row's setting has that the method's published one has not; nothing of one that asks no network."""
+    if not one["calls"]:
+        return ""
     method = METHODS.get(parts(name)[0])
     published = {} if method is None else method.published(one["levels"], False)
     own = [f"{key} {value:.3g}" for key, value in one["setting"].items() if published.get(key) != value]

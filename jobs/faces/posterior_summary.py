@@ -16,6 +16,8 @@ TITLES = {
     "newton-k1": "Newton, one move",
     "newton-k5": "Newton, five moves (the paper)",
     "freedom": "FreeDoM",
+    "posterior": "exact draws",
+    "autoencoded": "exact draws, after the autoencoder",
     **{name: name.upper() for name in ("ding", "mmps", "mpgd", "psld")},
 }
 BESIDE = {"sampler.prior_variance=1": "draws", "task.hole=grey": "grey hole"}
