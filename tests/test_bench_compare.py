@@ -417,6 +417,10 @@ def test_products_are_traded_for_levels() -> None:
         (["--task", "inpaint-hal"], "did you mean inpaint-half"),
         (["--method", "ddim"], "--method: expected an option of --help; did you mean --methods"),
         (["guidanse=2"], "guidanse.*did you mean guidance"),
+        (["seed=3"], "seed=3: expected the option --seeds for that"),
+        (["data.limit=3"], "data.limit=3: expected the option --limit for that"),
+        (["steps=5"], "steps=5: expected no value for what newton-k1 sets itself, here "),
+        (["--methods", "krylov", "sampler.products=[2]"], r"products=\[2\]: expected no value .* krylov .* here \[1\]"),
     ],
 )
 def test_mistakes_are_one_line(given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

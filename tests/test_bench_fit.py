@@ -21,6 +21,7 @@ from fcs.bench.presets import write_preset
 from fcs.bench.search import Search, folded
 from fcs.bench.tasks import inpaints, setup
 from fcs.bench.trial import SETTINGS, Trial
+from fcs.core.errors import UsageError
 from fcs.engine.config import load_config
 from fcs.models import Model
 from fcs.samplers import NewtonKrylov, ProjectedNewton
@@ -200,6 +201,12 @@ def test_a_config_lends_a_fit_nothing_of_its_own_but_what_is_asked_beside_holds(
         assert (sampler.order, sampler.prior_variance) == (order, variance)
 
 
+def test_what_is_fitted_cannot_be_asked_for(tmp_path: Path) -> None:
+    fit = fitting(tmp_path, "inpaint", "sampler.memory=2")
+    with pytest.raises(UsageError, match=r"sampler\.memory=2: expected no value for what fit sets itself, here 4"):
+        fit.trial(fit.space.default(20), "a")
+
+
 def test_a_preset_says_all_that_its_trials_had(tmp_path: Path) -> None:
     """The scale of the task and what was asked beside the fitted arguments, but nothing of the records judged."""
     beside = ("sampler.fit=false", "guidance=2", "task.noise=0.1", "data.batch_size=7")
@@ -254,6 +261,7 @@ def test_a_setting_is_found_and_can_be_run(
         (["--trials", "3"], "--trials=3: expected 6 or more"),
         (["--seeds", "0"], "--seeds=0: expected two or more"),
         (["--task", "style"], "--task=style: expected a task"),
+        (["--seeds", "0,1", "data.captions=true"], "data.captions=true: expected the option --captions for that"),
     ],
 )
 def test_mistakes_are_one_line(given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

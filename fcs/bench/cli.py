@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from types import FrameType
 
 from fcs.bench.methods import METHODS
+from fcs.bench.options import refuse_options
 from fcs.bench.tasks import TASKS
 from fcs.core.errors import Interrupted, UsageError
 from fcs.engine.signals import SIGNALS
@@ -231,6 +232,7 @@ def _bench(given: list[str]) -> int:
     needed = () if name == "gpu" else NEEDED  # which is for machines with nothing but torch
     if missing := [package for package in needed if find_spec(package) is None]:
         raise UsageError(f"expected the packages {', '.join(NEEDED)}, found no {missing[0]}: pip install '.[bench]'")
+    refuse_options(name, found[1])
     # Below here torch is imported, which takes a second; mistakes in options are told before.
     from fcs.bench.trial import RunFailed
 

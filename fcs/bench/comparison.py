@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fcs.bench.methods import Method, Setting
+from fcs.bench.options import refuse_lost
 from fcs.bench.tasks import Setup
 from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
@@ -108,11 +109,16 @@ class Comparison:
         return {name: one for name, tried in self.trials.items() for one in tried if one["chosen"]}
 
     def trial(self, candidate: Candidate, folder: str = "") -> Trial:
-        """Its runs, in a folder of its method's and budget's name unless another is given."""
+        """Its runs, in a folder of its method's and budget's name unless another is given.
+
+        Raises:
+            UsageError: an override of what the method sets itself.
+        """
         name = folder or f"{candidate.method.name}-{named(candidate.budget)}"
         own = (*candidate.method.overrides(candidate.setting, self.latent), f"steps={candidate.levels or 1}")
         if candidate.method.inpainting_model and self.inpaint_model is not None:
             own = (*own, f"model.name={self.inpaint_model}")
+        refuse_lost(self.overrides, own, candidate.method.name)
         defaults = candidate.method.own_defaults(self.latent)
         given = (*self.setup.overrides, *defaults, *self.overrides, *own)
         captions = self.captions or self.setup.prompted

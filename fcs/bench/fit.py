@@ -10,7 +10,7 @@ from typing import Any
 from fcs.bench.finals import TIMES, best, cost, energy, fewest_trials, finals, judged
 from fcs.bench.fit_space import SPACES, Fitted, Space
 from fcs.bench.methods import dotted, own_defaults
-from fcs.bench.options import one, whole
+from fcs.bench.options import one, refuse_lost, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.own_records import own_records
 from fcs.bench.presets import write_preset
@@ -43,8 +43,13 @@ class Fitting:
     space: Space
 
     def trial(self, fitted: Fitted, name: str) -> Trial:
-        """A setting to be evaluated."""
+        """A setting to be evaluated.
+
+        Raises:
+            UsageError: an override of what is fitted.
+        """
         own_settings = (*dotted("sampler", fitted.sampler), f"steps={fitted.steps}")
+        refuse_lost(self.overrides, own_settings, "fit")
         given = (*self.setup.overrides, *own_defaults(self.space.sampler), *self.overrides, *own_settings)
         return Trial(self.setup.config, given, self.seeds, self.out / name, self.captions)
 

@@ -2,7 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fcs.core.errors import UsageError
+
+# Keys that a command sets itself by an option, after what it is given.
+RUNS = {"seed": "--seeds", "out": "--out", "data.captions": "--captions"}
+SUBJECT = {**RUNS, "model.name": "--model", "data.shards": "--data", "data.limit": "--limit"}
+OPTIONS = {"compare": SUBJECT, "tune": SUBJECT, "fit": SUBJECT, "ablate": RUNS}
+
+
+def parted(override: str) -> tuple[str, str]:
+    """Key and value of ``key=value``."""
+    key, _, value = override.removeprefix("--").partition("=")
+    return key, value
+
+
+def refuse_options(command: str, overrides: Iterable[str]) -> None:
+    """Overrides of what the command has an option for, which would be lost or contradict the option.
+
+    Raises:
+        UsageError: there is one.
+    """
+    options = OPTIONS.get(command, {})
+    for key, value in map(parted, overrides):
+        if key in options:
+            raise UsageError.of(key, value, f"the option {options[key]} for that")
+
+
+def refuse_lost(overrides: Iterable[str], own: Iterable[str], whose: str) -> None:
+    """Overrides that would be lost, since what is set after them has the same key.
+
+    Args:
+        overrides: as they were given.
+        own: what comes after them.
+        whose: for the message.
+
+    Raises:
+        UsageError: there is one.
+    """
+    known = dict(map(parted, own))
+    for key, value in map(parted, overrides):
+        if key in known:
+            raise UsageError.of(key, value, f"no value for what {whose} sets itself, here {known[key]}")
 
 
 def budgets(text: str) -> list[int | None]:
