@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 
 from fcs.bench.paired import differences
 from fcs.bench.rows import evaluated, own
+from fcs.bench.search import cost
 from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
 
@@ -39,11 +39,6 @@ def energy(report: Report | None) -> dict[str, float] | None:
     """The energy score of an evaluation, with its interval; None without one."""
     found: dict[str, float] | None = None if report is None else report[f"energy_{own(report)}"]
     return found
-
-
-def cost(tried: dict[str, Any]) -> float:
-    """What a search is told of a trial: its mean energy score, infinity where a record failed."""
-    return math.inf if tried["energy"] is None else float(tried["energy"]["mean"])
 
 
 def finals(tried: Sequence[dict[str, Any]], again: Callable[[dict[str, Any]], Trial]) -> list[dict[str, Any]]:

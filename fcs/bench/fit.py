@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcs.bench.finals import TIMES, best, cost, energy, fewest_trials, finals, judged
+from fcs.bench.finals import TIMES, best, energy, fewest_trials, finals, judged
 from fcs.bench.fit_space import SPACES, Fitted, Space
 from fcs.bench.methods import dotted, own_defaults
 from fcs.bench.options import one, refuse_lost, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.own_records import own_records
 from fcs.bench.presets import write_preset
-from fcs.bench.search import Search, Told
+from fcs.bench.search import searched
 from fcs.bench.tasks import Setup, inpaints, setup
 from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
@@ -66,13 +66,13 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
         RunFailed: a run of fcs-predict ended early.
     """
     fit, trials, draw = _read(options, overrides)
-    search = Search(fit.space.axes, trials - 1, draw)
-    told: list[Told] = []
     tried = [_trial(fit, fit.space.default(fit.calls), None, 0)]
-    for number in range(1, trials):
-        point = search.propose(told)
-        tried.append(_trial(fit, fit.space.at(point, fit.calls), point, number))
-        told.append((point, cost(tried[-1])))
+
+    def attempt(point: list[float], number: int) -> dict[str, Any]:
+        return _trial(fit, fit.space.at(point, fit.calls), point, number + 1)
+
+    for made in searched(fit.space.axes, trials - 1, draw, attempt):
+        tried.append(made)
         _write(fit, tried, [])
     finalists = finals(tried, fit.again)
     _write(fit, tried, finalists)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import qmc
@@ -15,6 +16,7 @@ SPREAD = 0.5  # share of the trials that are spread over the whole cube
 WIDEST, NARROWEST = 0.2, 0.05  # standard deviation of a step on each axis, at the first and the last of them
 PARENTS = 3  # a step starts at one of so many, the better the more often
 Told = tuple[list[float], float]
+Trial = dict[str, Any]
 
 
 class Search:
@@ -59,6 +61,40 @@ class Search:
             left = (self.trials - 1 - number) / max(self.trials - 1 - self.spread, 1)
             width = NARROWEST + (WIDEST - NARROWEST) * max(left, 0.0)
         return folded(aim + width * self._rng.standard_normal(len(aim)), self._open)
+
+
+def searched(
+    axes: Sequence[Axis],
+    trials: int,
+    seed: int,
+    attempt: Callable[[list[float], int], Trial | None],
+    known: Sequence[Told] = (),
+) -> Iterator[Trial]:
+    """Trials of what a search proposes.
+
+    A point that is no setting is told to the search as a failure and is no trial; after as many of them as of trials
+    it gives up.
+
+    Args:
+        axes: that are searched.
+        trials: how many.
+        seed: of the search.
+        attempt: the trial of a point and its number, from 0; None where the point is no setting.
+        known: points whose cost is known.
+    """
+    search, told, number = Search(axes, trials, seed), list[Told](), 0
+    while number < trials and len(told) < 2 * trials:
+        point = search.propose(told, known)
+        made = attempt(point, number)
+        told.append((point, math.inf if made is None else cost(made)))
+        if made is not None:
+            number += 1
+            yield made
+
+
+def cost(trial: Trial) -> float:
+    """What a search is told of a trial: its mean energy score, infinity where a record failed."""
+    return math.inf if trial["energy"] is None else float(trial["energy"]["mean"])
 
 
 def folded(point: np.ndarray, passable: np.ndarray) -> list[float]:

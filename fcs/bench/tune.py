@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fcs.bench.comparison import TRIALS, Candidate, Comparison, named
-from fcs.bench.finals import best, cost, energy, finals, judged
+from fcs.bench.finals import best, energy, finals, judged
 from fcs.bench.methods import Method, chosen_methods
 from fcs.bench.options import budgets, one, whole
 from fcs.bench.origin import origin, write_json
-from fcs.bench.search import Search, Told
+from fcs.bench.search import cost, searched
 from fcs.bench.tasks import setup
 from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
@@ -42,7 +41,7 @@ class Tuning:
     def tried(self, method: Method) -> Iterator[Tried]:
         """The trials: the published setting, then what the search proposes; none if it cannot take part.
 
-        A setting of which the budget buys no level is told to the search as a failure and is no trial.
+        A setting of which the budget buys no level is no trial.
         """
         first = self.comparison.candidate(method, self.budget)
         if first.levels is None:
@@ -52,17 +51,12 @@ class Tuning:
         if not method.space:
             return
         known = [] if made["point"] is None else [(made["point"], cost(made))]
-        search, told, number = Search(method.space, self.trials - 1, self.draw), list[Told](), 2
-        while number <= self.trials and len(told) < 2 * self.trials:
-            point = search.propose(told, known)
+
+        def attempt(point: list[float], number: int) -> Tried | None:
             candidate = self._candidate(method, point)
-            if candidate.levels is None:
-                told.append((point, math.inf))
-                continue
-            made = self._trial(candidate, number, point)
-            told.append((point, cost(made)))
-            number += 1
-            yield made
+            return None if candidate.levels is None else self._trial(candidate, number + 2, point)
+
+        yield from searched(method.space, self.trials - 1, self.draw, attempt, known)
 
     def finals(self, method: Method, tried: list[Tried]) -> list[Tried]:
         """The published setting and the best few others on more records."""
