@@ -13,17 +13,16 @@ the extra `jobs`.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from command import command
-from faces.draws import draw_face, generator
+from faces.draws import SPLITS, Split, draw_face, generator
 from faces.exact import Hidden
 from faces.render import render
 from numpy.typing import NDArray
@@ -55,31 +54,56 @@ def parser() -> Parser:
     return parser
 
 
-def hidden(name: str, split: str, seed: int, picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Hidden:
-    """A record as a face whose attributes, place and background are known.
+@dataclass(frozen=True)
+class Shown:
+    """A record as it was read.
+
+    Attributes:
+        name: ``shard/key``.
+        split: that its classes were drawn from.
+        picture: ``(size, size, 3)`` uint8.
+        mask: ``(size, size)`` uint8.
+    """
+
+    name: str
+    split: Split
+    picture: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+
+    @property
+    def index(self) -> int:
+        """Which of the job's records it is: the number at the end of its key."""
+        return int(self.name.rpartition("-")[2])
+
+    def hidden(self, seed: int) -> Hidden:
+        """The face with its classes, its place and what is behind it.
+
+        Raises:
+            UsageError: it was not drawn with this seed.
+        """
+        face = draw_face(self.split, generator(seed, self.split, self.index))
+        if not (render(face, len(self.mask)) == self.picture).all():
+            raise UsageError.of("--seed", seed, f"the one that {self.name} was drawn with by jobs/build_faces.py")
+        return Hidden(face, self.picture, self.mask)
+
+
+def shown(truth: Truth, data: str) -> Iterator[Shown]:
+    """All records.
 
     Raises:
-        UsageError: it was not drawn with this seed.
+        UsageError: one that jobs/build_faces.py did not write.
     """
-    index = int(re.sub(r".*-", "", name))
-    face = draw_face(split, generator(seed, split, index))  # type: ignore[arg-type]
-    if not (render(face, len(mask)) == picture).all():
-        raise UsageError.of("--seed", seed, f"the one that {name} was drawn with by jobs/build_faces.py")
-    return Hidden(face, picture, mask)
-
-
-def drawn(given: tuple[str, str, NDArray[np.uint8], NDArray[np.uint8]], seed: int, count: int) -> tuple[Any, int]:
-    """Completions of one record, ``(count, size, size, 3)``, and how many were tried."""
-    name, split, picture, mask = given
-    record = hidden(name, split, seed, picture, mask)
-    pictures, tried = record.draws(count, np.random.default_rng((seed, int(re.sub(r".*-", "", name)), 3)))
-    return np.stack(pictures), tried
-
-
-def given(truth: Truth) -> Iterator[tuple[str, str, NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Each record's name, split, picture ``(size, size, 3)`` and mask ``(size, size)``."""
     for name, fact, picture, mask in zip(truth.names, truth.facts, truth.pictures, truth.masks, strict=True):
-        yield name, fact["split"], picture.permute(1, 2, 0).numpy(), mask[0].numpy()
+        split = fact.get("split")
+        if split not in SPLITS or not name.rpartition("-")[2].isdecimal():
+            raise UsageError.of("--data", data, f"shards that jobs/build_faces.py wrote, {name} is of others")
+        yield Shown(name, split, picture.permute(1, 2, 0).numpy(), mask[0].numpy())
+
+
+def drawn(record: Shown, seed: int, count: int) -> tuple[NDArray[np.uint8], int]:
+    """Completions of one record, ``(count, size, size, 3)``, and how many were tried."""
+    pictures, tried = record.hidden(seed).draws(count, np.random.default_rng((seed, record.index, 3)))
+    return np.stack(pictures), tried
 
 
 def autoencoded(model: Model, samples: Tensor) -> Tensor:
@@ -105,7 +129,7 @@ def run(args: argparse.Namespace) -> None:
     truth, task = trial.records(), trial.loaded[0].task
     assert isinstance(task, Inpaint)
     with ProcessPoolExecutor(args.workers) as pool:
-        made = list(pool.map(partial(drawn, seed=args.seed, count=args.draws), given(truth), chunksize=10))
+        made = list(pool.map(partial(drawn, seed=args.seed, count=args.draws), shown(truth, args.data), chunksize=10))
     exact = torch.from_numpy(np.stack([pictures for pictures, _ in made], 1)).permute(0, 1, 4, 2, 3)
     tried = sum(tried for _, tried in made)
     print(f"{args.draws * len(made)} of {tried} faces that were drawn show what is shown")

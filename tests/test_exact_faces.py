@@ -18,6 +18,7 @@ from faces.regions import states
 from faces.render import render
 from faces.shards import Order, write_shards
 
+import fcs
 from fcs.core.errors import UsageError
 
 
@@ -97,3 +98,6 @@ def test_the_recipe_judges_exact_draws_as_a_method(tmp_path: Path, capsys: pytes
     assert exact["single"]["energy_own"] != coded["single"]["energy_own"]
     with pytest.raises(UsageError, match="--seed=8: expected the one that seen-00000/seen-000000 was drawn with"):
         run(parser().parse_args([*words, "--seed", "8"]))
+    words[1] = str(Path(fcs.__file__).parent / "samples" / "emoji" / "seen.tar")
+    with pytest.raises(UsageError, match=r"--data=.*seen\.tar: expected shards that jobs/build_faces\.py wrote"):
+        run(parser().parse_args([*words, "--seed", "9"]))
