@@ -36,7 +36,7 @@ def parser() -> Parser:
     """Command line."""
     parser = Parser("python jobs/frontier.py", __doc__)
     parser.add_argument("runs", nargs="+", metavar="DIR", help="of fcs-bench compare, or an archive of them")
-    parser.add_argument("--against", default="krylov", help="method of the paired differences (%(default)s)")
+    parser.add_argument("--against", default="krylov", help="method that the others are held against (%(default)s)")
     parser.add_argument("--ours", nargs="*", default=("krylov", "projected"), help="drawn on top (krylov projected)")
     parser.add_argument("--out", type=Path, required=True, help="JSON")
     parser.add_argument("--plot", type=Path, help="PNG: a line a method")
@@ -99,7 +99,7 @@ def curves(rows: Rows, figure: str, ours: list[str]) -> list[Curve]:
         name = called(method)
         budgets = sorted(at.keys() - {PUBLISHED}, key=int)
         own = [(paid(at[budget]), at[budget][figure]) for budget in budgets]
-        found += [Curve(name, own, method in ours)] if own else []
+        found += [Curve(name, own, method.partition(",")[0] in ours)] if own else []
         if PUBLISHED in at:
             found.append(Curve(f"{name}, as published", [(paid(at[PUBLISHED]), at[PUBLISHED][figure])], False))
     return found
