@@ -167,6 +167,12 @@ def test_too_few_pictures_have_no_distances(runs: list[Path], monkeypatch: pytes
     assert distance_rows([{"features": {"digits": nothing}}])[0].fid == "\N{EN DASH}"
 
 
+def test_a_run_without_features_beside_one_with_some() -> None:
+    features = {"digits": {"n": 1, "reference_n": 1, "fid": None, "kid": None, "notes": []}}
+    lines = summary_lines({"some": SUMMARY | {"features": features}, "none": SUMMARY})
+    assert [line.split()[2:] for line in lines if line.startswith("fid")] == [["too", "few", "-"]]
+
+
 def test_runs_that_differ_in_more_than_the_seed_have_no_energy(runs: list[Path], digits_run: Path) -> None:
     assert energy_scores_over_seeds({"a": LocalStore(runs[0]), "b": LocalStore(digits_run)}) == []
     assert energy_scores_over_seeds({"a": LocalStore(runs[0])}) == []

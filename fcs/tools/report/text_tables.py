@@ -64,8 +64,8 @@ def _count(summary: Summary, kind: str) -> int:
 
 
 def _distance(feature: Mapping[str, Any], kind: str) -> str:
-    """A distance, with the error of KID."""
+    """A distance, with the error of KID; of a run that kept no such features, which has an empty entry, a dash."""
     if feature.get(kind) is None:
-        return "too few" if too_few(feature) else "-"
+        return "too few" if feature and too_few(feature) else "-"
     error = feature.get(f"{kind}_error")
     return f"{feature[kind]:.4g}" + ("" if error is None else f" +- {error:.2g}")
