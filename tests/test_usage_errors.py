@@ -216,6 +216,8 @@ def test_help_is_of_this_schema() -> None:
         "KEYS.write_text(written())'"
     )
     assert KEYS.read_text() == key_help.written(), write
+    keys = KEYS.read_text().partition("\n\n")[2]
+    assert all(line.strip() for line in keys.splitlines()), "a key without a word on what it does"
 
 
 def test_help_imports_no_torch() -> None:

@@ -248,7 +248,14 @@ class KnownPixels(Restore):
     """Some pixels of each picture are given, scattered: the black ones of its mask.
 
     For a latent model no cell may be wholly known, so the constraint is on the decoded picture; with larger
-    regions ``Inpaint`` is the better task. Arguments as those of ``Restore``.
+    regions ``Inpaint`` is the better task.
+
+    Args:
+        error: how the error of the pixels comes to a latent model's space: ``decoder_gradient``, by backpropagation
+            through the decoder only, or ``vae_newton``, by two encodings and none.
+        difference: perturbation of the picture for ``vae_newton``, in pixels of [-1, 1].
+        perturb: standard deviation of the perturbation of x_0 at which the error is taken; 0 for none.
+        paste: put the given pixels back exactly.
     """
 
     needs_mask = reads_mask = True

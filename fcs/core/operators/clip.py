@@ -17,7 +17,8 @@ class Saturation(Cells):
 
     Args:
         gain: factor on pixels of [-1, 1], above 0.
-        low, high: where it saturates, in pixels of [-1, 1].
+        low: where shadows are cut off, in pixels of [-1, 1].
+        high: where highlights are, above ``low`` and up to 1.
 
     Raises:
         ValueError: a gain that is not positive, an empty range or one outside [-1, 1].
