@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import pytest
 
+import fcs
+from fcs.core.directions import Gradient, Newton
 from fcs.engine.config import load_config
 from fcs.engine.setting_warnings import warn
+from fcs.models import Model
+from fcs.samplers import InexactNewton
 
 BROKEN = {
     "guidance=12": "guidance=12 to the last level",
@@ -47,3 +52,19 @@ def test_what_breaks_is_told(setting: str, caplog: pytest.LogCaptureFixture) -> 
 )
 def test_what_works_is_not(settings: list[str], caplog: pytest.LogCaptureFixture) -> None:
     assert told(settings, caplog) == ""
+
+
+def test_a_call_from_python_tells_of_a_difference_that_16_bits_lose(caplog: pytest.LogCaptureFixture) -> None:
+    image, hole = np.zeros((16, 16), np.uint8), np.ones((16, 16), bool)
+    half, full = (fcs.load("digits-16", device="cpu", precision=one) for one in ("bf16", "32"))
+
+    def said(model: Model, sampler: InexactNewton | None) -> str:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="fcs"):
+            fcs.inpaint(model, image, hole, steps=1, sampler=sampler, progress=False)
+        return caplog.text
+
+    assert "a difference of 0.005 is lost in the rounding" in said(half, None)
+    assert said(half, InexactNewton(Newton("auto"), [0.5])) == ""
+    assert said(half, InexactNewton(Gradient(), [0.5])) == ""
+    assert said(full, None) == ""

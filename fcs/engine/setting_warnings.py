@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
-from fcs.core.directions import Newton
-from fcs.engine.config.run import Run
+import torch
+
+from fcs.core.autocast import AUTOCAST
+from fcs.core.directions import Direction, Newton
 from fcs.samplers.inexact_newton import InexactNewton
+
+if TYPE_CHECKING:
+    from fcs.engine.config.run import Run
 
 # Below this largest entry of a perturbation its image drowns in the network's rounding. Measured on a digits model at
 # t = 999: cosine to the true J e .90 in fp16 at 0.05, .75 in bf16 at 0.2.
@@ -27,6 +33,16 @@ def warn(run: Run) -> None:
     for text in (_rounding(run), _tf32(run), _guidance(run), _travel(run)):
         if text:
             log.warning(text)
+
+
+def warn_of_rounding(direction: Direction | None, autocast: torch.dtype | None) -> None:
+    """The warning for a call from Python, whose difference is the paper's unless a sampler says otherwise."""
+    least = next(ROUNDING[name] for name, kind in AUTOCAST.items() if kind is autocast)
+    if isinstance(direction, Newton) and direction.difference != "auto" and direction.difference < least:
+        log.warning(
+            "a difference of %g is lost in the rounding of a network in 16 bits: pass a sampler with "
+            'Newton("auto"), such as InexactNewton(Newton("auto"))', direction.difference
+        )  # fmt: skip
 
 
 def _rounding(run: Run) -> str:
