@@ -71,11 +71,11 @@ def test_rows_that_are_none(folder: Path, tmp_path: Path, capsys: pytest.Capture
     table.write_text("\n".join([*rows, '{"image": "a.png", "seed": -1}', '{"image": "in.ner"}']))
     assert main([str(table), str(tmp_path / "out")]) == 3
     said = capsys.readouterr()
-    assert "1 records, 7 left out" in said.out
+    assert "1 record, 7 left out" in said.out
     assert [f"record {number}" in line for number, line in enumerate(said.err.splitlines(), 2)] == [True] * 7
     (folder / "t.csv").write_text("image,x\na.png,1\na.png\na.png,1,2\n")
     assert main([str(folder / "t.csv"), str(tmp_path / "more")]) == 3
-    assert "1 records, 2 left out" in capsys.readouterr().out
+    assert "1 record, 2 left out" in capsys.readouterr().out
 
 
 def test_splits(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

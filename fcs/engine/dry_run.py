@@ -70,7 +70,7 @@ def prepare(run: Preflight) -> int:
             for remark in reader.index.remarks:
                 print(f"{source.url}: {remark}", file=sys.stderr)
     _say_what_would_fail(run, model)
-    print(f"{run.config.out}: pinned; {len(run.sources)} shards, {records} records")
+    print(f"{run.config.out}: pinned; shards: {len(run.sources)}, records: {records}")
     return DONE
 
 

@@ -16,7 +16,7 @@ from fcs.engine.signals import Stop
 from fcs.shards.input.cell_values import Captions
 from fcs.shards.input.table_roles import ROLES
 from fcs.tools.cli.ends import Parser, ending
-from fcs.tools.cli.words import whole
+from fcs.tools.cli.words import count_of, whole
 from fcs.tools.pack.folder_names import PICTURES, MaskNames
 from fcs.tools.pack.masks import FRACTIONS
 
@@ -123,7 +123,9 @@ def _pack(given: list[str], stop: Stop) -> int:
         print(", ".join(f"{what}: {packed.members.get(suffix, 0)} of {made}" for what, suffix in others.items()))
     for line in _advice(packed):
         print(line)
-    print(f"{options.out}: {len(packed.sizes)} shards, {made} records, {packed.left_out} left out")
+    print(
+        f"{options.out}: {count_of(len(packed.sizes), 'shard')}, {count_of(made, 'record')}, {packed.left_out} left out"
+    )
     return SOME_FAILED if packed.left_out else 0
 
 
