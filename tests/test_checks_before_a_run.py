@@ -105,6 +105,22 @@ def test_only_what_has_failed_and_nothing_else_gives_way(tmp_path: Path) -> None
         check_pin(out, pinned(3))
 
 
+@pytest.mark.parametrize("name", ["shards/in.tar", "metrics/mine.parquet", "previews/deeper/a.png"])
+@pytest.mark.parametrize("flag", ["--dry-run", "--prepare", "data.limit=1"])
+def test_a_folder_with_files_that_are_no_runs_is_not_written_into(
+    shard: Path, name: str, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Above all not where the results of a shard would replace the shard itself."""
+    there = shard.parent / "o" / name
+    there.parent.mkdir(parents=True)
+    there.write_bytes(shard.read_bytes())
+    given = there if there.suffix == ".tar" else shard
+    before = tree(shard.parent)
+    assert main(["-c", "digits_inpaint", f"data.shards={given}", "out=o", "data.resize=crop", flag]) == 2
+    assert f"without run.json in it o/{name} is not a run's" in capsys.readouterr().err
+    assert tree(shard.parent) == before
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -10,9 +10,11 @@ from typing import Any
 
 from fcs.core.errors import UsageError, short
 from fcs.shards.input.sources import KEY, Source
-from fcs.shards.ledger.layout import RUN
+from fcs.shards.ledger.layout import CLAIMS, FEATURES, METRICS, PARTS, PREVIEWS, RUN, SHARDS
 from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
+
+_OF_RESULTS = (SHARDS, METRICS, FEATURES, PREVIEWS, PARTS, CLAIMS)
 
 
 class PinnedOtherwiseError(UsageError):
@@ -41,16 +43,33 @@ def pin(out: Store, run: dict[str, Any]) -> None:
     Safe for any number of processes at once: the first one's stays, the others are compared with it.
 
     Raises:
-        UsageError: another configuration is pinned, or an input changed since; nothing is written then.
+        UsageError: another configuration is pinned, or an input changed since, or OUT is no run's and holds files
+            where results would go; nothing is written then.
         StorageError: OUT cannot be written.
     """
     pinned = out.json(RUN)
-    if pinned is None and not out.exists(RUN) and out.create(RUN, to_json(run)):
-        return
+    if pinned is None and not out.exists(RUN):
+        check_free(out)
+        if out.create(RUN, to_json(run)):
+            return
     pinned = out.json(RUN) if pinned is None else pinned
     if pinned is None or not _is_ours(pinned):
         raise UsageError.of("out", out, f"a folder of ours; {out.where(RUN)} is damaged, or another program's")
     _compare(out, pinned, json.loads(json.dumps(run)))
+
+
+def check_free(out: Store) -> None:
+    """Refuse an OUT that is no run's and holds files where results would go.
+
+    Results replace what has their names. That may be the very shards that are to be read: ``OUT/shards/STEM.tar``.
+
+    Raises:
+        UsageError: there is one.
+    """
+    found = next((name for top in _OF_RESULTS for name in out.below(top)), None)
+    if found is not None and not out.exists(RUN):  # another process may have begun the run meanwhile
+        expected = f"a new folder, or one of a run; without {RUN} in it {out.where(found)} is not a run's"
+        raise UsageError.of("out", out, f"{expected}, and could be overwritten")
 
 
 def _is_ours(pinned: dict[str, Any]) -> bool:

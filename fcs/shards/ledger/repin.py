@@ -30,7 +30,7 @@ from fcs.shards.ledger.layout import (
     SUMMARY,
     WORKERS,
 )
-from fcs.shards.ledger.pinned_run import PinnedOtherwiseError, pin
+from fcs.shards.ledger.pinned_run import PinnedOtherwiseError, check_free, pin
 from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
 
@@ -45,11 +45,14 @@ def check_pin(out: Store, run: dict[str, Any]) -> None:
     """Check that OUT is this run's, or that ``pin_anew`` would make it so; nothing is written.
 
     Raises:
-        UsageError: another configuration is pinned and has results, or an input changed since.
+        UsageError: another configuration is pinned and has results, or an input changed since, or OUT is no run's and
+            holds files where results would go.
     """
     try:
         if out.exists(RUN):
             pin(out, run)
+        else:
+            check_free(out)
     except PinnedOtherwiseError:
         if not has_only_failed(out):
             raise
