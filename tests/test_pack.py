@@ -109,6 +109,20 @@ def test_masks_are_scaled_with_their_pictures(folder: Path, tmp_path: Path) -> N
     assert set(np.unique(scaled)) <= set(np.unique(pixels(0)[..., 0]))  # nearest: no grey that was not there
 
 
+@pytest.mark.parametrize("shape", [(12, 12), (HEIGHT, WIDTH), (10, 10)])
+def test_a_mask_of_another_shape_is_not_cut_into_place(
+    tmp_path: Path, shape: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for key, size in {"a": shape, "half": (WIDTH // 2, HEIGHT // 2)}.items():
+        (tmp_path / "in" / f"{key}.png").write_bytes(encoded(0))
+        Image.new("L", size, 255).save(tmp_path / "in" / f"{key}.mask.png")
+    assert main([str(tmp_path / "in"), str(tmp_path / "out"), "--size", "10"]) == 3
+    said = f"a.png: mask_size: {shape[0]}x{shape[1]} is of another shape than the picture, {WIDTH}x{HEIGHT}"
+    assert said in capsys.readouterr().err
+    assert list(contents(tmp_path / "out")) == ["half"]
+
+
 def test_keys() -> None:
     given = ["a.b", "a_b", "../../etc/passwd", "/abs", "", "..", "a\\b", "tab\t", "\ud800", "é" * 600, "a_b-2", "a b"]
     keys = UniqueKeys()

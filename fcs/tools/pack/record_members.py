@@ -75,13 +75,13 @@ def record_members(record: SourceRecord, key: str, recipe: Recipe) -> Members:
         data = _bytes(record.measurement)
         made = {"npy": data, **_texts(record)}
         return Members(made, _check(made, key, Format(1, 1, 1, measurement=_shape(data))))
-    suffix, data, (width, height), notes = _picture(_bytes(record.image), recipe.size)
-    made = {suffix: data}
+    picture = _picture(_bytes(record.image), recipe.size)
+    made, notes, (width, height) = {picture.suffix: picture.data}, picture.notes, picture.size
     if recipe.mask is not None:
         drawn = draw(recipe.mask, width, height, recipe.fraction, _seed(recipe, key))
         made["mask.png"] = _png(drawn)
     elif record.mask is not None:
-        made["mask.png"], said = _mask(_bytes(record.mask), recipe.size)
+        made["mask.png"], said = _mask(_bytes(record.mask), recipe.size, picture.given)
         notes += said
     made |= _texts(record)
     notes = tuple(dict.fromkeys((*notes, *_check(made, key, Format(3, height, width)))))
@@ -102,33 +102,65 @@ def _shape(data: bytes) -> tuple[int, ...]:
         raise LeftOutError(f"{error.code}: {error.detail}") from error
 
 
-def _picture(data: bytes, size: tuple[int, int] | None) -> tuple[str, bytes, tuple[int, int], tuple[str, ...]]:
-    """Suffix, bytes, upright size and notes of a picture: its own bytes where a reader of shards knows the format."""
+class _Picture(NamedTuple):
+    """A picture of a shard, and what it was made of.
+
+    Attributes:
+        suffix: of its name.
+        data: the file.
+        given: (width, height) upright, before it was cut and scaled.
+        size: the same afterwards.
+        notes: codes of ``fcs.core.notes``.
+    """
+
+    suffix: str
+    data: bytes
+    given: tuple[int, int]
+    size: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def _picture(data: bytes, size: tuple[int, int] | None) -> _Picture:
+    """A picture, its own bytes where a reader of shards knows the format."""
     try:
         image = open_to_scale(data, size)
         suffix, whole = KEPT.get(image.format or ""), upright(image).size
         if size in (None, whole) and suffix is not None:
-            return suffix, data, whole, ()  # what is to be noted is found when the record is checked
+            return _Picture(suffix, data, whole, whole, ())  # what is to be noted is found when the record is checked
         flat, notes = read_picture(image, "RGB")
     except PictureError as error:
         raise LeftOutError(error.detail[:200]) from error
     if size is not None and flat.size != size:
         flat = ImageOps.fit(flat, size, method=Image.Resampling.LANCZOS)
-    return "png", _png(flat), flat.size, notes
+    return _Picture("png", _png(flat), whole, flat.size, notes)
 
 
-def _mask(data: bytes, size: tuple[int, int] | None) -> tuple[bytes, tuple[str, ...]]:
-    """A mask as PNG, and notes: its own bytes where it is one of plain greys, else what it was read as."""
+def _mask(data: bytes, size: tuple[int, int] | None, given: tuple[int, int]) -> tuple[bytes, tuple[str, ...]]:
+    """A mask as PNG, and notes: its own bytes where it is one of plain greys, else what it was read as.
+
+    Args:
+        data: the file.
+        size: (width, height) that it is cut and scaled to.
+        given: those of its picture before that.
+    """
     try:
         image = open_to_scale(data, size, nearest=True)
         greys, notes = read_mask(image)
     except PictureError as error:
         raise LeftOutError(f"mask {error.detail[:200]}") from error
+    if size is not None and not _alike(greys.size, given):  # cut alike, it would lie elsewhere on its picture
+        what = f"{greys.width}x{greys.height} is of another shape than the picture, {given[0]}x{given[1]}"
+        raise LeftOutError(f"mask_size: {what}")
     if image.format == "PNG" and size in (None, greys.size) and not notes:
         return data, notes
     if size is not None and greys.size != size:
         greys = ImageOps.fit(greys, size, method=Image.Resampling.NEAREST)
     return _png(greys), notes
+
+
+def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes are of one shape, to a pixel: large files are reduced while they are read."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)
 
 
 def _bytes(content: Path | bytes) -> bytes:
