@@ -78,6 +78,41 @@ def test_rows_that_are_none(folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert "1 record, 2 left out" in capsys.readouterr().out
 
 
+OPEN_QUOTES = {
+    "open.csv": 'image,prompt\na.png,one\na.png,"two\na.png,three\n',
+    "closed_by_another.csv": 'image,prompt\na.png,one\na.png,"two\na.png,"three"\n',
+    "bare.tsv": 'image\tprompt\na.png\tone\na.png\t"two" three\n',
+}
+
+
+@pytest.mark.parametrize("name", OPEN_QUOTES)
+def test_a_quote_that_is_not_closed_swallows_no_rows(
+    folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / name).write_text(OPEN_QUOTES[name])
+    assert main([str(folder / name), str(tmp_path / "out")]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{name}: expected a table that is whole (row at line 3: " in said
+    assert "a quote that is not closed" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_stand_twice_in_a_table_are_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "t.csv").write_text("image,prompt,prompt\na.png,one,two\n")
+    twice = pa.table([[encoded(0)], ["one"], ["two"]], names=["image", "prompt", "prompt"])
+    pq.write_table(twice, folder / "t.parquet")
+    for table in (folder / "t.csv", folder / "t.parquet"):
+        assert main([str(table), str(tmp_path / "out")]) == 2
+        assert "columns have different names; prompt stands twice" in capsys.readouterr().err
+    (folder / "t.jsonl").write_text('{"image": "a.png"}\n{"image": "a.png", "prompt": "one", "prompt": "two"}\n')
+    assert main([str(folder / "t.jsonl"), str(tmp_path / "out")]) == 3
+    assert "record 2: no JSON: a key stands twice" in capsys.readouterr().err
+    (folder / "spreadsheet.csv").write_text("image,prompt,,\na.png,one,,\n")
+    assert main([str(folder / "spreadsheet.csv"), str(tmp_path / "more")]) == 0
+
+
 def test_splits(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("train", "test"):
         write_dataset(folder, f"both/{name}")

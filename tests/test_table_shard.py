@@ -201,3 +201,10 @@ def grey(value: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("L", (16, 16), value).save(buffer, "png")
     return buffer.getvalue()
+
+
+def test_a_column_that_stands_twice_is_not_guessed(tmp_path: Path) -> None:
+    twice = pa.table([[png(0)], ["one"], ["two"]], names=["image", "text", "text"])
+    pq.write_table(twice, tmp_path / "t.parquet")
+    (found,) = records(tmp_path / "t.parquet")
+    assert found.error == "truncated: not read at all: column text stands twice"

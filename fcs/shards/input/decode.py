@@ -16,6 +16,7 @@ from fcs.core.mask_edits import MaskEdits
 from fcs.core.pictures import Mode
 from fcs.core.records import Record
 from fcs.core.seeds import whole_seed
+from fcs.core.unique_names import unique_object
 from fcs.shards.input.decode_image import BadRecordError, decode_image
 from fcs.shards.input.decode_measurement import decode_measurement
 from fcs.shards.input.fit import Resize
@@ -162,7 +163,7 @@ def _text(data: bytes) -> str:
 def _json(data: bytes) -> dict[str, Any]:
     try:
         text = data.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=unique_object)
     except RecursionError as error:
         raise BadRecordError("bad_json", f"nested more than {MAX_JSON_DEPTH} deep") from error
     except ValueError as error:
@@ -171,13 +172,6 @@ def _json(data: bytes) -> dict[str, Any]:
         raise BadRecordError("bad_json", f"{type(value).__name__}, expected an object")
     if _deeper(value, MAX_JSON_DEPTH):  # else it could be read but not written
         raise BadRecordError("bad_json", f"nested more than {MAX_JSON_DEPTH} deep")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):  # which of them was meant is anyone's guess
-        raise ValueError("a key stands twice in one object")
     return value
 
 

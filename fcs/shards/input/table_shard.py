@@ -21,12 +21,14 @@ import pyarrow.parquet as pq
 
 from fcs.core.errors import first_line
 from fcs.core.records import Record
+from fcs.core.unique_names import repeated_column
 from fcs.shards.input.cell_values import Captions, is_empty
 from fcs.shards.input.decode import Format, decode
 from fcs.shards.input.decode_image import BadRecordError
 from fcs.shards.input.record_index import Entry, ShardIndex
 from fcs.shards.input.sources import local_path
 from fcs.shards.input.table_roles import has_bytes, is_picture, row_facts, usual_roles
+from fcs.shards.input.tar_members import printable
 from fcs.shards.input.valid_keys import UniqueKeys
 from fcs.shards.store.atomic_files import storage_error
 
@@ -66,6 +68,10 @@ class TableShard:
             self._file.close()
             self._check(error)
             self.index = ShardIndex((), truncated=f"no whole Parquet file ({first_line(error)})")
+            return
+        twice = repeated_column(self._table.schema_arrow.names)
+        if twice is not None:
+            self.index = ShardIndex((), truncated=f"not read at all: column {printable(twice)} stands twice")
             return
         self._roles, self._columns = self._chosen(self._table.schema_arrow)
         meta = self._table.metadata

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fcs.core.errors import StorageError, UsageError, first_line
+from fcs.core.unique_names import repeated_column, unique_object
 from fcs.shards.input.table_roles import has_bytes, is_picture
 from fcs.shards.store.atomic_files import storage
 
@@ -94,15 +95,32 @@ def _names(path: Path, read: Callable[[Path], Iterator[Row]]) -> Iterator[list[s
 def _csv(path: Path, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(_CELL)
     with open(path, newline="", encoding="utf-8-sig") as file:
+        header = next(csv.reader(file, delimiter=delimiter), [])
+        _refuse_twice(path, header)
         # A header that has a space after each comma says that values have one too.
-        spaced = all(name[:1].isspace() for name in next(csv.reader(file, delimiter=delimiter), [])[1:])
+        spaced = all(name[:1].isspace() for name in header[1:])
         file.seek(0)
-        for row in csv.DictReader(file, delimiter=delimiter, skipinitialspace=spaced):
+        # Strict: else a quote that is not closed takes all rows to the next one, or to the end, into its cell.
+        rows = csv.DictReader(file, delimiter=delimiter, skipinitialspace=spaced, strict=True)
+        for row in _named_lines(rows):
             cells = {name: value for name, value in row.items() if name is not None and value is not None}
             if len(cells) != len(row):
                 yield "another number of cells than the header has"
             else:
                 yield {name: value or None for name, value in cells.items()}
+
+
+def _named_lines(rows: csv.DictReader[str]) -> Iterator[dict[str, Any]]:
+    """The same; an error says in which line the row began."""
+    while True:
+        line = rows.line_num + 1
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            advice = "a quote that is not closed, or one in a quoted cell that is not doubled?"
+            raise csv.Error(f"row at line {line}: {error}; {advice}") from error
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
@@ -111,7 +129,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=unique_object)
             except (ValueError, RecursionError) as error:
                 yield f"no JSON: {first_line(error)}"
                 continue
@@ -133,7 +151,14 @@ def _parquet(path: Path) -> Table:
     return _of_schema(path, schema, read)
 
 
+def _refuse_twice(path: Path, names: Sequence[str]) -> None:
+    name = repeated_column(names)
+    if name is not None:
+        raise UsageError.of(KEY, path, f"a table whose columns have different names; {name.strip()} stands twice")
+
+
 def _of_schema(path: Path, schema: pa.Schema, read: Callable[[], Iterator[Row]]) -> Table:
+    _refuse_twice(path, schema.names)
     pictures = [column.name for column in schema if is_picture(column.type)]
     unkept = [column.name for column in schema if has_bytes(column.type)]
     return Table(path, tuple(schema.names), tuple(pictures), tuple(unkept), lambda: _checked(path, read()))
