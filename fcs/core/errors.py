@@ -13,6 +13,8 @@ STORAGE_ERRNOS = frozenset(
         *(errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENOSYS),
     }
 )
+# And of a name that it takes for none.
+NAME_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
 
 
 class UsageError(ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from fcs.tasks.base import Task
 log = logging.getLogger("fcs")
 THREADS = 2
 IN_FLIGHT = 2  # batches for each thread, scored and written behind the network; more would only cost memory
+LONGEST = 200  # bytes of a shard's name in that of a contact sheet; a character has four at most
 FIRST_RECORDS = 50  # if all of these fail, the run as a whole is wrong
 
 
@@ -47,10 +49,16 @@ class PreviewWriter:
         picture = sheet(batch, result, task.given(batch).cpu(), task.reference(batch.on_host))
         if picture is None:
             return
-        name = f"{batch.shard.replace('/', '-')}-{batch.number:05d}.png"
+        name = f"{_flat(batch.shard)}-{batch.number:05d}.png"
         made = [made for made in self.out.names(PREVIEWS) if made.endswith(".png")]
         if name in made or len(made) < self.most:
             self.out.replace(f"{PREVIEWS}/{name}", picture)
+
+
+def _flat(stem: str) -> str:
+    """A shard's name without folders; the end of one that would be too long for a file's."""
+    flat = stem.replace("/", "-")
+    return flat if len(os.fsencode(flat)) <= LONGEST else flat[-LONGEST // 4 :]
 
 
 @dataclass

@@ -26,6 +26,8 @@ from fcs.shards.ledger.layout import RUN
 from fcs.shards.ledger.pinned_run import describe
 from fcs.shards.ledger.repin import check_pin
 from fcs.shards.ledger.retry import launched, retry_failed
+from fcs.shards.ledger.stem_names import check_stems
+from fcs.shards.store.atomic_files import no_folder
 from fcs.shards.store.base import Store
 from fcs.shards.store.local import LocalStore
 from fcs.shards.store.open_store import open_store
@@ -109,6 +111,7 @@ def preflight(config: Run, settings: Mapping[str, Any]) -> Preflight:
     check_early(config, found)
     mask_source(config.data.mask)
     sources = resolve(config.data.shards)
+    check_stems(out, [source.stem for source in sources])
     networks = weights.find(config.metrics.networks, {name: getattr(config.metrics, name) for name in WEIGHTS})
     hashes = _hashes(found, networks, (out.json(RUN) or {}).get("weights"))
     pinned = describe(pinned_settings(config, settings, found, hashes), sources, config.data.limit)
@@ -143,9 +146,9 @@ def _out(config: Run) -> Store:
 
 def _check_folder(folder: Path, given: str) -> None:
     """Refuse what can be no folder."""
-    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-    if not os.path.isdir(there):
-        raise UsageError.of("out", given, f"a folder; {there} is a file")
+    file = no_folder(folder)
+    if file is not None:
+        raise UsageError.of("out", given, f"a folder; {file} is a file")
     try:
         os.lstat(folder)
     except OSError as error:

@@ -38,6 +38,12 @@ def storage_error(path: Path | str, error: Exception) -> StorageError:
     return raised
 
 
+def no_folder(path: Path) -> Path | None:
+    """What of a path is there and no folder, so that none can be made of it; None where nothing is."""
+    there = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
+    return None if os.path.isdir(there) else there
+
+
 def write_exclusive(path: Path, data: bytes, durable: bool = True) -> bool:
     """Create ``path`` with ``data``; False where it exists already (and stays as it is).
 

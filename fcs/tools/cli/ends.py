@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from fcs import __version__
 from fcs.core.errors import (
+    NAME_ERRNOS,
     STORAGE_ERRNOS,
     Interrupted,
     RanksFailed,
@@ -17,6 +18,7 @@ from fcs.core.errors import (
     UsageError,
     first_line,
     nearest,
+    short,
 )
 from fcs.core.exit_codes import DEFECT, INTERRUPTED, STORAGE, TOO_MANY_FAILURES, USAGE
 from fcs.engine.cpu_threads import wait_quietly
@@ -117,6 +119,8 @@ def ending(name: str, work: Callable[[], int]) -> int:
     except OSError as error:
         if error.errno in STORAGE_ERRNOS:
             return _say(name, STORAGE, error)
+        if error.errno in NAME_ERRNOS:
+            return _say(name, USAGE, f"{short(error.filename)}: expected another name; {error.strerror}")
         traceback.print_exc()
         return _say(name, DEFECT, f"{type(error).__name__}: {error}")
     except Exception as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fcs.core.errors import UsageError
 from fcs.shards.input.valid_keys import UniqueKeys
-from fcs.shards.store.atomic_files import replacing, storage, to_json, write_replace
+from fcs.shards.store.atomic_files import no_folder, replacing, storage, to_json, write_replace
 from fcs.shards.store.tar_writer import TarWriter
 from fcs.tools.pack.record_members import LeftOutError, Recipe, record_members
 from fcs.tools.pack.source_record import SourceRecord
@@ -133,8 +133,10 @@ def _name(number: int) -> str:
 
 def _check_empty(out: Path) -> None:
     with storage(out):
-        if out.exists() and not out.is_dir():
-            raise UsageError.of(KEY, out, "a folder, or a name that is nothing yet; it is a file")
+        file = no_folder(out)
+        if file is not None:
+            which = "it" if file == out else file
+            raise UsageError.of(KEY, out, f"a folder, or a name that is nothing yet; {which} is a file")
         names = os.listdir(out) if out.exists() else []
     if names and SIZES not in names and all(name.endswith((".tar", ".tmp")) for name in names):
         raise UsageError.of(KEY, out, "an empty folder; it holds what a killed fcs-pack left, delete it")
