@@ -133,6 +133,10 @@ def test_a_folder_with_files_that_are_no_runs_is_not_written_into(
         (["task=layers", "task.prompts=[a,b]"], "task.prompts=.*: expected none for a model without prompts"),
         (["task=style"], "task=style: expected a model of colour pictures"),
         (["model.size=[32,32]"], "model.size=.*: expected .16, 16., which a pixel model keeps"),
+        (
+            ["model.name=emoji-64", "model.size=[16384,64]", "format=webp"],
+            "format=webp: expected png for pictures of more",
+        ),
         (["model.name=emoji-64", "model.size=[65,64]"], "model.size=.*: expected multiples of 16"),
         (
             ["model.name=emoji-64", "model.size=[96,64]", "task=superres", "task.scale=5"],

@@ -15,8 +15,10 @@ from PIL import Image
 
 import fcs
 from fcs.core.records import ReadBatch, Record
+from fcs.engine.encode_results import encode_image
 from fcs.engine.lay_batches import PENDING, Layout
 from fcs.engine.native_results import RowJoiner
+from fcs.engine.record_sizes import LONGEST
 from fcs.models import Model
 from fcs.samplers import InexactNewton
 from fcs.shards.input.whole_tar import members_by_key
@@ -133,6 +135,23 @@ def test_lossy_formats_are_scored_as_written(native: Path, tmp_path: Path) -> No
         result = shown(members_by_key(tmp_path / "out" / "shards" / "in.tar")[row["key"]]["jpg"]).astype(float)
         error = ((result - image)[mask == 0] ** 2).mean()
         assert row["psnr_kept"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
+
+
+@pytest.mark.parametrize("form", LONGEST)
+def test_a_picture_that_the_results_format_cannot_hold_is_a_failure_of_its_own(form: str, tmp_path: Path) -> None:
+    assert encode_image(Image.new("L", (LONGEST[form], 1)), form)
+    holes = {
+        key: np.zeros((4, width), np.uint8) for key, width in {"a": 20, "long": LONGEST[form] + 1, "z": 20}.items()
+    }
+    for hole in holes.values():
+        hole[:2, :2] = 255
+    members = [(f"{key}{end}.png", pixels(hole > 0)) for key, hole in holes.items() for end in ("", ".mask")]
+    (tmp_path / "in.tar").write_bytes(tar(members))
+    assert run(tmp_path / "in.tar", tmp_path / "out", f"format={form}") == 3
+    rows = pq.read_table(tmp_path / "out" / "metrics" / "in.parquet").to_pylist()
+    said = f"too_large: {LONGEST[form] + 1}x4, results in this format have at most {LONGEST[form]} pixels a side"
+    assert [row["status"] for row in rows] == ["ok", "failed", "ok"]
+    assert said in rows[1]["error"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from fcs.engine.early_checks import check_guidance
 from fcs.engine.lay_batches import Layout
 from fcs.engine.preflight import Preflight
 from fcs.engine.process_info import ProcessInfo
-from fcs.engine.record_sizes import bucket_models, crops_of, sampled_task
+from fcs.engine.record_sizes import LONGEST, bucket_models, crops_of, sampled_task
 from fcs.engine.setting_warnings import warn
 from fcs.metrics.judge import Judge
 from fcs.models import Model, load
@@ -108,7 +108,7 @@ def record_format(config: Run, model: Model) -> Format:
     masks = (mask_source(data.mask), edits)
     crops = crops_of(config)
     sizes = (tuple(bucket_models(model, task)) if data.resize == "bucket" else (), crops.margin if crops else 0.0)
-    return Format(channels, height, width, data.resize, *options, data.keys, *masks, *sizes)
+    return Format(channels, height, width, data.resize, *options, data.keys, *masks, *sizes, LONGEST.get(config.format))
 
 
 def layout_of(config: Run, form: Format, slots: int) -> Layout:

@@ -9,16 +9,19 @@ from fcs.engine.config.run import Run
 from fcs.models import Model
 from fcs.tasks.base import OnCrops, Task
 
+LONGEST = {"jpg": 65_500, "webp": 16_383}  # pixels a side that these formats hold
 RATIOS = (1.0, 4 / 3, 3 / 2, 16 / 9)  # of the longer side to the shorter; upright and wide
 
 
 def check_sizes(config: Run) -> None:
-    """Refuse a ``data.resize`` that the task, or what is measured, cannot do.
+    """Refuse a ``data.resize`` that the task, or what is measured, cannot do, and results that no file can hold.
 
     Raises:
         UsageError: it cannot.
     """
-    resize, task = config.data.resize, config.task
+    resize, task, longest = config.data.resize, config.task, LONGEST.get(config.format)
+    if longest is not None and config.model.size is not None and max(config.model.size) > longest:
+        raise UsageError.of("format", config.format, f"png for pictures of more than {longest} pixels a side")
     if resize == "crop_to_mask":
         _check_crops(config)
     if resize == "bucket" and (not task.in_place or getattr(task, "measurement", "picture") != "picture"):

@@ -53,6 +53,7 @@ class Format:
         edits: what is done to masks.
         buckets: sizes (height, width), for ``bucket``.
         margin: share of a crop's sides beside the hole, for ``crop_to_mask``.
+        longest: pixels a side that the format of the results holds, for ``crop_to_mask``; None without such a limit.
     """
 
     channels: int
@@ -69,6 +70,7 @@ class Format:
     edits: MaskEdits = NO_EDITS
     buckets: tuple[tuple[int, int], ...] = ()
     margin: float = 0.0
+    longest: int | None = None
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from fcs.core.crops import cut
 from fcs.core.native_picture import NativePicture
 from fcs.core.notes import NOTHING
 from fcs.core.records import Record
-from fcs.shards.input.decode_image import BadRecordError, to_tensor
+from fcs.shards.input.decode_image import BadRecordError, size_text, to_tensor
 from fcs.shards.input.fit import fit, nearest
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def with_pictures(
         form: what is wanted.
 
     Raises:
-        BadRecordError: a picture of another size than must be, a missing mask.
+        BadRecordError: a picture of another size than must be, or too large; a missing mask.
     """
     record = replace(record, size=(image.height, image.width))
     return _native(record, image, mask, read, form) if form.native else _fitted(record, image, mask, form)
@@ -63,6 +63,9 @@ def _native(
     """A record that is completed at its own size."""
     if mask is None:
         raise BadRecordError("missing_mask", "data.resize=crop_to_mask needs one")
+    if form.longest is not None and max(image.size) > form.longest:
+        expected = f"results in this format have at most {form.longest} pixels a side; format=png holds more"
+        raise BadRecordError("too_large", f"{size_text(image)}, {expected}")
     crops = cut(image, np.asarray(mask), (form.height, form.width), form.margin, form.edits)
     notes = record.notes if crops else (*record.notes, NOTHING)
     return replace(record, notes=notes, native=NativePicture(image.height, image.width, crops, read))
