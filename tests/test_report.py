@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers.parts import tree
 
 from fcs.shards.ledger.summary import summarize
 from fcs.shards.store.local import LocalStore
@@ -100,9 +101,16 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "run.json").write_text('{"shards": [{}], "settings": {}}')
     (runs[0] / "summary.json").unlink()
+    before = tree(tmp_path)
     for arguments, expected in {
         (): "OUT",
+        ("others",): "others/run.json is damaged, or another program's",
+        ("done", "part", "--to", "part"): "--to=part: expected another folder than a run's",
+        ("done", "--reference", "nowhere"): "nowhere: expected the folder of a run",
+        ("done", "--reference", "part"): "--reference=part: expected runs with features to compare",
         ("done", "nowhere"): "nowhere",
         ("done", "done"): "OUT=done",
         ("done", "--ta", "x"): "did you mean --to?",
@@ -119,7 +127,7 @@ def test_mistakes(
         assert said.err.startswith("fcs-report: ")
         assert said.err.count("\n") == 1
         assert expected in said.err
-    assert not (runs[0] / "summary.json").exists()
+    assert tree(tmp_path) == before
 
 
 def test_a_committed_file_that_is_gone(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:

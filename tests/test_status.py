@@ -297,6 +297,8 @@ def test_damage(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([], "OUT"),
         (["nowhere"], "OUT=nowhere"),
         (["empty"], "no run.json"),
+        (["others"], "run.json is damaged, or another program's"),
+        (["cut"], "run.json is damaged, or another program's"),
         (["empty", "--jsn"], "did you mean --json?"),
         (["empty", "--array", "--verify"], "--array"),
     ],
@@ -308,7 +310,10 @@ def test_mistakes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "empty").mkdir()
+    for name, run in {"empty": None, "others": '{"shards": [{}], "settings": {}}', "cut": '{"sha'}.items():
+        (tmp_path / name).mkdir()
+        if run is not None:
+            (tmp_path / name / "run.json").write_text(run)
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     said = capsys.readouterr()

@@ -54,7 +54,7 @@ def pin(out: Store, run: dict[str, Any]) -> None:
             return
     pinned = out.json(RUN) if pinned is None else pinned
     if pinned is None or not _is_ours(pinned):
-        raise UsageError.of("out", out, f"a folder of ours; {out.where(RUN)} is damaged, or another program's")
+        raise _not_ours(out)
     _compare(out, pinned, json.loads(json.dumps(run)))
 
 
@@ -82,12 +82,18 @@ def read_run(out: Store) -> dict[str, Any]:
     """The pinned run.
 
     Raises:
-        UsageError: OUT has none.
+        UsageError: OUT has none, or one that is no run's.
     """
     run = out.json(RUN)
-    if run is None or not isinstance(run.get("shards"), list):
+    if run is None and not out.exists(RUN):
         raise UsageError.of("out", out, "the folder of a run; there is no run.json")
+    if run is None or not _is_ours(run):
+        raise _not_ours(out)
     return run
+
+
+def _not_ours(out: Store) -> UsageError:
+    return UsageError.of("out", out, f"a folder of ours; {out.where(RUN)} is damaged, or another program's")
 
 
 def _compare(out: Store, pinned: dict[str, Any], given: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fcs.core.errors import UsageError
 from fcs.shards.ledger.commit_records import is_complete
-from fcs.shards.ledger.layout import SUMMARY
+from fcs.shards.ledger.layout import RUN, SUMMARY
 from fcs.shards.ledger.pinned_run import read_run
 from fcs.shards.ledger.summary import summarize, write_summary
 from fcs.shards.store.atomic_files import to_json
@@ -43,16 +43,21 @@ def write_report(
         The summary of each run by its name in the report (``run_names``).
 
     Raises:
-        UsageError: a folder has no pinned run; ``to`` cannot be a folder.
+        UsageError: a folder has no pinned run; ``to`` is a run, or cannot be a folder; the reference is no run, or is
+            asked for where no run kept features.
         StorageError: something cannot be read or written, or a committed file is missing or damaged.
     """
     names = run_names(outs)
-    for out in outs:
+    for out in (*outs, *([] if reference is None else [reference])):
         read_run(out)  # all are checked before anything is written
-    if isinstance(to, LocalStore):
-        _make_folder(to)
+    if to is not None and to.exists(RUN):
+        raise UsageError.of("--to", to, "another folder than a run's, which has a summary and a page of its own")
     runs = [read_finished_run(out, name) for name, out in zip(names, outs, strict=True)]
     distances = [feature_distances(out, reference) for out in outs]
+    if reference is not None and not any(distances):
+        raise UsageError.of("--reference", reference, "runs with features to compare (metrics.features)")
+    if isinstance(to, LocalStore):
+        _make_folder(to)
     further = [{"features": own} if own else {} for own in distances]
     summaries = {
         name: _write_summary(out, more) if to is None else {**summarize(out), **more}

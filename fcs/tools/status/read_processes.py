@@ -24,7 +24,7 @@ def read_processes(out: Store, now: float, complete: bool) -> tuple[ProcessStatu
         complete: whether all shards are committed.
     """
     names = sorted(f"{WORKERS}/{name}" for name in out.names(WORKERS) if name.endswith(".json"))
-    known = [worker for worker in map_threads(out.json, names) if worker is not None]
+    known = [worker for worker in map_threads(out.json, names) if worker is not None and "id" in worker]
     claims = _claims(out)
     workers = {str(worker["id"]).rpartition("-")[2]: worker for worker in known}
     for mark, (_, claim) in claims.items():

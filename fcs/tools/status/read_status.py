@@ -50,12 +50,15 @@ def pinned_run(out: Store) -> dict[str, Any]:
     """The content of ``run.json``.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or one that is no run's.
     """
     run = out.json(RUN)
-    if run is None or not isinstance(run.get("shards"), list):
+    if run is None and not out.exists(RUN):
         raise UsageError.of("OUT", out, "the folder of a run; there is no run.json")
-    return run
+    shards = None if run is None else run.get("shards")
+    if not isinstance(shards, list) or not all(isinstance(shard, dict) and "stem" in shard for shard in shards):
+        raise UsageError.of("OUT", out, f"a folder of ours; {out.where(RUN)} is damaged, or another program's")
+    return run or {}
 
 
 class _Begun(NamedTuple):
