@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from fcs.core.mask_edits import MaskEdits
+from fcs.core.notes import TWO_VALUES
 from fcs.shards.input.decode import Format
 from fcs.shards.input.mask_source import mask_source
 from fcs.shards.input.shard_reader import ShardReader
@@ -107,6 +108,13 @@ def test_one_mask_for_all_records(plain: Path, tmp_path: Path) -> None:
     left(8, 8).save(tmp_path / "small.png")
     form = Format(3, 16, 16, needs_mask=True, mask=mask_source(str(tmp_path / "small.png")))
     assert read(plain, form)[0][0] == "mask_size: data.mask is 8x8, the image has 16x16"
+
+
+def test_a_mask_for_all_that_is_perhaps_read_otherwise_is_said_of_all(plain: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.asarray(left()) // 255).save(tmp_path / "ones.png")
+    form = Format(3, 16, 16, needs_mask=True, mask=mask_source(str(tmp_path / "ones.png")))
+    with ShardReader(resolve(str(plain))[0], form) as reader:
+        assert {reader.record(i).notes for i in range(len(reader))} == {(TWO_VALUES,)}
 
 
 def test_transparency_is_the_mask(plain: Path) -> None:

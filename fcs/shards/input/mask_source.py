@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from PIL import Image
-
 from fcs.core.errors import UsageError
 from fcs.core.masks import read_mask
 from fcs.core.pictures import PictureError, open_picture
 from fcs.shards.input.decode_image import BadRecordError, Read, decode_mask, decode_transparency, size_text
 
-MaskSource: TypeAlias = Image.Image | Literal["alpha"] | None
+MaskSource: TypeAlias = Read | Literal["alpha"] | None
 ALPHA: Literal["alpha"] = "alpha"
 
 
 def mask_source(asked: str | None) -> MaskSource:
-    """What ``data.mask`` says: the mask in a file, ``alpha``, or None for each record's own.
+    """What ``data.mask`` says: the mask in a file with notes on it, ``alpha``, or None for each record's own.
 
     Raises:
         UsageError: a file that is not there, or that is no mask.
@@ -29,7 +27,7 @@ def mask_source(asked: str | None) -> MaskSource:
     if not path.is_file():
         raise UsageError.of("data.mask", asked, "a picture file, alpha, or null for each record's own")
     try:
-        return read_mask(open_picture(path.read_bytes()))[0]
+        return read_mask(open_picture(path.read_bytes()))
     except PictureError as error:
         raise UsageError.of("data.mask", asked, f"a mask ({error.code}: {error.detail})") from error
 
@@ -49,7 +47,7 @@ def mask_of(source: MaskSource, slots: Mapping[str, bytes], size: tuple[int, int
         return decode_transparency(slots["image"]), ()
     if source is None and "mask" not in slots:
         return None
-    mask, notes = decode_mask(slots["mask"]) if source is None else (source, ())
+    mask, notes = decode_mask(slots["mask"]) if source is None else source
     if mask.size != size:
         turned = "; EXIF turns it?" if mask.size == size[::-1] else ""
         which = "" if source is None else "data.mask is "
