@@ -151,6 +151,20 @@ def test_what_small_files_tell_is_said_before_the_model_is_loaded(
         configure("digits_inpaint", f"out={tmp_path}/o", *overrides)
 
 
+def test_another_style_picture_under_the_same_name_is_another_run(shard: Path) -> None:
+    picture = shard.parent / "style.png"
+    settings = ("data.shards=in.tar", "out=o", f"task.pictures=[{picture}]")
+    with pytest.raises(UsageError, match=r"task\.pictures=.*style\.png: expected a file"):
+        configure("emoji_style", *settings)
+    picture.write_bytes(LARGE["a.png"])
+    run = configure("emoji_style", *settings)
+    pin_anew(run.out, run.pinned)
+    configure("emoji_style", *settings)
+    picture.write_bytes(pixels(np.full((20, 20), 91, np.uint8)))
+    with pytest.raises(UsageError, match=r"task\.pictures\.sha256"):
+        configure("emoji_style", *settings)
+
+
 def test_small_files_let_a_model_do_what_it_can(tmp_path: Path) -> None:
     configure("digits_inpaint", f"out={tmp_path}/o", "model.name=digits-16-flow", "steps=1001")
     configure("emoji_inpaint", f"out={tmp_path}/o", "guidance=2", "steps=1000")

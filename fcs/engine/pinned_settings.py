@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from fcs.core.errors import UsageError
 from fcs.engine.config.class_names import stable_path
 from fcs.engine.config.run import Run
 from fcs.engine.weights_hashes import WeightsHash
@@ -15,6 +16,7 @@ from fcs.models.loading import family_of
 from fcs.models.lora import Lora
 from fcs.models.textual_inversion import TextualInversion
 from fcs.shards.input.mask_source import ALPHA
+from fcs.tasks.base import Task
 
 TOP = ("steps", "levels", "seed", "format", "copy_inputs", "guidance", "negative_prompt", "guidance_stop")
 OF_DATA = ("resize", "prompt", "captions")
@@ -47,7 +49,7 @@ def pinned_settings(
     keys |= {"model.way": "pipeline"} if family_of(found, config.model.options).general else {}
     keys |= {"data.keys": config.data.keys} if config.data.keys != "first_dot" else {}
     keys |= {"model.variant": config.model.variant} if config.model.variant else {}
-    keys |= _of_masks(config)
+    keys |= _of_masks(config) | _of_files(config.task)
     keys |= {"png_level": config.png_level} if config.png_level is not None else {}
     keys |= {"model.tiling": True} if config.model.tiling else {}
     keys |= {"trainer.tf32": config.trainer.tf32} if config.trainer.tf32 is not None else {}
@@ -66,6 +68,21 @@ def _of_masks(config: Run) -> dict[str, Any]:
         keys["data.mask.sha256"] = sha256(Path(str(source)).read_bytes()).hexdigest()
     edits = {name: getattr(config.mask, name) for name in ("invert", "grow", "feather")}
     return keys | {f"mask.{name}": value for name, value in edits.items() if value}
+
+
+def _of_files(task: Task) -> dict[str, Any]:
+    """What the files hold that the task names: another picture may have come under an old name.
+
+    Raises:
+        UsageError: one cannot be read.
+    """
+    keys = {}
+    for name, paths in task.named_files.items():
+        try:
+            keys[f"task.{name}.sha256"] = [sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+        except OSError as error:
+            raise UsageError.of(f"task.{name}", error.filename, f"a file ({error.strerror})") from error
+    return keys
 
 
 def _arguments(where: str, section: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +58,11 @@ class Task(ABC):
     def makes(self) -> type[Constraint]:
         """The kind of constraint it makes."""
         return Constraint
+
+    @property
+    def named_files(self) -> Mapping[str, Sequence[str]]:
+        """Files that its results depend on, by the argument that names them; a run pins what they hold."""
+        return {}
 
     def check_fit(self, picture_shape: tuple[int, int, int] | None, prompted: bool) -> None:  # noqa: B027 (as below)
         """Check what a model's outline says: of its files before it is loaded, and of the loaded model.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +92,11 @@ class Style(Task):
             raise UsageError.of("task.weights", weights, "numbers above 0")
         self._tower: ImageTower | None = None
         self._pictures: list[Tensor] | None = None
+
+    @property
+    def named_files(self) -> Mapping[str, Sequence[str]]:
+        """The style pictures."""
+        return {"pictures": self.files} if self.files else {}
 
     def check_fit(self, picture_shape: tuple[int, int, int] | None, prompted: bool) -> None:
         """Check that the model makes colour pictures."""
