@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import io
 import random
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.broken_input import chunk
 from helpers.icc import profile
 from helpers.tars import codes, one, pixels
 from PIL import Image, ImageCms
 
 from fcs.core.errors import UsageError
-from fcs.core.notes import COLOUR_PROFILE, FRAMES
+from fcs.core.masks import read_mask
+from fcs.core.notes import ALPHA, COLOUR_PROFILE, FRAMES
 from fcs.core.pictures import FORMATS, PictureError, open_picture, read_picture
 from fcs.core.pixel_values import to_bytes
 from fcs.engine.python_inputs import as_list
 from fcs.engine.python_pictures import Picture, read_image
 from fcs.shards.input.decode import Format
-from fcs.shards.input.decode_image import to_tensor
+from fcs.shards.input.decode_image import decode_transparency, to_tensor
 from fcs.tasks.style import _read
 from fcs.tools.pack.record_members import LeftOutError, Recipe, record_members
 from fcs.tools.pack.source_record import SourceRecord
@@ -120,6 +124,32 @@ def test_a_foreign_profile_gives_the_same_in_all_ways(tmp_path: Path) -> None:
     assert notes == record.notes
     assert torch.equal(((_read(str(path), SIDE, SIDE) + 1) * 127.5).round()[0], tensor.float())
     assert greys(FOREIGN / "linear_grey.png")[0, 0] == 128  # .2158 of the light
+
+
+def png_with_key(bits: int, channels: int, rows: list[bytes], key: bytes) -> bytes:
+    """Two by two pixels, of which those of one colour are transparent."""
+    header = struct.pack(">IIBBBBB", 2, 2, bits, 0 if channels == 1 else 2, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    parts = chunk(b"IHDR", header) + chunk(b"tRNS", key) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+KEYED = {
+    "1 bit": png_with_key(1, 1, [b"\x40", b"\xc0"], b"\0\0"),
+    "2 bits": png_with_key(2, 1, [b"\x70", b"\xf0"], b"\0\1"),
+    "4 bits": png_with_key(4, 1, [b"\x7f", b"\xff"], b"\0\7"),
+    "8 bits": png_with_key(8, 1, [b"\x80\xff", b"\xff\xff"], b"\0\x80"),
+    "16 bits": png_with_key(16, 1, [b"\x12\x34\xff\xff", b"\xff" * 4], b"\x12\x34"),
+    "16 bits a colour": png_with_key(16, 3, [b"\x12\x34" * 3 + b"\xff" * 6, b"\xff" * 12], b"\x12\x34" * 3),
+}
+
+
+@pytest.mark.parametrize("name", KEYED)
+def test_the_transparent_colour_of_a_png_is_found_at_any_depth(name: str) -> None:
+    assert (colours(KEYED[name])[0] == 255).all()
+    assert np.array(decode_transparency(KEYED[name])).tolist() == [[255, 0], [0, 0]]
+    mask, notes = read_mask(open_picture(KEYED[name]))
+    assert (np.array(mask).tolist(), notes) == ([[0, 255], [255, 255]], (ALPHA,))
 
 
 def test_alpha_passes_a_profile_by() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fcs.core.notes import ALPHA, CLASSES, FAINT, SCALE, TWO_VALUES
-from fcs.core.pictures import PictureError, deep_values, has_alpha, naming, upright
+from fcs.core.pictures import PictureError, alpha_of, deep_values, has_alpha, naming, upright
 from fcs.core.pixel_values import Pixels, to_bytes
 
 NEAR = 8  # grey values: channels that differ by no more are grey, and no brighter is black
@@ -36,10 +36,10 @@ def read_mask(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """
     with naming():
         image = upright(image)
+        alpha = np.asarray(alpha_of(image)) if has_alpha(image) else None
         values = deep_values(image)
         if values is not None:
-            return mask_from(values)
-        alpha = np.asarray(image.convert("RGBA").getchannel("A")) if has_alpha(image) else None
+            return mask_from(values, alpha)
         if image.mode in ("1", "L", "LA"):
             return mask_from(np.asarray(image if image.mode == "L" else image.convert("L")), alpha)
         labels = np.asarray(image) if image.mode == "P" else None

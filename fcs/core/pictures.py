@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Literal, TypeAlias
@@ -21,6 +21,12 @@ SHARD_FORMATS = ("PNG", "JPEG", "WEBP")
 _AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()  # from Pillow 11.3 on
 FORMATS: tuple[str, ...] = (*SHARD_FORMATS, "BMP", "GIF", "TIFF", "PPM", "JPEG2000", *_AVIF)  # none starts a program
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+# By Pillow's name of how a PNG's pixels are stored: 2 and 4 bits a grey, 16 bits a channel.
+_KEY_SCALES: dict[object, Callable[[int], int]] = {
+    "L;2": lambda value: value * 85,
+    "L;4": lambda value: value * 17,
+    "RGB;16B": lambda value: value >> 8,
+}
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,7 +68,7 @@ def identify(data: bytes, formats: Sequence[str]) -> Image.Image:
         PictureError: none of the formats.
     """
     try:
-        return Image.open(io.BytesIO(data), formats=formats)
+        return _with_scaled_key(Image.open(io.BytesIO(data), formats=formats))
     except UnidentifiedImageError as error:
         raise PictureError("bad_image", f"no {', '.join(formats)}") from error
 
@@ -120,6 +126,23 @@ def has_alpha(image: Image.Image) -> bool:
     return "transparency" in image.info or image.mode in _ALPHA_MODES
 
 
+def alpha_of(image: Image.Image) -> Image.Image:
+    """The alpha channel of a picture that has transparency, mode L."""
+    values = deep_values(image)
+    if values is None:
+        return image.convert("RGBA").getchannel("A")
+    return Image.fromarray(np.where(values == image.info["transparency"], np.uint8(0), np.uint8(255)))
+
+
+def _with_scaled_key(image: Image.Image) -> Image.Image:
+    """The same; the colour that is transparent in a PNG is scaled as Pillow scales the pixels, and not that colour."""
+    key = image.info.get("transparency")
+    scale = _KEY_SCALES.get(image.tile[0][3]) if image.format == "PNG" and image.tile else None
+    if scale is not None and isinstance(key, int | tuple):
+        image.info["transparency"] = scale(key) if isinstance(key, int) else tuple(map(scale, key))
+    return image
+
+
 def _has_frames(image: Image.Image) -> bool:
     """Whether a file holds more pictures. A JPEG's others (MPO) are previews, depths and gain maps of the one."""
     return image.format != "MPO" and getattr(image, "is_animated", False)
@@ -142,7 +165,10 @@ def _with_plain_pixels(image: Image.Image) -> Image.Image:
     """8 bits a channel, and transparency, however a file has it, as an alpha channel."""
     values = deep_values(image)
     if values is not None:
-        return Image.fromarray(to_bytes(values))
+        grey = Image.fromarray(to_bytes(values))
+        if has_alpha(image):
+            grey.putalpha(alpha_of(image))
+        return grey
     if has_alpha(image):
         return image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
     return image

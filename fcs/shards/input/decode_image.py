@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 
 from fcs.core.masks import read_mask
-from fcs.core.pictures import Mode, PictureError, has_alpha, open_picture, read_picture, upright
+from fcs.core.pictures import Mode, PictureError, alpha_of, has_alpha, open_picture, read_picture, upright
 from fcs.shards.input.tar_members import printable
 
 Read = tuple[Image.Image, tuple[str, ...]]
@@ -55,7 +55,7 @@ def decode_transparency(data: bytes) -> Image.Image:
         image = open_picture(data)
         if not has_alpha(image):
             raise PictureError("missing_mask", "data.mask=alpha, and the picture has no alpha channel")
-        return ImageOps.invert(upright(image).convert("RGBA").getchannel("A"))
+        return ImageOps.invert(alpha_of(upright(image)))
 
 
 @contextmanager
