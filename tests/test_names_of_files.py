@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +79,20 @@ def test_the_longest_name_and_the_deepest_folders_have_results(here: Path) -> No
     given = [f"data.shards=[{shard},{shard.parents[1]}/other.tar]", "out=out", "data.resize=crop", "steps=1"]
     assert predict.main(["-c", "digits_inpaint", *given]) == 0
     assert len(list(Path("out", "previews").iterdir())) == 2
+
+
+def test_names_that_the_output_has_no_letters_for_are_escaped(digits_run: Path, here: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")  # no UTF-8
+    Path(name).mkdir()
+    Path(name, "a.png").write_bytes(PICTURE)
+    Path(name, "linked").symlink_to("/")
+    shutil.copytree(digits_run, f"{name}-run")
+    commands = (["pack", name, f"{name}-out"], ["report", f"{name}-run", "--records", "0"])
+    for command, *words in commands:
+        module = [sys.executable, "-m", f"fcs.tools.cli.{command}", *words]
+        done = subprocess.run(module, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"caf\\udce9" in done.stdout
 
 
 @pytest.mark.parametrize("stem", ["a/000000", "a/merge", "a/00000000-00000007/b", "a/merge.json/b", "a.json/b"])

@@ -6,6 +6,7 @@ import argparse
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from fcs import __version__
 from fcs.core.errors import (
@@ -100,6 +101,7 @@ class Parser(argparse.ArgumentParser):
 def ending(name: str, work: Callable[[], int]) -> int:
     """Do the work of a command; returns its exit code. Every way to end early is one line on stderr."""
     wait_quietly()
+    _print_anything()
     try:
         return work()
     except UsageError as error:
@@ -128,6 +130,12 @@ def ending(name: str, work: Callable[[], int]) -> int:
             return _say(name, STORAGE, f"the device failed: {first_line(error)}")
         traceback.print_exc()
         return _say(name, DEFECT, f"{type(error).__name__}: {error}")
+
+
+def _print_anything() -> None:
+    """Let standard output escape what it has no letters for, as standard error does: a name must not end a command."""
+    with suppress(AttributeError, ValueError):  # replaced by something else, or closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _say(name: str, code: int, reason: object) -> int:

@@ -65,12 +65,17 @@ def write_report(
     }
     if to is None:
         for run in runs:
-            run.out.replace(PAGE, html_page([run], [summaries[run.name]], most=most).encode())
+            run.out.replace(PAGE, _encoded(html_page([run], [summaries[run.name]], most=most)))
     else:
         scores = [one.as_json() for one in energy]
         to.replace(SUMMARY, to_json({"runs": summaries, "energy": scores}))
-        to.replace(PAGE, html_page(runs, list(summaries.values()), scores, most).encode())
+        to.replace(PAGE, _encoded(html_page(runs, list(summaries.values()), scores, most)))
     return summaries
+
+
+def _encoded(page: str) -> bytes:
+    """In UTF-8; names of files may hold bytes that are none."""
+    return page.encode(errors="backslashreplace")
 
 
 def _make_folder(to: LocalStore) -> None:
