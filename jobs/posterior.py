@@ -140,6 +140,11 @@ def run(args: argparse.Namespace) -> None:
         args.page.write_text(filled(args.page.read_text(), found))
 
 
+def point(label: str, one: Entry) -> str:
+    """A row's name in the plot, with its budget where it asks a network."""
+    return f"{title(label)}, {parts(label)[1]}" if one["calls"] else title(label)
+
+
 def panels(sets: dict[str, dict[str, Entry]], across: str, along: str) -> dict[str, dict[str, Any]]:
     """For each model the consistency on one mask and the total variation on another, of rows that both have."""
     found: dict[str, dict[str, Any]] = {}
@@ -148,7 +153,7 @@ def panels(sets: dict[str, dict[str, Entry]], across: str, along: str) -> dict[s
             continue
         first, second = masks[across], masks.get(along, {})
         found[model] = {
-            f"{title(label)}, {parts(label)[1]}": (one["consistency"], pooled_variation(second[label]["calibration"]))
+            point(label, one): (one["consistency"], pooled_variation(second[label]["calibration"]))
             for label, one in first.items()
             if label in second
         }
