@@ -112,6 +112,7 @@ def figures(entry: Entry, reference: Entry) -> Entry:
         **{name: entry[name] for name in ("consistency", "energy_own", "energy_random", "diversity_own")},
         "consistency_by_attribute": known["consistency"],
         "calibration": known["calibration"],
+        "part": known.get("part"),
         "difference": apart,
     }
 

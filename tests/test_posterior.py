@@ -47,6 +47,17 @@ def test_classes_that_exclude_each_other_change_the_posterior() -> None:
     assert WORLD.posterior(1, {}) == pytest.approx([0.25 / 0.625, 0.375 / 0.625])
 
 
+def test_attributes_in_part_have_the_share_that_has_the_true_class() -> None:
+    base = readings()
+    assert "part" not in report(base)
+    states = base.states.copy()
+    states[:100, 2] = "part"
+    found = base.found.copy()
+    found[:, :, 2] = base.truth[:, 2]
+    found[0, :50, 2] = 1 - found[0, :50, 2]  # of four completions of a hundred records
+    assert report(replace(base, states=states, found=found))["part"] == {"share": 1 - 50 / 400, "n": 100}
+
+
 def test_the_world_is_read_as_it_was_written(tmp_path: object) -> None:
     path = tmp_path / "attributes.json"  # type: ignore[operator]
     path.write_text(WORLD.as_json())

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fcs.core.intervals import DRAWS, bootstrap_interval
 from fcs.metrics.attributes import World
 
-DETERMINED, OPEN = "determined", "open"
+DETERMINED, OPEN, PART = "determined", "open", "part"
 Floats = NDArray[np.float64]
 
 
@@ -85,7 +85,8 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
     true pictures. ``calibration``: total variation between the pooled classes of the completions and what is expected
     of a perfect sampler (0 to 1), its mean for a perfect sampler of as many completions (``perfect``), chi-square with
     its degrees of freedom and share of perfect samplers that are as far away (``p``), and how often two seeds of a
-    record differ (``variety``) with what is expected.
+    record differ (``variety``) with what is expected. ``part``: share of completions that have the true class of an
+    attribute that shows in part, over ``n`` of them; how many could is not known here, so it judges nothing.
     """
     rng = np.random.default_rng(seed)
     names = readings.world.names
@@ -93,10 +94,13 @@ def report(readings: Readings, seed: int = 0) -> dict[str, Any]:
     kept = {name: _kept(readings, i) for i, name in enumerate(names)}
     parts = excess(readings)
     varied = {name: _varied(readings, i, parts[name], drawn, rng) for i, name in enumerate(names) if name in parts}
-    found = {
+    found: dict[str, Any] = {
         "consistency": {name: one for name, one in kept.items() if one is not None},
         "calibration": varied,
     }
+    in_part = readings.states == PART
+    if in_part.any():
+        found["part"] = {"share": float((readings.found == readings.truth)[:, in_part].mean()), "n": int(in_part.sum())}
     for part, columns in (
         ("consistency", ("share", "floor")),
         ("calibration", ("tv", "perfect", "variety", "expected")),
