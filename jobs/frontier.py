@@ -117,7 +117,8 @@ def run(args: argparse.Namespace) -> None:
     print("\n\n".join(f"{name}\n\n{text}" for name, text in tables.items()))
     write_json(args.out, {**origin(), "against": args.against, "methods": rows})
     if args.plot is not None:
-        draw_curves({label: curves(rows, figure, args.ours) for figure, label in DRAWN.items()}, args.plot)
+        calls = sorted({int(budget) for one in rows.values() for budget in one if budget != PUBLISHED})
+        draw_curves({label: curves(rows, figure, args.ours) for figure, label in DRAWN.items()}, calls, args.plot)
     if args.page is not None:
         args.page.write_text(fill(args.page.read_text(), tables.get, f"a table: {', '.join(tables)}"))
 

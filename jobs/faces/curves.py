@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fcs.bench.plots import Points, ends
+
+ON_TOP = ("black", "crimson", "navy", "darkgreen")  # colours of lines over the others
 
 
 @dataclass(frozen=True)
@@ -29,22 +33,23 @@ class Curve:
     on_top: bool
 
 
-def draw_curves(panels: dict[str, list[Curve]], path: Path) -> None:
+def draw_curves(panels: dict[str, list[Curve]], calls: Sequence[int], path: Path) -> None:
     """A panel a figure, each with its own scale; one legend beside the last.
 
     Args:
         panels: by what the figure is called.
+        calls: that are marked on the axis.
         path: PNG.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels) + 2, 4.4), squeeze=False)
-    names = list(dict.fromkeys(one.name for lines in panels.values() for one in lines))
-    colours = dict(zip(names, mpl.color_sequences["tab20"], strict=False))
+    names = {one.name: one.on_top for lines in panels.values() for one in lines}
+    above, others = cycle(ON_TOP), cycle(mpl.color_sequences["tab20"])
+    colours = {name: next(above if on_top else others) for name, on_top in names.items()}
     for axis, (label, lines) in zip(axes[0], panels.items(), strict=True):
         for one in lines:
             _draw(axis, one, colours[one.name])
-        places = sorted({place for one in lines for place, _ in one.points if one.on_top})
         axis.set_xscale("log")
-        axis.set_xticks(places, [f"{place:g}" for place in places])
+        axis.set_xticks(calls, [f"{count}" for count in calls])
         axis.minorticks_off()
         axis.set_xlabel("network calls a picture")
         axis.set_title(label, fontsize="medium")
@@ -54,7 +59,7 @@ def draw_curves(panels: dict[str, list[Curve]], path: Path) -> None:
     plt.close(figure)
 
 
-def _draw(axis: Axes, one: Curve, colour: tuple[float, float, float]) -> None:
+def _draw(axis: Axes, one: Curve, colour: str | tuple[float, float, float]) -> None:
     where = [place for place, _ in one.points]
     means = [value["mean"] for _, value in one.points]
     star, dots = {"marker": "*", "markersize": 12, "linestyle": "none"}, {"marker": ".", "alpha": 0.8}
