@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from fcs.core.exit_codes import DONE
+from fcs.core.plurals import count_of
 from fcs.engine.config.run import Run
 from fcs.engine.first_records import failing_first_records
 from fcs.engine.pipeline_loading import load_judge, load_pipeline, record_format
@@ -70,7 +71,7 @@ def prepare(run: Preflight) -> int:
             for remark in reader.index.remarks:
                 print(f"{source.url}: {remark}", file=sys.stderr)
     _say_what_would_fail(run, model)
-    print(f"{run.config.out}: pinned; shards: {len(run.sources)}, records: {records}")
+    print(f"{run.config.out}: pinned; {count_of(len(run.sources), 'shard')}, {count_of(records, 'record')}")
     return DONE
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from fcs.core.errors import Interrupted, UsageError
 from fcs.core.exit_codes import SOME_FAILED
 from fcs.core.notes import note_lines
+from fcs.core.plurals import count_of
 from fcs.engine.signals import Stop
 from fcs.shards.input.cell_values import Captions
 from fcs.shards.input.table_roles import ROLES
 from fcs.tools.cli.ends import Parser, ending
-from fcs.tools.cli.words import count_of, whole
+from fcs.tools.cli.words import whole
 from fcs.tools.pack.folder_names import PICTURES, MaskNames
 from fcs.tools.pack.masks import FRACTIONS
 

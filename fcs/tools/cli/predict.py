@@ -12,10 +12,11 @@ from fcs.core.discovery import submodules
 from fcs.core.errors import UsageError
 from fcs.core.exit_codes import DONE
 from fcs.core.package_files import KEYS, SCRIPTS
+from fcs.core.plurals import count_of
 from fcs.engine.process_info import ProcessInfo
 from fcs.engine.signals import Stop
 from fcs.tools.cli.ends import Parser, ending
-from fcs.tools.cli.words import count_of, joined, said_later
+from fcs.tools.cli.words import joined, said_later
 
 if TYPE_CHECKING:
     from fcs.engine.preflight import Preflight

@@ -46,11 +46,6 @@ def whole(flag: str, text: str, least: int, other: str = "") -> int:
     return int(text)
 
 
-def count_of(number: int, thing: str) -> str:
-    """``1 shard``, ``2 shards``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 @contextmanager
 def said_later(text: str, seconds: float, here: bool = True) -> Iterator[None]:
     """Say a text on standard output if what is inside takes longer than so many seconds.
