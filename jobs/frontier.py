@@ -68,7 +68,8 @@ def by_method(found: dict[str, Entry], against: str) -> Rows:
 def table(rows: Rows, figure: str) -> str:
     """Methods down, budgets across, the best at the largest budget first."""
     budgets = sorted({budget for one in rows.values() for budget in one} - {PUBLISHED}, key=int)
-    perfect = best(next(iter(rows.values()))[budgets[-1]], figure)
+    known = next(one[budgets[-1]] for one in rows.values() if budgets[-1] in one)
+    perfect = best(known, figure)
     lines: list[list[Any]] = [] if perfect is None else [["a perfect sampler", *[perfect] * len(budgets)]]
     for method, at in sorted(rows.items(), key=lambda item: rank(item[1], figure)):
         if at.keys() - {PUBLISHED}:
