@@ -68,8 +68,8 @@ def by_method(found: dict[str, Entry], against: str) -> Rows:
 def table(rows: Rows, figure: str) -> str:
     """Methods down, budgets across, the best at the largest budget first."""
     budgets = sorted({budget for one in rows.values() for budget in one} - {PUBLISHED}, key=int)
-    known = next(one[budgets[-1]] for one in rows.values() if budgets[-1] in one)
-    perfect = best(known, figure)
+    at_most = [one[budgets[-1]] for one in rows.values() if budgets[-1] in one]
+    perfect = best(max(at_most, key=lambda one: one["records"]), figure)
     lines: list[list[Any]] = [] if perfect is None else [["a perfect sampler", *[perfect] * len(budgets)]]
     for method, at in sorted(rows.items(), key=lambda item: rank(item[1], figure)):
         if at.keys() - {PUBLISHED}:
@@ -91,6 +91,12 @@ def rank(at: dict[str, Entry], figure: str) -> float:
 def paid(entry: Entry) -> float:
     """Network calls, a backward pass counted as two."""
     return float(entry["calls"] + 2 * entry["backwards"])
+
+
+def marked(rows: Rows) -> list[int]:
+    """Numbers of calls for the axis: all budgets, and what published settings cost."""
+    found = ((budget, entry) for one in rows.values() for budget, entry in one.items())
+    return sorted({round(paid(entry)) if budget == PUBLISHED else int(budget) for budget, entry in found})
 
 
 def curves(rows: Rows, figure: str, ours: list[str]) -> list[Curve]:
@@ -118,8 +124,8 @@ def run(args: argparse.Namespace) -> None:
     print("\n\n".join(f"{name}\n\n{text}" for name, text in tables.items()))
     write_json(args.out, {**origin(), "against": args.against, "methods": rows})
     if args.plot is not None:
-        calls = sorted({int(budget) for one in rows.values() for budget in one if budget != PUBLISHED})
-        draw_curves({label: curves(rows, figure, args.ours) for figure, label in DRAWN.items()}, calls, args.plot)
+        panels = {label: curves(rows, figure, args.ours) for figure, label in DRAWN.items()}
+        draw_curves(panels, marked(rows), args.plot)
     if args.page is not None:
         args.page.write_text(fill(args.page.read_text(), tables.get, f"a table: {', '.join(tables)}"))
 
