@@ -100,7 +100,7 @@ def test_notes_are_of_the_whole_run_however_many_processes_wrote_it(
     with caplog.at_level(logging.WARNING, "fcs"):
         assert final_report(out, quiet=True) == 3
         assert caplog.text == ""
-        out.replace("run.json", to_json({"shards": []}))
+        out.replace("run.json", to_json({"settings": {}, "shards": []}))
         assert final_report(out) == 3
     assert caplog.text.count("mask_scale: 4 records") == 1
     assert caplog.text.count(WARNING.format("1 record")) == 1

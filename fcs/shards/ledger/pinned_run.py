@@ -10,11 +10,11 @@ from typing import Any
 
 from fcs.core.errors import UsageError, short
 from fcs.shards.input.sources import KEY, Source
-from fcs.shards.ledger.layout import CLAIMS, FEATURES, METRICS, PARTS, PREVIEWS, RUN, SHARDS
+from fcs.shards.ledger.layout import FEATURES, METRICS, PARTS, PREVIEWS, RUN, SHARDS
 from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
 
-_OF_RESULTS = (SHARDS, METRICS, FEATURES, PREVIEWS, PARTS, CLAIMS)
+_OF_RESULTS = (SHARDS, METRICS, FEATURES, PREVIEWS, PARTS)
 
 
 class PinnedOtherwiseError(UsageError):

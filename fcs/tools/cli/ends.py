@@ -134,7 +134,7 @@ def ending(name: str, work: Callable[[], int]) -> int:
 
 def _print_anything() -> None:
     """Let standard output escape what it has no letters for, as standard error does: a name must not end a command."""
-    with suppress(AttributeError, ValueError):  # replaced by something else, or closed
+    with suppress(AttributeError, ValueError, OSError):  # replaced by something else, closed, or moved under Python
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
