@@ -11,6 +11,7 @@ from typing import Any
 from fcs.core.errors import UsageError, short
 from fcs.shards.input.sources import KEY, Source
 from fcs.shards.ledger.layout import FEATURES, METRICS, PARTS, PREVIEWS, RUN, SHARDS
+from fcs.shards.ledger.run_file import names_shards, not_ours
 from fcs.shards.store.atomic_files import to_json
 from fcs.shards.store.base import Store
 
@@ -54,7 +55,7 @@ def pin(out: Store, run: dict[str, Any]) -> None:
             return
     pinned = out.json(RUN) if pinned is None else pinned
     if pinned is None or not _is_ours(pinned):
-        raise _not_ours(out)
+        raise not_ours("out", out)
     _compare(out, pinned, json.loads(json.dumps(run)))
 
 
@@ -73,9 +74,7 @@ def check_free(out: Store) -> None:
 
 
 def _is_ours(pinned: dict[str, Any]) -> bool:
-    shards = pinned.get("shards")
-    named = isinstance(shards, list) and all(isinstance(shard, dict) and "stem" in shard for shard in shards)
-    return named and isinstance(pinned.get("settings"), dict)
+    return names_shards(pinned) and isinstance(pinned.get("settings"), dict)
 
 
 def read_run(out: Store) -> dict[str, Any]:
@@ -88,12 +87,8 @@ def read_run(out: Store) -> dict[str, Any]:
     if run is None and not out.exists(RUN):
         raise UsageError.of("out", out, "the folder of a run; there is no run.json")
     if run is None or not _is_ours(run):
-        raise _not_ours(out)
+        raise not_ours("out", out)
     return run
-
-
-def _not_ours(out: Store) -> UsageError:
-    return UsageError.of("out", out, f"a folder of ours; {out.where(RUN)} is damaged, or another program's")
 
 
 def _compare(out: Store, pinned: dict[str, Any], given: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from fcs.core.errors import UsageError
 from fcs.shards.ledger.commit_list import list_commits
 from fcs.shards.ledger.layout import PARTS, RUN
+from fcs.shards.ledger.run_file import names_shards, not_ours
 from fcs.shards.store.atomic_files import read_json
 from fcs.shards.store.base import Store
 from fcs.tools.status.read_processes import read_processes
@@ -55,10 +56,9 @@ def pinned_run(out: Store) -> dict[str, Any]:
     run = out.json(RUN)
     if run is None and not out.exists(RUN):
         raise UsageError.of("OUT", out, "the folder of a run; there is no run.json")
-    shards = None if run is None else run.get("shards")
-    if not isinstance(shards, list) or not all(isinstance(shard, dict) and "stem" in shard for shard in shards):
-        raise UsageError.of("OUT", out, f"a folder of ours; {out.where(RUN)} is damaged, or another program's")
-    return run or {}
+    if run is None or not names_shards(run):
+        raise not_ours("OUT", out)
+    return run
 
 
 class _Begun(NamedTuple):
