@@ -16,7 +16,7 @@ SPREAD = 0.5  # share of the trials that are spread over the whole cube
 WIDEST, NARROWEST = 0.2, 0.05  # standard deviation of a step on each axis, at the first and the last of them
 PARENTS = 3  # a step starts at one of so many, the better the more often
 Told = tuple[list[float], float]
-Trial = dict[str, Any]
+Tried = dict[str, Any]
 
 
 class Search:
@@ -67,9 +67,9 @@ def searched(
     axes: Sequence[Axis],
     trials: int,
     seed: int,
-    attempt: Callable[[list[float], int], Trial | None],
+    attempt: Callable[[list[float], int], Tried | None],
     known: Sequence[Told] = (),
-) -> Iterator[Trial]:
+) -> Iterator[Tried]:
     """Trials of what a search proposes.
 
     A point that is no setting is told to the search as a failure and is no trial; after as many of them as of trials
@@ -92,7 +92,7 @@ def searched(
             yield made
 
 
-def cost(trial: Trial) -> float:
+def cost(trial: Tried) -> float:
     """What a search is told of a trial: its mean energy score, infinity where a record failed."""
     return math.inf if trial["energy"] is None else float(trial["energy"]["mean"])
 

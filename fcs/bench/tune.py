@@ -14,12 +14,10 @@ from fcs.bench.finals import best, energy, finals, judged
 from fcs.bench.methods import Method, chosen_methods
 from fcs.bench.options import budgets, one, whole
 from fcs.bench.origin import origin, write_json
-from fcs.bench.search import cost, searched
+from fcs.bench.search import Tried, cost, searched
 from fcs.bench.tasks import setup
 from fcs.bench.trial import Trial
 from fcs.core.errors import UsageError
-
-Tried = dict[str, Any]
 
 
 @dataclass(frozen=True)

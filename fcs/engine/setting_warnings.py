@@ -38,23 +38,29 @@ def warn(run: Run) -> None:
 def warn_of_rounding(direction: Direction | None, autocast: torch.dtype | None) -> None:
     """The warning for a call from Python, whose difference is the paper's unless a sampler says otherwise."""
     least = next(ROUNDING[name] for name, kind in AUTOCAST.items() if kind is autocast)
-    if isinstance(direction, Newton) and direction.difference != "auto" and direction.difference < least:
+    difference = _lost(direction, least)
+    if difference is not None:
         log.warning(
             "a difference of %g is lost in the rounding of a network in 16 bits: pass a sampler with "
-            'Newton("auto"), such as InexactNewton(Newton("auto"))', direction.difference
+            'Newton("auto"), such as InexactNewton(Newton("auto"))', difference
         )  # fmt: skip
 
 
+def _lost(direction: Direction | None, least: float) -> float | None:
+    """A direction's finite difference if it is below what rounding leaves."""
+    if not isinstance(direction, Newton) or direction.difference == "auto" or direction.difference >= least:
+        return None
+    return direction.difference
+
+
 def _rounding(run: Run) -> str:
-    direction = run.sampler.direction
     key, least = f"trainer.precision={run.trainer.precision}", ROUNDING[run.trainer.precision]
     if run.trainer.tf32 and least < TF32:
         key, least = "trainer.tf32=true", TF32
-    if not isinstance(direction, Newton) or direction.difference == "auto" or direction.difference >= least:
+    difference = _lost(run.sampler.direction, least)
+    if difference is None:
         return ""
-    return (
-        f"sampler.difference={direction.difference:g} is lost in the rounding of {key}: take auto, or {least:g} or more"
-    )
+    return f"sampler.difference={difference:g} is lost in the rounding of {key}: take auto, or {least:g} or more"
 
 
 def _tf32(run: Run) -> str:
