@@ -22,10 +22,12 @@ from helpers.rivals import (
 from torch import Tensor, nn
 
 from fcs.core.constraints import Constraint, Observed
-from fcs.core.levels import Level, ddpm_levels
+from fcs.core.denoiser import Denoiser, Guided
+from fcs.core.levels import Level, ddpm_levels, flow_levels
 from fcs.core.per_sample import RecordNoise
-from fcs.samplers import DDIM, DING, DPS, LATINO, LDPS, MPGD, P2L, PSLD, FreeDoM, RePaint, Sampler
+from fcs.samplers import DDIM, DING, DPS, FMRG, LATINO, LDPS, MPGD, P2L, PSLD, FreeDoM, RePaint, Sampler
 from fcs.samplers.ding import Bridge
+from fcs.samplers.prior import Prior
 
 TIGHT = {"rtol": 0, "atol": 1e-8}
 
@@ -168,3 +170,30 @@ def test_latino_is_the_published_loop(kind: str, network: Conditional, abar: Ten
     told = [level.t for level in case.levels]
     expected = published.latino(case.start, case.eps, case.abar, told, prox, 0.2, case.draw)
     agrees(LATINO(0.2), make, network, case, expected)
+
+
+@pytest.mark.parametrize("through", [False, True])
+@pytest.mark.parametrize("kind", ["known", "measured"])
+def test_fmrg_is_the_published_loop(kind: str, through: bool, network: Conditional, row: int) -> None:
+    levels = flow_levels(5, shift=2.0)
+    case, (make, A, y) = Case(network, levels, row), operators(kind, row)
+    expected = published.fmrg(case.start, case.eps, [level.sigma for level in levels], A, y, 0.4, 3, through)
+    randn = RecordNoise(SEEDS, dtype=torch.float64)
+    model = Prior(Guided(Denoiser(network, "flow"), rows(3)), encode, decode)
+    with torch.no_grad():
+        together = FMRG(0.4, 3, through)(randn((1, SIZE, SIZE)), levels, model, make([0, 1, 2, 3]), randn)
+        free = DDIM()(case.start, levels, model.with_cond(case.cond), make([row]), randn)
+    torch.testing.assert_close(together[[row]], expected.detach(), **TIGHT)
+    assert not torch.allclose(together[[row]], free, atol=1e-3)
+
+
+def test_fmrg_with_all_noise_new_keeps_nothing_of_the_old(network: Conditional) -> None:
+    x, t, s = rows(0), Level(600, 0.4, 0.6), Level(300, 0.7, 0.3)
+    model = Prior(Guided(Denoiser(network, "flow"), rows(3)), encode, decode)
+    randn = RecordNoise(SEEDS, dtype=torch.float64)
+    with torch.no_grad():
+        x0 = model(x, t)
+        moved = 0.4 * known([0, 1, 2, 3]).pull(x0)
+        found = FMRG(0.4, 1, renewed=True).step(x, t, s, model, known([0, 1, 2, 3]), randn)
+    noise = RecordNoise(SEEDS, dtype=torch.float64)((1, SIZE, SIZE))
+    torch.testing.assert_close(found, 0.7 * x0 + 0.3 * noise + 0.6 * 0.7 * moved, **TIGHT)

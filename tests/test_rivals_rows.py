@@ -35,6 +35,7 @@ from fcs.models import Model
 from fcs.samplers import (
     DING,
     DPS,
+    FMRG,
     LATINO,
     LDPS,
     MMPS,
@@ -201,6 +202,7 @@ def wrong_arguments() -> Iterator[tuple[type[Sampler], dict[str, float | str]]]:
     yield from ((P2L, {name: -1}) for name in ("tunings", "every", "weight"))
     yield from [
         (FreeDoM, {"repeats": 0}),
+        (FMRG, {"moves": 0}),
         (DING, {"noise": 0.0}),
         (DING, {"bridge": "cube"}),
         (MMPS, {"noise": 0.0}),
@@ -218,6 +220,6 @@ def test_senseless_arguments_are_refused(method: type[Sampler], arguments: dict[
 
 
 def test_every_rival_has_a_short_name() -> None:
-    names = {"dps", "ldps", "psld", "freedom", "mpgd", "mmps", "ding", "repaint", "p2l", "latino"}
+    names = {"dps", "ldps", "psld", "freedom", "mpgd", "mmps", "ding", "repaint", "p2l", "latino", "fmrg"}
     assert names <= set(shipped("sampler"))
     assert all(isinstance(shipped("sampler")[name](), Sampler) for name in names)

@@ -32,6 +32,7 @@ OTHERS: dict[str, list[dict[str, object]]] = {
     "repaint": [{"jump": 2, "passes": 3}],
     "freedom": [{"repeats": 2, "guide_from": 0.8, "travel_to": 0.0}],
     "mpgd": [{"project": True}],
+    "fmrg": [{"jacobian": True, "moves": 2}],
 }
 
 

@@ -216,10 +216,12 @@ def arguments(setting: Setting) -> dict[str, Any]:
 
     As many products at each level, where the sampler's own argument is not there.
     """
-    given: dict[str, Any] = {key: value for key, value in setting.items() if key not in (*STEP_SIZES, EACH)}
+    falls = "size" in setting  # else moves is an argument of the sampler itself
+    made = (*(STEP_SIZES if falls else ()), EACH)
+    given: dict[str, Any] = {key: value for key, value in setting.items() if key not in made}
     if EACH in setting:
         given = {"products": [int(setting[EACH])], **given}
-    if "moves" in setting:
+    if falls:
         from fcs.samplers.inexact_newton import falling
 
         size, last = setting["size"], setting["last"]
@@ -293,6 +295,11 @@ def repaint(levels: int, superres: bool) -> Setting:
     return {"jump": max(1, round(levels / 25)), "passes": 10}
 
 
+def fmrg_j(levels: int, superres: bool) -> Setting:
+    """Published (an example in its code): one move through the network at each of 30 levels."""
+    return {"step_size": 5.0, "moves": 1, "jacobian": True}
+
+
 SIZES = (Axis("size", 0.05, 2), Axis("last", 0.1, 1, "linear"))
 ETA = Axis("eta", 0, 1, "linear")
 DRAWS = Axis("prior_variance", 0.05, 5, inpainting=True)
@@ -300,6 +307,7 @@ PROJECTED = (Axis("first", 0.1, 2), Axis("last", 0.05, 1), ETA, DRAWS)
 STEP = Axis("step_size", 0.02, 20)
 MOVES = Axis("moves", 1, 5, "whole")
 MATCHING = (Axis("noise", 0.002, 0.5), Axis("iterations", 1, 4, "whole"), ETA)
+FMRG = (STEP, MOVES)
 KRYLOV = (Axis(EACH, 0, 4, "whole"), Axis("follow", 0, 1.5, "linear"), Axis("push", 0.02, 3), ETA, DRAWS)
 
 METHODS = {
@@ -326,6 +334,8 @@ METHODS = {
         Method("ding", "ding", 28, defaults, (Axis("noise", 0.001, 1),)),
         Method("repaint", "repaint", 250, repaint, (Axis("jump", 1, 10, "whole"), Axis("passes", 1, 10, "whole"), ETA)),
         Method("latino", "latino", 8, defaults, (Axis("noise", 0.002, 0.5), Axis("late", 0.05, 2)), consistency=True),
+        Method("fmrg", "fmrg", 15, defaults, FMRG, consistency=True),
+        Method("fmrg-j", "fmrg", 30, fmrg_j, FMRG, consistency=True),
         Method("sd-inpaint", "ddim", 50, defaults, inpainting_model=True),  # the upper anchor
     )
 }

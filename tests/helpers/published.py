@@ -189,3 +189,36 @@ def latino(
         z0 = prox(predicted(z, eps(z, i), abar[i]), delta * (1 - abar[i]) / sigma_y**2)
         z = abar[i + 1] ** 0.5 * z0 + (1 - abar[i + 1]) ** 0.5 * n() if abar[i + 1] < 1 else z0
     return z
+
+
+def fmrg(
+    z: Tensor,
+    velocity: Net,
+    times: Sequence[float],
+    A: Map,
+    y: Tensor,
+    scale: float,
+    moves: int,
+    through: bool,
+) -> Tensor:
+    """``flow_map1`` with the loss ``norm``: one velocity a level, to the end of the path."""
+    for i, (now, then) in enumerate(pairwise(times)):
+        dt = now - then
+        if through:
+            start, u, at = z, None, z
+            for _ in range(moves):
+                at = at.detach().requires_grad_()
+                v = velocity(at, i)
+                u = v.detach() if u is None else u
+                (gradient,) = torch.autograd.grad(torch.linalg.norm(y - A(at - now * v)), at)
+                at = at - scale * gradient
+            z = start - dt * (u + start - at.detach())
+        else:
+            u = velocity(z, i).detach()
+            first = end = z - now * u
+            for _ in range(moves):
+                end = end.detach().requires_grad_()
+                (gradient,) = torch.autograd.grad(torch.linalg.norm(y - A(end)), end)
+                end = end - scale * gradient
+            z = z - dt * u - now * (1 - then) * (first - end.detach())
+    return z

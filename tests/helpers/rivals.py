@@ -16,6 +16,7 @@ from fcs.core.per_sample import RecordNoise
 from fcs.samplers import (
     DING,
     DPS,
+    FMRG,
     LATINO,
     LDPS,
     MMPS,
@@ -45,6 +46,8 @@ RIVALS: list[Sampler] = [
     RePaint(2, 3),
     P2L(2, 0.01, 0.3, every=2, eta=0.5),
     LATINO(0.3),
+    FMRG(0.5, 2),
+    FMRG(0.5, 2, jacobian=True, renewed=True),
     NewtonKrylov(),
     NewtonKrylov(Gradient(), (0, 2, 1), follow=0.0),
     ProjectedNewton(),
