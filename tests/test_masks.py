@@ -14,7 +14,7 @@ from helpers.tars import one, picture, pixels
 from PIL import Image
 
 from fcs.core.masks import mask_from, read_mask
-from fcs.core.notes import ALPHA, CLASSES, FAINT, NOTHING, SCALE, TWO_VALUES
+from fcs.core.notes import ALPHA, CLASSES, FAINT, GREY, NOTHING, SCALE, TWO_VALUES
 from fcs.core.pictures import PictureError
 from fcs.engine.python_pictures import read_hole
 from fcs.shards.input.decode import Format
@@ -116,8 +116,9 @@ def test_an_array_is_the_same_mask_whatever_holds_it(name: str) -> None:
 
 
 def test_greys_stay_soft_and_alpha_multiplies_them() -> None:
-    ramp = np.arange(256, dtype=np.uint8).reshape(SIDE, SIDE)
-    assert np.array_equal(from_python(ramp)[0], ramp)
+    greys = np.arange(256, dtype=np.uint8).reshape(SIDE, SIDE)
+    ramp = np.where(greys <= 8, 0, np.where(greys >= 247, 255, greys)).astype(np.uint8)  # next to black and white
+    assert np.array_equal(from_python(greys)[0], ramp)
     assert np.array_equal(from_python(ramp / 255)[0], ramp)
     assert np.array_equal(from_python(Image.fromarray(ramp).convert("P"))[0], ramp)
     half = np.where(HOLE, 128, 255).astype(np.uint8)
@@ -125,6 +126,26 @@ def test_greys_stay_soft_and_alpha_multiplies_them() -> None:
     assert np.abs(made - np.where(HOLE, ramp * (128 / 255), ramp)).max() <= 0.5
     assert notes == (ALPHA,)
     assert np.array_equal(from_python(np.dstack([ramp, np.full_like(ramp, 7)]))[0], ramp)  # constant alpha says nothing
+
+
+@pytest.mark.parametrize(("black", "white"), [(0, 254), (3, 255), (8, 247)])
+def test_a_hole_that_is_not_quite_white_is_white(tmp_path: Path, black: int, white: int) -> None:
+    greys = np.where(HOLE, white, black).astype(np.uint8)
+    assert np.array_equal(from_python(greys)[0], PLAIN)
+    made, notes = in_a_shard(tmp_path, pixels(greys))
+    assert np.array_equal(made.squeeze(), PLAIN)
+    assert notes == ((CLASSES,) if black else ())
+    erased = np.dstack([np.zeros((SIDE, SIDE, 3), np.uint8), 255 - greys])
+    whole = Format(3, SIDE, SIDE, needs_mask=True, mask="alpha")
+    mask = one(tmp_path, {"png": pixels(erased)}, whole).mask
+    assert mask is not None
+    assert np.array_equal(mask.squeeze(), PLAIN)
+
+
+def test_a_mask_that_is_white_nowhere_is_noted() -> None:
+    made, notes = from_python(HOLE.astype(np.uint8) * 200)
+    assert np.array_equal(made, HOLE * 200)
+    assert notes == (GREY,)
 
 
 def test_an_opaque_channel_with_noise_says_nothing() -> None:
@@ -189,7 +210,7 @@ def test_class_numbers_beside_a_white_border_are_said(number: int) -> None:
     labels = HOLE.astype(np.uint8) * number
     labels[0] = 255
     greys, notes = mask_from(labels)
-    assert np.array_equal(np.array(greys), labels)
+    assert np.array_equal(np.array(greys), np.where(labels == 1, 0, labels))  # next to black
     assert notes == (CLASSES,)
     labels[1] = 128  # a soft edge
     assert mask_from(labels)[1] == ()

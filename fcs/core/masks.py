@@ -2,23 +2,28 @@
 
 A mask is luminance, and luminance times alpha where the alpha channel varies. Where all that is visible has one colour,
 the luminance says nothing and alpha alone decides. Masks that are plainly labels and not greys are taken as what they
-look like, with a note: 0 and 1, two palette entries, black and one colour.
+look like, with a note: 0 and 1, two palette entries, black and one colour. Of greys, values next to black and white
+become black and white.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fcs.core.notes import ALPHA, CLASSES, FAINT, SCALE, TWO_VALUES
+from fcs.core.notes import ALPHA, CLASSES, FAINT, GREY, SCALE, TWO_VALUES
 from fcs.core.pictures import PictureError, alpha_of, deep_values, has_alpha, naming, upright
 from fcs.core.pixel_values import Pixels, to_bytes
 
 NEAR = 8  # grey values: channels that differ by no more are grey, and no brighter is black
 OPAQUE = 250  # an alpha channel that is nowhere lower says nothing
+# What JPEG and smoothing leave of black and white. A hole that is not quite white would be known a little, and the
+# encoder would see what is in it.
+CLEAN = [0 if value <= NEAR else 255 if value >= 255 - NEAR else value for value in range(256)]
 FAINTEST = 32  # a mask that nowhere reaches this generates next to nothing
 
 
@@ -68,8 +73,15 @@ def mask_from(
         notes.append(ALPHA)
         greys = ((greys.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
     mask = Image.fromarray(greys)
-    notes += _doubts(mask)
-    return mask, tuple(dict.fromkeys(notes))
+    doubts = _doubts(mask.histogram())
+    return mask if FAINT in doubts else clean(mask), tuple(dict.fromkeys([*notes, *doubts]))
+
+
+def clean(mask: Image.Image) -> Image.Image:
+    """8-bit greys with black and white where values are next to them; the same object where none are."""
+    counts = mask.histogram()
+    near = any(counts[1 : NEAR + 1]) or any(counts[255 - NEAR : 255])
+    return mask.point(CLEAN) if near else mask
 
 
 def _telling(opacity: Pixels) -> Pixels | None:
@@ -78,13 +90,13 @@ def _telling(opacity: Pixels) -> Pixels | None:
     return opacity if least < OPAQUE and least != most else None
 
 
-def _doubts(mask: Image.Image) -> list[str]:
-    """Notes on a mask that is taken as it is, but looks like class numbers."""
-    counts = mask.histogram()
-    faint, between, white = any(counts[1:FAINTEST]), any(counts[FAINTEST:255]), bool(counts[255])
-    if between or not faint:
-        return []
-    return [CLASSES if white else FAINT]
+def _doubts(counts: Sequence[int]) -> list[str]:
+    """Notes on a mask, by its histogram, that is taken as it is, but looks like class numbers or is white nowhere."""
+    faint, between = any(counts[1:FAINTEST]), any(counts[FAINTEST : 255 - NEAR])
+    white = any(counts[255 - NEAR :])
+    if between:
+        return [] if white else [GREY]
+    return [CLASSES if white else FAINT] if faint else []
 
 
 def _scaled(values: NDArray[Any], notes: list[str]) -> Pixels:

@@ -9,6 +9,7 @@ CLASSES = "class_numbers"
 COLOUR_PROFILE = "colour_profile"
 FAINT = "faint_mask"
 FRAMES = "several_frames"
+GREY = "no_white_in_mask"
 NOTHING = "nothing_to_generate"
 SCALE = "mask_scale"
 TWO_VALUES = "mask_of_two_values"
@@ -22,6 +23,7 @@ NOTES = {
     SCALE: "16-bit mask with values up to 255: read as 8-bit",
     FAINT: "no value of the mask is above 31 of 255: next to nothing is generated; class numbers?",
     CLASSES: "white beside values up to 31 and no greys between: class numbers? only what is white is generated",
+    GREY: "the mask's brightest is grey: what is there shows through in part",
     COLOUR_PROFILE: "the picture's colour profile is applied: it is converted to sRGB",
     FRAMES: "the picture is an animation or has several pages: the first is taken",
 }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from fcs.core.masks import read_mask
+from fcs.core.masks import clean, read_mask
 from fcs.core.pictures import Mode, PictureError, alpha_of, has_alpha, open_picture, read_picture, upright
 from fcs.shards.input.tar_members import printable
 
@@ -55,7 +55,7 @@ def decode_transparency(data: bytes) -> Image.Image:
         image = open_picture(data)
         if not has_alpha(image):
             raise PictureError("missing_mask", "data.mask=alpha, and the picture has no alpha channel")
-        return ImageOps.invert(alpha_of(upright(image)))
+        return clean(ImageOps.invert(alpha_of(upright(image))))
 
 
 @contextmanager
