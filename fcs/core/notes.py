@@ -23,7 +23,7 @@ NOTES = {
     SCALE: "16-bit mask with values up to 255: read as 8-bit",
     FAINT: "no value of the mask is above 31 of 255: next to nothing is generated; class numbers?",
     CLASSES: "white beside values up to 31 and no greys between: class numbers? only what is white is generated",
-    GREY: "the mask's brightest is grey: what is there shows through in part",
+    GREY: "the brightest of the mask is grey, so it counts in part: what is there shows through",
     COLOUR_PROFILE: "the picture's colour profile is applied: it is converted to sRGB",
     FRAMES: "the picture is an animation or has several pages: the first is taken",
 }
