@@ -23,6 +23,7 @@ from fcs.shards.input.mask_source import mask_source
 from fcs.shards.input.sources import Source, resolve
 from fcs.shards.ledger.commit_list import nothing_left
 from fcs.shards.ledger.layout import RUN
+from fcs.shards.ledger.own_results import check_own_results
 from fcs.shards.ledger.pinned_run import describe
 from fcs.shards.ledger.repin import check_pin
 from fcs.shards.ledger.retry import launched, retry_failed
@@ -111,6 +112,7 @@ def preflight(config: Run, settings: Mapping[str, Any]) -> Preflight:
     check_early(config, found)
     mask_source(config.data.mask)
     sources = resolve(config.data.shards)
+    check_own_results(out, config.data.shards, sources, config.metrics.features)
     check_stems(out, [source.stem for source in sources])
     networks = weights.find(config.metrics.networks, {name: getattr(config.metrics, name) for name in WEIGHTS})
     hashes = _hashes(found, networks, (out.json(RUN) or {}).get("weights"))

@@ -7,7 +7,8 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -83,18 +84,45 @@ def local_path(url: str) -> str | None:
     return str(path) if isinstance(fs, LocalFileSystem) else None
 
 
+def is_glob(name: str) -> bool:
+    """Whether a name or a pattern has what makes it match others than itself; braces alone only spell names out."""
+    return any(mark in name for mark in _MARKS)
+
+
+def globs(pattern: str) -> tuple[Any, list[tuple[str, str]]]:
+    """The globs that a pattern stands for; none where it names its files one by one.
+
+    Returns:
+        The file system, and each glob as the folder before its first mark, by its very name, and the rest.
+
+    Raises:
+        UsageError: it cannot be one.
+        StorageError: the store does not answer.
+    """
+    with _asking(pattern):
+        fs, path = fsspec.core.url_to_fs(pattern)
+        pieces = _pieces(fs, path) if not fs.exists(path) else ()
+        return fs, [_at_mark(folder, name) for folder, name in pieces if is_glob(name)]
+
+
 def _expand(pattern: str) -> dict[str, dict[str, Any]]:
     if pattern.strip().lower().startswith("pipe:"):
         raise UsageError.of(KEY, pattern, "a path or URL; commands are never run")
-    try:
+    with _asking(pattern):
         fs, path = fsspec.core.url_to_fs(pattern)
         if fs.exists(path):  # a literal name wins, whatever characters are in it
             return _files(fs, pattern, [path])
-        folder, rest = _literal_folder(fs, path)
         found: dict[str, dict[str, Any]] = {}
-        for name in braceexpand(rest) if "{" in rest else [rest]:
+        for folder, name in _pieces(fs, path):
             found.update(_files(fs, pattern, _glob(fs, pattern, folder, name)))
         return found
+
+
+@contextmanager
+def _asking(pattern: str) -> Iterator[None]:
+    """Turn what a file system raises about a pattern into errors of ours."""
+    try:
+        yield
     except (ValueError, ImportError) as error:
         if isinstance(error, UsageError):
             raise
@@ -103,6 +131,18 @@ def _expand(pattern: str) -> dict[str, dict[str, Any]]:
         raise UsageError.of(KEY, pattern, "an existing file") from error
     except Exception as error:  # every remote store has its own
         raise StorageError(f"{pattern}: {error}") from error
+
+
+def _pieces(fs: Any, path: str) -> Iterator[tuple[str, str]]:
+    """What a path with braces stands for: a folder that has just that name, and each name or glob in it."""
+    folder, rest = _literal_folder(fs, path)
+    for name in braceexpand(rest) if "{" in rest else [rest]:
+        yield folder, name
+
+
+def _at_mark(folder: str, name: str) -> tuple[str, str]:
+    end = name.rfind("/", 0, min(name.index(mark) for mark in _MARKS if mark in name)) + 1
+    return folder + name[:end], name[end:]
 
 
 def _literal_folder(fs: Any, path: str) -> tuple[str, str]:
@@ -117,7 +157,7 @@ def _literal_folder(fs: Any, path: str) -> tuple[str, str]:
 
 def _glob(fs: Any, pattern: str, folder: str, name: str) -> list[str]:
     path = folder + name
-    if any(mark in name for mark in _MARKS):
+    if is_glob(name):
         there = fs.glob(glob.escape(folder) + name)
         tars, tables = ([path for path in there if path.lower().endswith(ends)] for ends in (TARS, TABLE))
         found = [path for path in tars or tables if not fs.isdir(path)]  # beside tars a table is their list
