@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers.ledgers import COUNTS, SOURCES, do, finish, ledger, outputs
 
 from fcs.core.errors import StorageError
+from fcs.shards.ledger.commit_list import list_commits, nothing_left, retract_damaged
 from fcs.shards.ledger.commit_records import read_commit
 from fcs.shards.ledger.ledger import Ledger
-from fcs.shards.ledger.pinned_run import describe, pin
+from fcs.shards.ledger.pinned_run import describe, fingerprint, pin
 from fcs.shards.ledger.summary import failed_records, summarize
 from fcs.shards.store.local import LocalStore
 
@@ -68,6 +70,32 @@ def test_results_that_are_gone_are_computed_again(
             do(book, item)
     assert "computing it again" in caplog.text
     assert outputs(tmp_path) == whole_run
+
+
+@pytest.mark.parametrize("name", ["shards/a.tar", "metrics/a.parquet"])
+@pytest.mark.parametrize("settled", [-1.0, 600.0], ids=["long ago", "just now"])
+def test_files_that_are_gone_are_made_again(
+    whole_run: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, settled: float
+) -> None:
+    monkeypatch.setattr("fcs.shards.ledger.commit_list.SETTLED", settled)
+    finish(tmp_path)
+    stems = [source.stem for source in SOURCES]
+    assert nothing_left(LocalStore(tmp_path), stems, fingerprint({}))
+    (tmp_path / name).unlink()
+    assert not nothing_left(LocalStore(tmp_path), stems, fingerprint({}))
+    with closing(ledger(tmp_path)) as book:
+        for item in book.tasks():
+            assert item.source == 0
+            do(book, item)
+    assert outputs(tmp_path) == whole_run
+
+
+def test_what_was_just_committed_may_be_missing_from_a_listing(tmp_path: Path) -> None:
+    finish(tmp_path)
+    store = LocalStore(tmp_path)
+    found = list_commits(store, [source.stem for source in SOURCES], fingerprint({}))
+    late = replace(found, listed={name: stat for name, stat in found.listed.items() if not name.endswith(".tar")})
+    assert retract_damaged(store, late) == set(found.stems)
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}"])

@@ -13,7 +13,7 @@ from fcs.shards.ledger.commit_records import covers_run, files_match, read_commi
 from fcs.shards.ledger.layout import COMMITS, FEATURES, METRICS, SHARDS, SUMMARY, commit_file
 from fcs.shards.store.base import Stat, Store, map_threads
 
-SETTLED = 600.0  # seconds in which the files of a commit may still be invisible on other hosts
+SETTLED = 600.0  # seconds in which other hosts may still list old sizes of a commit's files, or not list them
 log = logging.getLogger("fcs.shards")
 
 
@@ -132,7 +132,13 @@ def _damaged(out: Store, found: CommitList) -> list[str]:
 def _is_good(out: Store, record: Mapping[str, Any] | None, sizes: Mapping[str, Stat] | None = None) -> bool:
     if record is None:
         return False
-    return time.time() - record["timings"]["committed"] < SETTLED or files_match(out, record, sizes)
+    recent = time.time() - record["timings"]["committed"] < SETTLED
+    return _are_there(out, record, sizes or {}) if recent else files_match(out, record, sizes)
+
+
+def _are_there(out: Store, record: Mapping[str, Any], listed: Mapping[str, Stat]) -> bool:
+    """Whether the files of a commit exist; what is not listed yet is asked for by name, which no host has cached."""
+    return all(name in listed or out.exists(name) for name in record["files"])
 
 
 def _has_features(done: Mapping[str, Mapping[str, Any]]) -> bool:
