@@ -30,9 +30,12 @@ from types import FrameType
 
 import torch
 from mutate import Case, mutate
+from PIL import Image
 from rules import complaints
 from tars import SIDE, corpus
+from torch import Tensor
 
+from fcs.core.masks import clean
 from fcs.core.records import Record
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
@@ -57,6 +60,11 @@ class Outcome:
     complaints: list[str] = field(default_factory=list)
 
 
+def _as_mask(image: Tensor) -> bytes:
+    """Pixels of a grey picture ``(1, H, W)`` where it is read as a mask."""
+    return clean(Image.fromarray(image[0].numpy())).tobytes()
+
+
 class Fuzzer:
     """Makes cases by number and judges how the reader takes them."""
 
@@ -66,6 +74,7 @@ class Fuzzer:
         masks = [record.mask for records in self.clean for record in records]
         images = [record.image for records in self.clean for record in records]
         self.pictures = {picture.numpy().tobytes() for picture in (*images, *masks) if picture is not None}
+        self.pictures |= {_as_mask(image) for image in images if image is not None}  # a change may make it one
 
     def case(self, number: int) -> tuple[int, Case]:
         """Which tar a case was, and what became of it."""
