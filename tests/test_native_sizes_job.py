@@ -43,14 +43,15 @@ def test_photographs_have_masks_of_their_upright_size(tmp_path: Path) -> None:
 def test_what_a_process_of_its_own_uses_is_told() -> None:
     def work() -> dict[str, float]:
         seconds = Seconds()
-        block = np.ones(80_000_000, np.uint8)  # more than malloc keeps of what was freed before
+        block = np.ones(200_000_000, np.uint8)  # more than malloc keeps of what was freed before
         for part in ("one", "two", "one"):
             with seconds.of(part):
                 block += 1
         return seconds.spent
 
-    found = apart(work)
-    assert 70 < found["memory_mb"] < 200
+    # A kernel that takes back pages of the parent's meanwhile lowers the peak, so the most of three counts.
+    found = max((apart(work) for _ in range(3)), key=lambda one: one["memory_mb"])
+    assert 150 < found["memory_mb"] < 320
     assert found["cpu_seconds"].keys() == {"one", "two"}
     assert all(spent > 0 for spent in found["cpu_seconds"].values())
 
