@@ -73,13 +73,18 @@ def mask_from(
         notes.append(ALPHA)
         greys = ((greys.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
     mask = Image.fromarray(greys)
-    doubts = _doubts(mask.histogram())
-    return mask if FAINT in doubts else clean(mask), tuple(dict.fromkeys([*notes, *doubts]))
+    counts = mask.histogram()
+    doubts = _doubts(counts)
+    return mask if FAINT in doubts else _cleaned(mask, counts), tuple(dict.fromkeys([*notes, *doubts]))
 
 
 def clean(mask: Image.Image) -> Image.Image:
     """8-bit greys with black and white where values are next to them; the same object where none are."""
-    counts = mask.histogram()
+    return _cleaned(mask, mask.histogram())
+
+
+def _cleaned(mask: Image.Image, counts: Sequence[int]) -> Image.Image:
+    """The same, with the mask's histogram."""
     near = any(counts[1 : NEAR + 1]) or any(counts[255 - NEAR : 255])
     return mask.point(CLEAN) if near else mask
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from fcs.core.arguments import at_least
@@ -62,12 +63,13 @@ class FMRG(StepSampler):
     ) -> tuple[Tensor, Tensor, float]:
         """x_0, how far x_t is moved, and the share of that which x_s takes."""
         direction, f = Gradient(), at(denoise, t)
-        x0, F = direction.linearize(f, x)
-        moved = self.step_size * F(constraint.pull(x0))
-        for _ in range(self.moves - 1):
-            then, F = direction.linearize(f, x + moved)
-            moved = moved + self.step_size * F(constraint.pull(then))
-        return x0, moved, t.sigma - s.sigma
+        ends: list[Tensor] = []
+        moved = torch.zeros_like(x)
+        for _ in range(self.moves):
+            end, F = direction.linearize(f, x + moved)
+            moved = moved + self.step_size * F(constraint.pull(end))
+            ends.append(end)
+        return ends[0], moved, t.sigma - s.sigma
 
     def calls(self, steps: int) -> int:
         return steps * (self.moves if self.jacobian else 1)
