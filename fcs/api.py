@@ -24,7 +24,7 @@ from fcs.engine.python_measurements import measurement, measurements
 from fcs.engine.python_outputs import Callback, OutputType, as_output, preview_of, times
 from fcs.engine.python_results import Pictures as Pictures
 from fcs.engine.python_results import Resize, record_form, sampled
-from fcs.engine.setting_warnings import warn_of_rounding
+from fcs.engine.setting_warnings import warn_of_call
 from fcs.models import Model, find
 from fcs.models import load as load_found
 from fcs.models.base import TRUNCATED
@@ -212,7 +212,7 @@ def apply(
     records = records_of(images, holes, prompts, numbers, extra, form, measured)
     most = None if batch_size is None else given.whole("batch_size", batch_size)
     say_notes(records, task.needs_mask)
-    warn_of_rounding(method.direction, model.denoiser.autocast)
+    warn_of_call(pipeline)
     task.prepare(model)
     made = sampled(pipeline, records, form, most, progress, preview_of(callback, model, task, kind))
     if any(row.get("truncated") for row in made.metrics):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fcs.core.directions import Gradient, Newton
 from fcs.engine.config import load_config
 from fcs.engine.setting_warnings import warn
 from fcs.models import Model
-from fcs.samplers import InexactNewton
+from fcs.samplers import DDIM, InexactNewton
 
 BROKEN = {
     "guidance=12": "guidance=12 to the last level",
@@ -61,10 +62,31 @@ def test_a_call_from_python_tells_of_a_difference_that_16_bits_lose(caplog: pyte
     def said(model: Model, sampler: InexactNewton | None) -> str:
         caplog.clear()
         with caplog.at_level(logging.WARNING, logger="fcs"):
-            fcs.inpaint(model, image, hole, steps=1, sampler=sampler, progress=False)
+            fcs.inpaint(model, image, hole, steps=8, sampler=sampler, progress=False)
         return caplog.text
 
     assert "a difference of 0.005 is lost in the rounding" in said(half, None)
     assert said(half, InexactNewton(Newton("auto"), [0.5])) == ""
     assert said(half, InexactNewton(Gradient(), [0.5])) == ""
     assert said(full, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 7}, "steps=7 times step_sizes of 0.5 in all move x_t by 3.5 at most"),
+        ({"guidance": 12.0}, "guidance=12 to the last level"),
+        ({"guidance": 12.0, "guidance_stop": 0.4}, ""),
+        ({"steps": 1, "sampler": DDIM()}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_call_from_python_tells_of_the_same(
+    settings: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, hole = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), bool)
+    given = {"steps": 8, "sampler": InexactNewton(step_sizes=[0.5]), **settings}
+    with caplog.at_level(logging.WARNING, logger="fcs"):
+        fcs.inpaint(fcs.load("emoji-64", device="cpu"), image, hole, prompt="sun", progress=False, **given)
+    assert words in caplog.text
+    assert len(caplog.records) == bool(words)

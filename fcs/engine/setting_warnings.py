@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import torch
-
 from fcs.core.autocast import AUTOCAST
 from fcs.core.directions import Direction, Newton
+from fcs.samplers.base import Sampler
 from fcs.samplers.inexact_newton import InexactNewton
+from fcs.tasks.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from fcs.engine.config.run import Run
@@ -25,25 +25,30 @@ MOST_GUIDANCE, LEAST_UNGUIDED = 10.0, 0.5
 # Levels times the sum of the step sizes is how far x_t can be moved in all. On emoji-64 the residual is .31 to 1.3 up
 # to 2.5, .07 to .21 at 5 to 6, .09 at 10.
 LEAST_TRAVEL = 4.0
+LOST = (
+    "a difference of %g is lost in the rounding of a network in 16 bits: pass a sampler with "
+    'Newton("auto"), such as InexactNewton(Newton("auto"))'
+)
 log = logging.getLogger("fcs")
 
 
 def warn(run: Run) -> None:
     """One warning for each setting that is beyond what was found to work."""
-    for text in (_rounding(run), _tf32(run), _guidance(run), _travel(run)):
-        if text:
-            log.warning(text)
+    _say(_rounding(run), _tf32(run), _guidance(run.sampler, run.guidance, run.guidance_stop))
+    _say(_travel(run.sampler, run.steps, "sampler.step_sizes"))
 
 
-def warn_of_rounding(direction: Direction | None, autocast: torch.dtype | None) -> None:
-    """The warning for a call from Python, whose difference is the paper's unless a sampler says otherwise."""
-    least = next(ROUNDING[name] for name, kind in AUTOCAST.items() if kind is autocast)
-    difference = _lost(direction, least)
-    if difference is not None:
-        log.warning(
-            "a difference of %g is lost in the rounding of a network in 16 bits: pass a sampler with "
-            'Newton("auto"), such as InexactNewton(Newton("auto"))', difference
-        )  # fmt: skip
+def warn_of_call(pipeline: Pipeline) -> None:
+    """The same for a call from Python, with the names that its arguments have there."""
+    sampler, autocast = pipeline.sampler, pipeline.model.denoiser.autocast
+    lost = _lost(sampler.direction, next(ROUNDING[name] for name, kind in AUTOCAST.items() if kind is autocast))
+    _say("" if lost is None else LOST % lost, _guidance(sampler, pipeline.guidance, pipeline.guidance_stop))
+    _say(_travel(sampler, pipeline.steps, "step_sizes"))
+
+
+def _say(*texts: str) -> None:
+    for text in filter(None, texts):
+        log.warning(text)
 
 
 def _lost(direction: Direction | None, least: float) -> float | None:
@@ -69,23 +74,23 @@ def _tf32(run: Run) -> str:
     return "trainer.tf32=true has no effect: metrics by networks need every digit of float32, and torch has one switch"
 
 
-def _guidance(run: Run) -> str:
-    moved = isinstance(run.sampler, InexactNewton) and run.sampler.step_sizes
-    if not moved or run.guidance <= MOST_GUIDANCE or run.guidance_stop <= LEAST_UNGUIDED:
+def _guidance(sampler: Sampler, guidance: float, guidance_stop: float) -> str:
+    moved = isinstance(sampler, InexactNewton) and sampler.step_sizes
+    if not moved or guidance <= MOST_GUIDANCE or guidance_stop <= LEAST_UNGUIDED:
         return ""
     return (
-        f"guidance={run.guidance:g} to the last level keeps the constraint from being met: "
+        f"guidance={guidance:g} to the last level keeps the constraint from being met: "
         f"take {MOST_GUIDANCE:g} or less, or guidance_stop=0.4"
     )
 
 
-def _travel(run: Run) -> str:
-    if not isinstance(run.sampler, InexactNewton) or not run.sampler.step_sizes:
+def _travel(sampler: Sampler, steps: int, name: str) -> str:
+    if not isinstance(sampler, InexactNewton) or not sampler.step_sizes:
         return ""
-    travel = run.steps * sum(run.sampler.step_sizes)
-    if travel >= LEAST_TRAVEL:
+    longest = sum(sampler.step_sizes)
+    if steps * longest >= LEAST_TRAVEL:
         return ""
     return (
-        f"steps={run.steps} times sampler.step_sizes of {sum(run.sampler.step_sizes):g} in all move x_t by {travel:g} "
+        f"steps={steps} times {name} of {longest:g} in all move x_t by {steps * longest:g} "
         f"at most: below {LEAST_TRAVEL:g} the constraint is not met; take more levels, or more or larger steps"
     )
