@@ -194,7 +194,7 @@ def test_prompts_come_from_the_record_then_the_task_then_the_caption(stripes: Mo
     assert prompts(Layers(), None) == ("rows", "")
 
 
-@pytest.mark.parametrize("layers", [["one"], "both", [1, 2], {"a": "b"}, ["a", "b", "c"]])
+@pytest.mark.parametrize("layers", [["one"], "both", [1, 2], {"a": "b"}, ["a", "b", "c"], ["a", "\ud83d"]])
 def test_other_prompts_fail_their_record_alone(stripes: Model, layers: object) -> None:
     given = batch()
     bad = replace(given.records[1], extra={"layers": layers})  # type: ignore[type-var]

@@ -113,6 +113,7 @@ WRONG = {
     "seed too large": ({"seed": 2**63}, "seed=9223372036854775808"),
     "prompt": ({"prompt": 5}, "prompt=5: expected a text"),
     "prompt in a list": ({"prompt": [b"a"]}, r"prompt\[0\]=bytes: expected a text"),
+    "prompt of half a character": ({"prompt": "\ud83d"}, r"prompt='\\ud83d': expected a text, in UTF-8"),
     "negative prompt": ({"negative_prompt": ["ugly"]}, "negative_prompt=list: expected a text"),
     "guidance below 0": ({"guidance": -1}, "guidance=-1: expected a number, 0 or more"),
     "no guidance": ({"guidance": None}, "guidance=None"),

@@ -15,6 +15,7 @@ import torch
 from fcs.core.errors import UsageError, first_line, nearest
 from fcs.core.foreign_names import ARGUMENTS
 from fcs.core.operators.base import METHODS, Operator
+from fcs.core.texts import is_text
 from fcs.models.base import Model
 from fcs.models.diffusers_pipeline import DiffusersPipeline
 from fcs.models.from_memory import from_memory
@@ -126,8 +127,8 @@ def text(name: str, value: Any) -> str:
     Raises:
         UsageError: something else.
     """
-    if value is not None and not isinstance(value, str):
-        raise UsageError.of(name, _shown(value), "a text")
+    if value is not None and not is_text(value):
+        raise UsageError.of(name, _shown(value), "a text, in UTF-8" if isinstance(value, str) else "a text")
     return value or ""
 
 
@@ -138,7 +139,7 @@ def texts(name: str, value: Any) -> str | list[str]:
         UsageError: something else.
     """
     if value is None or isinstance(value, str):
-        return value or ""
+        return text(name, value)
     if isinstance(value, bytes) or not isinstance(value, Iterable):
         raise UsageError.of(name, _shown(value), "a text, or a list with one an image")
     return [text(f"{name}[{place}]", item) for place, item in enumerate(value)]

@@ -16,6 +16,7 @@ from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
 from fcs.core.per_sample import rms
 from fcs.core.records import Batch, Result
+from fcs.core.texts import is_text
 from fcs.core.transfer import to_host
 from fcs.models.base import Model
 from fcs.samplers.base import Sampler
@@ -145,7 +146,7 @@ class Layers(Task):
         for slot, (record, text) in enumerate(zip(batch.records, batch.prompts, strict=True)):
             own = None if record is None else record.extra.get(FIELD)
             first, second = (text, "") if self.prompts is None else self.prompts
-            if isinstance(own, list) and len(own) == 2 and all(isinstance(item, str) for item in own):
+            if isinstance(own, list) and len(own) == 2 and all(map(is_text, own)):
                 first, second = own
             elif own is not None:
                 errors[slot] = f"bad_layers: {repr(own)[:100]}, expected a list of two texts"

@@ -12,6 +12,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from fcs.core.errors import UsageError, first_line
+from fcs.core.texts import is_text
 from fcs.engine.config.class_names import KINDS, shipped
 from fcs.engine.config.keys import SECTIONS, Key, value_at, words
 from fcs.engine.config.messages import missing_key, plain, unknown_key
@@ -110,5 +111,5 @@ def _check_values(name: str, value: Any) -> None:
             _check_values(name, item)
     elif isinstance(value, float) and not math.isfinite(value):
         raise UsageError.of(name, value, "a finite number")
-    elif isinstance(value, str) and ("\0" in value or value != value.encode(errors="ignore").decode()):
+    elif isinstance(value, str) and ("\0" in value or not is_text(value)):
         raise UsageError.of(name, ascii(value), "text in UTF-8 without zero bytes")
