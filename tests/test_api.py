@@ -1,6 +1,7 @@
 """The library from Python, on the embedded digits."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,6 +144,16 @@ def test_without_paste_the_raw_picture_comes_out(digits: Model) -> None:
     pasted = np.array(fcs.apply(digits, Inpaint(seam="hard"), digit(), right_half(), steps=STEPS).images[0])
     assert np.array_equal(raw[:, 8:], pasted[:, 8:])
     assert not np.array_equal(raw[:, :8], pasted[:, :8])
+
+
+@pytest.mark.parametrize("resize", ["none", "crop_to_mask"])
+def test_pictures_of_nan_are_told(digits: Model, resize: Any, caplog: pytest.LogCaptureFixture) -> None:
+    keep = np.zeros((16, 16), np.uint8)
+    sampler, images, masks = InexactNewton(step_sizes=[3e38]), [digit(0), digit(1)], [right_half(), keep]
+    fcs.inpaint(digits, images, masks, steps=1, sampler=sampler, resize=resize)
+    told = [record.getMessage() for record in caplog.records if "not_finite" in record.getMessage()]
+    made = "the model gave NaN or infinity; what is generated there means nothing"
+    assert told == [f"1 of 2 images: not_finite: {made}"]
 
 
 def test_other_samplers_and_levels_are_taken(digits: Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
@@ -15,7 +16,7 @@ from fcs.core.images import to_pil
 from fcs.core.native_picture import Blend
 from fcs.core.notes import NOTHING
 from fcs.core.records import Record
-from fcs.engine.encode_results import own_part, picture_scores
+from fcs.engine.encode_results import NOT_FINITE, own_part, picture_scores
 from fcs.engine.native_results import Crops, MadeCrop, joined_row
 from fcs.engine.python_arguments import one_of
 from fcs.engine.python_sampling import sample_batch
@@ -28,6 +29,7 @@ from fcs.tasks.residual_trace import Preview
 
 Resize: TypeAlias = Literal["none", "crop", "pad", "crop_to_mask"]
 Metrics: TypeAlias = dict[str, float | None]
+log = logging.getLogger("fcs")
 CROPS = 16  # that are sampled at once if nothing else is said: how many there will be, nobody who calls can know
 
 
@@ -100,6 +102,7 @@ def _whole(
     result = sample_batch(pipeline, batch, min(most or count, count), progress, preview)
     for slot, error in result.errors.items():
         raise ValueError(f"image {slot}: {error}")
+    _say_broken([not whole for whole in result.finite])
     common = picture_scores(task, batch, result.images)
     rows = zip(batch.seeds, result.calls, result.residuals, common, result.scores or ({},) * count, strict=True)
     metrics: list[Metrics] = [{"seed": s, "nfe": n, "residual": r, **a, **b} for s, n, r, a, b in rows]
@@ -127,14 +130,22 @@ def _native(
     assert way is not None, "the form of the records says so"
     result = sample_batch(replace(pipeline, task=way.task), batch, min(most or CROPS, len(samples)), progress, preview)
     scored = pipeline.task.reference(batch) is not None
-    crops, images, metrics = Crops(), [], []
+    crops, images, metrics, broken = Crops(), [], [], []
     for slot, sample in enumerate(samples):
         made = crops.add(batch, result, slot)
         if made is not None:
             image, row = _joined(way.blend, sample, made, scored)
             images.append(image)
+            broken.append(any(crop.error for crop in made))
             metrics.append(row if pipeline.model.prompted else {k: v for k, v in row.items() if k != "truncated"})
+    _say_broken(broken)
     return Pictures(images, metrics)
+
+
+def _say_broken(broken: Sequence[bool]) -> None:
+    """Warn of what a run would have failed: as bytes, NaN is a picture like any other."""
+    if any(broken):
+        log.warning("%d of %d images: %s; what is generated there means nothing", sum(broken), len(broken), NOT_FINITE)
 
 
 def _joined(blend: Blend, record: Record, made: Sequence[MadeCrop], scored: bool) -> tuple[Image.Image, Metrics]:
