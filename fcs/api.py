@@ -19,7 +19,7 @@ from fcs.core.records import Batch
 from fcs.engine import python_arguments as given
 from fcs.engine.config.settings import Precision
 from fcs.engine.python_arguments import answering
-from fcs.engine.python_inputs import Picture, as_list, black, records_of, say_notes
+from fcs.engine.python_inputs import Picture, as_list, black, masks_of, records_of, say_notes
 from fcs.engine.python_measurements import measurement, measurements
 from fcs.engine.python_outputs import Callback, OutputType, as_output, preview_of, times
 from fcs.engine.python_results import Pictures as Pictures
@@ -201,7 +201,7 @@ def apply(
         images: list[Picture] = [blank] * len(measured)
     else:
         images = [blank] if image is None else as_list(image)
-    prompts, holes = given.texts("prompt", prompt), None if mask is None else as_list(mask)
+    prompts, holes = given.texts("prompt", prompt), None if mask is None else masks_of(mask, len(images))
     each = given.whole("num_images_per_prompt", num_images_per_prompt)
     if each > 1:
         holes = holes if holes is None or len(holes) == 1 else times(holes, each)
@@ -427,6 +427,8 @@ def layers(
 def _pairs(prompts: tuple[str, str] | Sequence[tuple[str, str]], count: int) -> list[Sequence[str]]:
     single = bool(prompts) and isinstance(prompts[0], str)
     pairs: list[Sequence[str]] = [prompts] * count if single else list(prompts)  # type: ignore[list-item]
+    if isinstance(prompts, str) or any(isinstance(pair, str) for pair in pairs):  # one of two letters looks like a pair
+        raise UsageError.of("prompts", prompts, "two texts, one a layer")
     if len(pairs) != count:
         raise ValueError(f"{count} images, {len(pairs)} pairs of prompts")
     return pairs

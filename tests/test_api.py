@@ -139,6 +139,19 @@ def test_arrays_are_as_good_as_pictures(digits: Model) -> None:
     assert same(picture, array)
 
 
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_stack_of_masks_is_not_one_mask_of_several_channels(digits: Model, count: int) -> None:
+    half = torch.from_numpy(np.array(right_half())) > 0
+    images = [digit(0)] * count
+    stack = torch.stack([half, *[~half] * (count - 1)])
+    with pytest.raises(ValueError, match=rf"mask: a tensor \({count}, 16, 16\) .* expected \({count}, 1, 16, 16\)"):
+        fcs.inpaint(digits, images, stack, steps=1)
+    made = fcs.inpaint(digits, images, stack[:, None], sampler=Replacement(), steps=1)
+    one = fcs.inpaint(digits, images[:1], half[None], sampler=Replacement(), steps=1)
+    assert np.abs(np.array(made.images[0]).astype(int) - np.array(one.images[0])).max() <= 1
+    assert np.array_equal(np.array(made.images[1])[:, 8:], np.array(images[1])[:, 8:])
+
+
 def test_without_paste_the_raw_picture_comes_out(digits: Model) -> None:
     raw = np.array(fcs.inpaint(digits, digit(), right_half(), steps=STEPS, paste=False).images[0])
     pasted = np.array(fcs.apply(digits, Inpaint(seam="hard"), digit(), right_half(), steps=STEPS).images[0])
@@ -290,6 +303,9 @@ def test_layers_take_a_pair_of_prompts_or_one_an_image(latent_model: Model, digi
         fcs.layers(latent_model, pictures, [("red", "ap")], **options)
     with pytest.raises(ValueError, match="image 1: bad_layers: "):
         fcs.layers(latent_model, pictures, [("red", "ap"), ("red",)], **options)
+    for text in ("ab", "a cat", [("a", "b"), "ab"]):
+        with pytest.raises(ValueError, match=r"prompts=.*: expected two texts, one a layer"):
+            fcs.layers(latent_model, pictures, text, **options)
     with pytest.raises(ValueError, match="model without prompts"):
         fcs.layers(digits, digit(), ("a", "b"))
 

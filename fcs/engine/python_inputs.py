@@ -95,3 +95,16 @@ def as_list(pictures: Picture | Sequence[Picture]) -> list[Picture]:
         return [pictures]
     single = isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 4
     return [pictures] if single else list(pictures)
+
+
+def masks_of(masks: Picture | Sequence[Picture], count: int) -> list[Picture]:
+    """Masks as a list: one for all of ``count`` images, or one an image.
+
+    Raises:
+        ValueError: a tensor ``(N, H, W)`` for N images, which would be read as one mask of N channels.
+    """
+    if isinstance(masks, Tensor) and masks.ndim == 3 and 1 < len(masks) == count:
+        height, width = masks.shape[1:]
+        expected = f"({count}, 1, {height}, {width}), or ({height}, {width}) for one mask of all"
+        raise ValueError(f"mask: a tensor {tuple(masks.shape)} for {count} images: expected {expected}")
+    return as_list(masks)
