@@ -55,6 +55,22 @@ def test_columns_of_unusual_names(folder: Path, tmp_path: Path) -> None:
     assert "json" not in found["one_1-2"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("commas.csv", "image,prompt\na.png,red, round\n", "another number of cells than the header has"),
+        ("list.jsonl", '[{"image": "a.png"}, {"image": "c.webp"}]\n', "no JSON object"),
+    ],
+)
+def test_a_table_of_which_no_row_can_be_read_says_why(
+    name: str, text: str, reason: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / name).write_text(text)
+    assert main([str(folder / name), str(tmp_path / "out")]) == 2
+    expected = f"{name}: expected a table with named columns and a row (record 1: {reason})\n"
+    assert capsys.readouterr().err.endswith(expected)
+
+
 def test_a_column_of_bytes_alone(tmp_path: Path) -> None:
     odd = {"when": pa.array([0], pa.timestamp("s")), "score": [float("nan")], "thumb": [b"\0"], "list": [[1, None]]}
     rows = pa.table({"content": [encoded(0)], **odd})

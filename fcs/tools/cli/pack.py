@@ -142,7 +142,8 @@ def _advice(packed: Packed) -> Iterator[str]:
     yield f"pictures: {sizes}; {ways}"
     bare = sum(packed.sizes.values()) - packed.members.get("mask.png", 0)
     if bare:
-        yield f"{bare} records without a mask would fail in task=inpaint; fcs-pack --mask box makes masks for all"
+        lacking = count_of(bare, "record")
+        yield f"{lacking} without a mask would fail in task=inpaint; fcs-pack --mask box makes masks for all"
 
 
 def _say(name: str, reason: str) -> None:

@@ -69,7 +69,9 @@ def open_table(path: Path) -> Table:
     read = _jsonl if suffix == ".jsonl" else partial(_csv, delimiter="\t" if suffix == ".tsv" else ",")
     names = dict.fromkeys(name for names in _checked(path, _names(path, read)) for name in names)
     if not names:
-        raise UsageError.of(KEY, path, "a table with named columns and a row")
+        # A reason where there is a row: often a comma too many, in captions without quotes or at the ends of lines.
+        reason = next((f" (record 1: {row})" for row in _checked(path, read(path)) if isinstance(row, str)), "")
+        raise UsageError.of(KEY, path, f"a table with named columns and a row{reason}")
     return Table(path, tuple(names), (), (), lambda: _checked(path, read(path)))
 
 
