@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import shutil
 import signal
 import sys
 import tarfile
@@ -101,6 +102,19 @@ def test_complete_run_changes_nothing(digits_run: Path, capsys: pytest.CaptureFi
     assert main(["--config", "digits_inpaint", f"out={digits_run}", *DIGITS_RUN]) == 0
     assert {path: path.stat().st_mtime_ns for path in digits_run.rglob("*")} == before
     assert "24 ok" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_what_was_deleted_by_hand(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(digits_run, tmp_path / "out")
+    arguments = ["--config", "digits_inpaint", f"out={out}", *DIGITS_RUN, "--dry-run"]
+    assert main(arguments) == 0
+    assert f"out        {out} (continues)" in capsys.readouterr().out.splitlines()
+    (out / "metrics" / "mixed.parquet").unlink()
+    assert main(arguments) == 0
+    told = "1 shard not as committed, to be computed again: mixed"
+    assert f"out        {out} (continues; {told})" in capsys.readouterr().out.splitlines()
 
 
 def signalled(monkeypatch: pytest.MonkeyPatch, at: int) -> None:

@@ -73,7 +73,7 @@ def test_before_anything_is_done(out: Path, capsys: pytest.CaptureFixture[str]) 
     work(out, 0).close()
     found = asked(out, capsys)
     assert found["records"] == {"total": 63, "done": 0, "missing": 63, "failed": 0, "failures": {}}
-    assert found["shards"] == {"total": 3, "committed": 0}
+    assert found["shards"] == {"total": 3, "committed": 0, "damaged": []}
     assert (found["complete"], found["rate"], found["seconds_left"], found["processes"]) == (False, None, None, [])
     assert found["slices"] == 3  # no process has told its batches: 128 records a slice
 
@@ -99,7 +99,7 @@ def test_a_run_that_goes_on(out: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_shards_that_are_committed(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(work(out, 20 + 2 + 1)):
         found = asked(out, capsys)
-    assert found["shards"] == {"total": 3, "committed": 2}
+    assert found["shards"] == {"total": 3, "committed": 2, "damaged": []}
     assert found["records"] == {"total": 63, "done": 37, "missing": 18, "failed": 8, "failures": {"bad_image": 8}}
     assert found["slices"] == 2
 
@@ -287,8 +287,24 @@ def test_damage(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (line,) = (line for line in said.out.splitlines() if line.startswith(name))
         assert what in line
         assert said.err.count("\n") == 1
-        assert main([str(out)]) == 0  # without --verify only commit records are read
+        assert main([str(out)]) == 0  # without --verify no file of results is read
         capsys.readouterr()
+
+
+def test_files_that_were_deleted_by_hand_are_missing_again(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finish(out)
+    for name in ("shards/a.tar", "metrics/deep/c.parquet"):
+        (out / name).unlink()
+    found = asked(out, capsys)
+    assert not found["complete"]
+    assert found["records"] == {"total": 63, "done": 3, "missing": 60, "failed": 0, "failures": {}}
+    assert found["shards"] == {"total": 3, "committed": 1, "damaged": ["a", "deep/c"]}
+    assert found["array"] == "0-4"
+    assert main([str(out)]) == 0
+    said = "damaged    2 shards not as committed, to be computed again: a, deep/c"
+    assert said in capsys.readouterr().out.splitlines()
+    finish(out)
+    assert asked(out, capsys)["complete"]
 
 
 @pytest.mark.parametrize(

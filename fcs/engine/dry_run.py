@@ -17,6 +17,7 @@ from fcs.metrics import image_scores
 from fcs.models import Model
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.shards.input.sources import listed_sizes
+from fcs.shards.ledger.commit_list import damaged, damaged_text, list_commits
 from fcs.shards.ledger.layout import RUN
 from fcs.shards.ledger.repin import pin_anew
 
@@ -47,7 +48,7 @@ def dry_run(run: Preflight, timed: bool = False) -> int:
         "metrics": ", ".join([*image_scores.NAMES, *config.task.scored, *config.metrics.scores]),
         "features": ", ".join(config.metrics.features) or "none",
         "processes": f"{ranks}, batches of {config.data.batch_size}",
-        "out": f"{config.out}" + (" (continues)" if run.out.exists(RUN) else ""),
+        "out": f"{config.out}{_continues(run)}",
     }
     lines |= timed_batch(run, pipeline, ranks, total) if timed else {}
     for name, value in lines.items():
@@ -73,6 +74,16 @@ def prepare(run: Preflight) -> int:
     _say_what_would_fail(run, model)
     print(f"{run.config.out}: pinned; {count_of(len(run.sources), 'shard')}, {count_of(records, 'record')}")
     return DONE
+
+
+def _continues(run: Preflight) -> str:
+    """Whether there is a run already, and what of it has to be done once more."""
+    if not run.out.exists(RUN):
+        return ""
+    stems = [source.stem for source in run.sources]
+    found = list_commits(run.out, stems, run.pinned["fingerprint"], run.config.data.limit)
+    again = damaged(run.out, found)
+    return f" (continues; {damaged_text(again)})" if again else " (continues)"
 
 
 def _calls(config: Run, total: int | None) -> str:

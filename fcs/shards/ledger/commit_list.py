@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fcs.core.plurals import count_of
 from fcs.shards.ledger.commit_manifest import LEAST, read_manifest, turn, write_manifest
 from fcs.shards.ledger.commit_records import covers_run, files_match, read_commit, read_commits
 from fcs.shards.ledger.layout import COMMITS, FEATURES, METRICS, SHARDS, SUMMARY, commit_file
 from fcs.shards.store.base import Stat, Store, map_threads
 
+NAMED = 3  # shards in a message
 SETTLED = 600.0  # seconds in which other hosts may still list old sizes of a commit's files, or not list them
 log = logging.getLogger("fcs.shards")
 
@@ -90,7 +92,27 @@ def nothing_left(out: Store, stems: Sequence[str], fingerprint: str, limit: int 
     if limit is None and any(commit_file(stem) not in names for stem in stems):
         return False
     found = list_commits(out, stems, fingerprint, limit)
-    return covers_run(found.records, stems, limit) and not _damaged(out, found)
+    return covers_run(found.records, stems, limit) and not damaged(out, found)
+
+
+def damaged(out: Store, found: CommitList) -> list[str]:
+    """The shards with a commit record that is damaged, or whose files are not there as it says; none is opened.
+
+    Raises:
+        StorageError: OUT cannot be read.
+    """
+    sizes = {**found.listed, **out.tree(METRICS), **(out.tree(FEATURES) if _has_features(found.records) else {})}
+    doubtful = [stem for stem in found.stems if not _is_good(out, found.records.get(stem), sizes)]
+    # Each is asked once more by itself: between the listings it may have been committed, or tried again, and the
+    # manifest may be wrong.
+    still = map_threads(lambda stem: not _is_good(out, read_commit(out, stem)), doubtful)
+    return [stem for stem, bad in zip(doubtful, still, strict=True) if bad and out.exists(commit_file(stem))]
+
+
+def damaged_text(stems: Sequence[str]) -> str:
+    """What is said of such shards, with the names of the first."""
+    more = ", ..." if len(stems) > NAMED else ""
+    return f"{count_of(len(stems), 'shard')} not as committed, to be computed again: {', '.join(stems[:NAMED])}{more}"
 
 
 def retract_damaged(out: Store, found: CommitList) -> set[str]:
@@ -102,7 +124,7 @@ def retract_damaged(out: Store, found: CommitList) -> set[str]:
     Raises:
         StorageError: OUT cannot be read or written.
     """
-    bad = _damaged(out, found)
+    bad = damaged(out, found)
     for stem in bad:
         log.warning("%s: its results are not as they were committed; computing it again", stem)
         out.delete(SUMMARY, commit_file(stem))
@@ -119,20 +141,10 @@ def keep_manifest(out: Store, found: CommitList, fingerprint: str) -> None:
         write_manifest(out, fingerprint, found.listed, found.records)
 
 
-def _damaged(out: Store, found: CommitList) -> list[str]:
-    """The shards with a commit record that is damaged, or whose files are not there as it says."""
-    sizes = {**found.listed, **out.tree(METRICS), **(out.tree(FEATURES) if _has_features(found.records) else {})}
-    doubtful = [stem for stem in found.stems if not _is_good(out, found.records.get(stem), sizes)]
-    # Each is asked once more by itself: between the listings it may have been committed, or tried again, and the
-    # manifest may be wrong.
-    damaged = map_threads(lambda stem: not _is_good(out, read_commit(out, stem)), doubtful)
-    return [stem for stem, bad in zip(doubtful, damaged, strict=True) if bad and out.exists(commit_file(stem))]
-
-
 def _is_good(out: Store, record: Mapping[str, Any] | None, sizes: Mapping[str, Stat] | None = None) -> bool:
     if record is None:
         return False
-    recent = time.time() - record["timings"]["committed"] < SETTLED
+    recent = time.time() - record["timings"].get("committed", 0.0) < SETTLED
     return _are_there(out, record, sizes or {}) if recent else files_match(out, record, sizes)
 
 

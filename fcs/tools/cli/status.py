@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from fcs.core.errors import StorageError, UsageError
+from fcs.shards.ledger.commit_list import damaged_text
 from fcs.shards.store.open_store import open_store
 from fcs.tools.cli.ends import Parser, ending
 from fcs.tools.status.read_status import read_status
@@ -72,6 +73,8 @@ def lines(found: RunStatus) -> Iterator[str]:
         yield f"failures   {', '.join(f'{code} {number}' for code, number in found.failures.items())}"
     shards = found.as_json()["shards"]
     yield f"shards     {shards['committed']} of {shards['total']} committed, {found.slices} slices to do"
+    if found.damaged:
+        yield f"damaged    {damaged_text(found.damaged)}"
     if found.rate is not None and not found.complete:
         left = "" if found.seconds_left is None else f", {_duration(found.seconds_left)} left"
         yield f"rate       {found.rate:.2f} records/s{left}"

@@ -10,12 +10,12 @@ import json
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fcs.core.errors import UsageError
-from fcs.shards.ledger.commit_list import list_commits
+from fcs.shards.ledger.commit_list import damaged, list_commits
 from fcs.shards.ledger.layout import PARTS, RUN
 from fcs.shards.ledger.run_file import names_shards, not_ours
 from fcs.shards.store.atomic_files import read_json
@@ -42,9 +42,11 @@ def read_status(out: Store, now: float | None = None) -> RunStatus:
     begun = {stem: _Begun(_spans(names), _failures(out, stem, names)) for stem, names in _parts(out).items()}
     stems = [shard["stem"] for shard in run["shards"]]
     done = list_commits(out, stems, str(run.get("fingerprint")), run.get("limit"))
-    shards = list(_shards(run, begun, done.records))
+    again = damaged(out, done)
+    shards = list(_shards(run, begun, done.records, again))
     complete = all(shard.counts is not None for shard in shards)
-    return RunStatus(tuple(shards), read_processes(out, time.time() if now is None else now, complete))
+    processes = read_processes(out, time.time() if now is None else now, complete)
+    return RunStatus(tuple(shards), processes, tuple(shard.stem for shard in shards if shard.stem in again))
 
 
 def pinned_run(out: Store) -> dict[str, Any]:
@@ -69,21 +71,28 @@ class _Begun(NamedTuple):
 
 
 def _shards(
-    run: Mapping[str, Any], begun: Mapping[str, _Begun], done: Mapping[str, Mapping[str, Any]]
+    run: Mapping[str, Any], begun: Mapping[str, _Begun], done: Mapping[str, Mapping[str, Any]], again: Collection[str]
 ) -> Iterator[ShardStatus]:
-    """The shards that hold records of the run; with a limit only the first ones."""
+    """The shards that hold records of the run; with a limit only the first ones.
+
+    Args:
+        run: what is pinned.
+        begun: what parts hold, by STEM.
+        done: commit records by STEM.
+        again: STEMs of those whose files are not there any more, so that they only tell how many records there are.
+    """
     sizes = _Sizes()
     left = run.get("limit")
     for shard in run["shards"]:
         if left is not None and left <= 0:
             return
         stem, record = shard["stem"], done.get(shard["stem"])
-        if record is not None:
+        if record is not None and stem not in again:
             counts = record["counts"]
             yield ShardStatus(stem, counts["records"], counts, record.get("failures") or {}, ())
             size = counts["records"]
         else:
-            size = sizes.of(shard["url"])
+            size = sizes.of(shard["url"]) if record is None else record["counts"]["records"]
             found = begun.get(stem, _Begun((), {}))
             size = size if size is None or left is None else min(size, left)
             yield ShardStatus(stem, size, None, found.failures, found.spans)

@@ -91,10 +91,12 @@ class RunStatus:
     Attributes:
         shards: those that hold its records.
         processes: sorted by start.
+        damaged: STEMs of shards that were committed, and whose files are gone or have another size.
     """
 
     shards: tuple[ShardStatus, ...]
     processes: tuple[ProcessStatus, ...]
+    damaged: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -166,7 +168,7 @@ class RunStatus:
         return {
             "complete": self.complete,
             "records": records,
-            "shards": {"total": len(self.shards), "committed": committed},
+            "shards": {"total": len(self.shards), "committed": committed, "damaged": list(self.damaged)},
             "slices": self.slices,
             "array": self.array,
             "rate": self.rate,
