@@ -410,6 +410,7 @@ def test_products_are_traded_for_levels() -> None:
         (["--methods", "fcs.tasks.Inpaint"], "sampler=fcs.tasks.Inpaint: expected a sampler"),
         (["--calls", "many"], "--calls=many"),
         (["--seeds", "a"], "--seeds=a"),
+        (["--seeds", "0,1,00"], "--seeds=0,1,00: expected each seed once"),
         (["--limit", "0"], "--limit=0"),
         (["--against", "newton-k2"], "--against=newton-k2: expected one of --methods; did you mean newton-k"),
         (["--tuned", "nowhere"], "--tuned=nowhere: expected a folder"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from fcs.bench.options import one, whole
+from fcs.bench.options import listed_seeds, one
 from fcs.bench.origin import origin, write_json
 from fcs.bench.paired import PAIRED, STYLED, differences
 from fcs.bench.plots import picture_rows
@@ -128,7 +128,7 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
         variants = Variants(options.config, varied(options.vary, options.full))
     else:
         raise UsageError("--config: expected a config, or --variants")
-    out, seeds = Path(options.out), whole(options.seeds, "--seeds")
+    out, seeds = Path(options.out), listed_seeds(options.seeds)
     limit = () if options.limit is None else (f"data.limit={one(options.limit, '--limit')}",)
     model = () if options.model is None else (f"model.name={options.model}",)
     data = () if options.data is None else (f"data.shards={options.data}",)

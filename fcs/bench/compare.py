@@ -8,7 +8,7 @@ from typing import Any
 
 from fcs.bench.comparison import Comparison, named
 from fcs.bench.methods import chosen_methods
-from fcs.bench.options import budgets, one, whole
+from fcs.bench.options import budgets, listed_seeds, one
 from fcs.bench.origin import origin, write_json
 from fcs.bench.presets import write_config
 from fcs.bench.published import published
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
     limit = () if options.limit is None else (f"data.limit={one(options.limit, '--limit')}",)
     comparison = Comparison(
         setup(options.model, options.task, options.data),
-        whole(options.seeds, "--seeds"),
+        listed_seeds(options.seeds),
         out,
         (*limit, *overrides),
         options.captions,

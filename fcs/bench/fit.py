@@ -10,7 +10,7 @@ from typing import Any
 from fcs.bench.finals import TIMES, best, energy, fewest_trials, finals, judged
 from fcs.bench.fit_space import SPACES, Fitted, Space
 from fcs.bench.methods import dotted, own_defaults
-from fcs.bench.options import one, refuse_lost, whole
+from fcs.bench.options import listed_seeds, one, refuse_lost, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.own_records import own_records
 from fcs.bench.presets import write_preset
@@ -87,7 +87,7 @@ def _read(options: argparse.Namespace, overrides: list[str]) -> tuple[Fitting, i
     space = _space(options.sampler, options.task)
     if calls < space.least:
         raise UsageError.of("--calls", options.calls, f"{space.least} or more")
-    seeds, trials = whole(options.seeds, "--seeds"), one(options.trials, "--trials")
+    seeds, trials = listed_seeds(options.seeds), one(options.trials, "--trials")
     if len(seeds) < 2:
         raise UsageError.of("--seeds", options.seeds, "two or more, for an energy score")
     if trials < fewest_trials():

@@ -70,6 +70,18 @@ def whole(text: str, option: str, least: int = 0) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
+def listed_seeds(text: str) -> tuple[int, ...]:
+    """Seeds, comma separated, each once: the same pictures twice would count as samples that agree.
+
+    Raises:
+        UsageError: something else.
+    """
+    found = whole(text, "--seeds")
+    if len(set(found)) < len(found):
+        raise UsageError.of("--seeds", text, "each seed once")
+    return found
+
+
 def one(text: str, option: str) -> int:
     """A whole number above 0.
 

@@ -12,7 +12,7 @@ from typing import Any
 from fcs.bench.comparison import TRIALS, Candidate, Comparison, named
 from fcs.bench.finals import best, energy, finals, judged
 from fcs.bench.methods import Method, chosen_methods
-from fcs.bench.options import budgets, one, whole
+from fcs.bench.options import budgets, listed_seeds, one, whole
 from fcs.bench.origin import origin, write_json
 from fcs.bench.search import Tried, cost, searched
 from fcs.bench.tasks import setup
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
         UsageError: an option that does not fit.
         RunFailed: a run of fcs-predict ended early.
     """
-    where, seeds = setup(options.model, options.task, options.data), whole(options.seeds, "--seeds")
+    where, seeds = setup(options.model, options.task, options.data), listed_seeds(options.seeds)
     if not where.truth:
         raise UsageError.of("--task", options.task, "a task with a truth to tune against")
     if len(seeds) < 2:
