@@ -6,14 +6,15 @@ import io
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers.tars import one, picture, pixels
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
-from fcs.core.masks import mask_from, read_mask
+from fcs.core.masks import clean, mask_from, read_mask
 from fcs.core.notes import ALPHA, CLASSES, FAINT, GREY, NOTHING, SCALE, TWO_VALUES
 from fcs.core.pictures import PictureError
 from fcs.engine.python_pictures import read_hole
@@ -188,6 +189,54 @@ def test_colours_that_are_no_mask_are_refused_by_name(tmp_path: Path, name: str)
     for given in (mask, Image.fromarray(mask)):
         with pytest.raises(ValueError, match=r"mask: .*colours: expected .*is it the picture"):
             from_python(given)
+
+
+def strokes() -> Image.Image:
+    """Thin and thick white lines on black, of a size that is no multiple of JPEG's blocks."""
+    made = Image.new("L", (61, 43))
+    pen = ImageDraw.Draw(made)
+    pen.line([(3, 40), (30, 5), (58, 33)], fill=255, width=7)
+    pen.line([(0, 9), (60, 14)], fill=255, width=1)
+    return made
+
+
+def compressed(image: Image.Image, mode: str, quality: int, **more: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.convert(mode).save(buffer, "jpeg", quality=quality, **more)
+    return buffer.getvalue()
+
+
+def turned_by_exif(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("quality", [50, 75, 89])
+def test_a_jpeg_of_black_and_white_is_that(mode: str, quality: int) -> None:
+    data = compressed(strokes(), mode, quality)
+    greys = np.array(Image.open(io.BytesIO(data)).convert("L"))
+    assert ((greys > 8) & (greys < 247)).any()  # without this they would be half known
+    made, notes = read_mask(Image.open(io.BytesIO(data)))
+    assert np.array_equal(np.array(made), np.array(strokes()))
+    assert notes == ()
+    turned = compressed(strokes(), mode, quality, exif=turned_by_exif(6))
+    expected = strokes().transpose(Image.Transpose.ROTATE_270)
+    assert np.array_equal(np.array(read_mask(Image.open(io.BytesIO(turned)))[0]), np.array(expected))
+    picture = SourceRecord("a", "a", image=pixels(np.zeros((43, 61, 3), np.uint8)), mask=data)
+    packed_mask = record_members(picture, "a", Recipe()).content["mask.png"]
+    assert np.array_equal(np.array(Image.open(io.BytesIO(packed_mask))), np.array(strokes()))
+
+
+@pytest.mark.parametrize("quality", [5, 30, 75, 95])
+def test_a_jpeg_of_greys_stays_as_it_is(quality: int) -> None:
+    soft = strokes().filter(ImageFilter.GaussianBlur(2))
+    half = strokes().point(lambda value: value * 200 // 255)
+    for image in (soft, half, strokes().point(lambda value: max(value, 20))):
+        greys = Image.open(io.BytesIO(compressed(image, "L", quality)))
+        made, _ = read_mask(greys)
+        assert np.array_equal(np.array(made), np.array(clean(greys)))
 
 
 def test_a_voc_map_of_three_classes_is_refused() -> None:

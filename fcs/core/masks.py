@@ -3,7 +3,7 @@
 A mask is luminance, and luminance times alpha where the alpha channel varies. Where all that is visible has one colour,
 the luminance says nothing and alpha alone decides. Masks that are plainly labels and not greys are taken as what they
 look like, with a note: 0 and 1, two palette entries, black and one colour. Of greys, values next to black and white
-become black and white.
+become black and white, and a JPEG file that was made of black and white becomes that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fcs.core.jpeg_masks import before_compression
 from fcs.core.notes import ALPHA, CLASSES, FAINT, GREY, SCALE, TWO_VALUES
 from fcs.core.pictures import PictureError, alpha_of, deep_values, has_alpha, naming, upright
 from fcs.core.pixel_values import Pixels, to_bytes
@@ -40,7 +41,8 @@ def read_mask(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         PictureError: damaged, or colours that are no mask.
     """
     with naming():
-        image = upright(image)
+        image.load()
+        image = upright(before_compression(image) or image)
         alpha = np.asarray(alpha_of(image)) if has_alpha(image) else None
         values = deep_values(image)
         if values is not None:
