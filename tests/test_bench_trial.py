@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from fcs.bench import trial as trials
 from fcs.bench.figures import judge
 from fcs.bench.paired import differences
 from fcs.bench.trial import FILE, RunFailed, Trial
-from fcs.bench.truth import Truth, read_scores, read_truth
+from fcs.bench.truth import Truth, read_columns, read_scores, read_truth
 from fcs.shards.input.decode import Format
 from fcs.shards.input.sources import resolve
 
@@ -81,3 +82,8 @@ def test_masks_count_where_the_task_looks_at_them() -> None:
     sources = resolve(str(Path(fcs.__file__).parent / "samples" / "digits" / "mixed.tar"))
     assert (read_truth(sources, Format(1, 16, 16, needs_mask=True), 3).masks == 0).any()
     assert (read_truth(sources, Format(1, 16, 16), 3).masks == 255).all()
+
+
+def test_a_folder_that_is_called_as_a_setting_is_no_column(digits_run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(digits_run, tmp_path / "seed=3" / "steps=5")
+    assert read_columns(out) == read_columns(digits_run)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
@@ -118,7 +119,7 @@ def read_pictures(out: Path) -> dict[tuple[str, str], Image.Image]:
 def read_scores(out: Path, truth: Truth, names: Sequence[str]) -> dict[str, Tensor]:
     """Scores of a run's rows, ``(N,)`` each in the order of the truth; NaN where a row has none."""
     found = {name: torch.full((len(truth.places),), math.nan, dtype=torch.float64) for name in names}
-    for row in pq.read_table(sorted((out / "metrics").rglob("*.parquet"))).to_pylist():
+    for row in _rows(out).to_pylist():
         place = truth.places.get((row["shard"], row["key"]))
         for name in names:
             if place is not None and row.get(name) is not None:
@@ -128,6 +129,11 @@ def read_scores(out: Path, truth: Truth, names: Sequence[str]) -> dict[str, Tens
 
 def read_columns(out: Path) -> dict[str, float]:
     """Means of a run's rows that need no truth; NaN where no row has one."""
-    rows = pq.read_table(sorted((out / "metrics").rglob("*.parquet")))
+    rows = _rows(out)
     found = {name: rows[name].drop_null().to_numpy() for name in COLUMNS}
     return {name: float(values.mean()) if len(values) else math.nan for name, values in found.items()}
+
+
+def _rows(out: Path) -> pa.Table:
+    """A run's rows. A folder above it that is called ``steps=5`` is no column of theirs, as it would be in Hive."""
+    return pq.read_table(sorted((out / "metrics").rglob("*.parquet")), partitioning=None)

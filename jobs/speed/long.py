@@ -53,7 +53,9 @@ def flat(work: Path, records: int, shard: int = 1000) -> dict[str, Any]:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     columns = ["shard", "index", "memory"]
     rows = [
-        row for path in (out / "metrics").glob("*.parquet") for row in pq.read_table(path, columns=columns).to_pylist()
+        row
+        for path in (out / "metrics").glob("*.parquet")
+        for row in pq.read_table(path, columns=columns, partitioning=None).to_pylist()
     ]
     held = [row["memory"] for row in sorted(rows, key=lambda row: (row["shard"], row["index"]))]
     early, last = held[min(EARLY, len(held)) - 1], max(held)
