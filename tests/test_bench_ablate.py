@@ -45,6 +45,24 @@ def test_variants_are_compared_with_the_first(tmp_path: Path) -> None:
     assert (tmp_path / "ablate.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("vary", "said"),
+    [
+        ("steps=1,x", "steps=x: expected a whole number above 0"),
+        ("seed=1,2", "seed=1: expected the option --seeds for that"),
+        ("data.captions=true,false", "data.captions=true: expected the option --captions for that"),
+        ("out=a,b", "out=a: expected the option --out for that"),
+    ],
+)
+def test_what_cannot_vary_is_told_before_anything_runs(
+    vary: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--config", "digits_half", "--vary", vary, "--limit", "2", "--out", str(tmp_path / "out")]
+    assert main(["ablate", *options]) == 2
+    assert capsys.readouterr().err == f"fcs-bench: {said}\n"
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("text", ["", "variants: [", "config: a", "config: a\nvariants: [b]", "- a"])
 def test_a_file_of_variants_that_is_none(tmp_path: Path, text: str) -> None:
     file = tmp_path / "variants.yaml"

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from fcs.bench.options import listed_seeds, one
+from fcs.bench.options import listed_seeds, one, refuse_options
 from fcs.bench.origin import origin, write_json
 from fcs.bench.paired import PAIRED, STYLED, differences
 from fcs.bench.plots import picture_rows
@@ -135,10 +135,14 @@ def run(options: argparse.Namespace, overrides: list[str]) -> None:
     common = (*model, *data, "previews.max=0", *limit, *overrides)
     captions = variants.captions or options.captions
     base = Trial(options.config or variants.config, common, seeds, out, captions, variants.truth)
+    trials = {name: base.variant(folder(name), own) for name, own in variants.named.items()}
+    for name, trial in trials.items():  # a slip in the last must not be told after the others have run
+        refuse_options("ablate", variants.named[name])
+        _ = trial.loaded
     rows: list[Row] = []
     first: dict[str, Any] | None = None
     for name, own in variants.named.items():
-        report = base.variant(folder(name), own).report()
+        report = trials[name].report()
         rows.append(row({"variant": name, "overrides": own}, report, first))
         first = first or report
         write_json(out / "ablate.json", {**origin(), "config": base.config, "rows": rows})
