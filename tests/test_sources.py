@@ -35,6 +35,26 @@ def test_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert source.mtime == os.stat("d/00.tar").st_mtime
 
 
+def test_globs_pass_over_what_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "d/00.tar", "d/._00.tar", "d/.kept/01.tar", ".in/02.tar", ".in/._02.tar")
+    monkeypatch.chdir(tmp_path)
+
+    def stems(pattern: str) -> list[str]:
+        return [source.stem for source in resolve(pattern)]
+
+    assert stems("d/*.tar") == stems("d/*") == stems("d/**/*.tar") == stems("**/*.tar") == ["00"]
+    assert stems("d/._00.tar") == stems("d/._*.tar") == ["._00"]
+    assert stems("d/.kept/*.tar") == ["01"]
+    assert stems(".in/*.tar") == stems(f"{tmp_path}/.in/*") == stems(".in/../.in/*") == ["02"]
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "00.tar")
+    (tmp_path / "01.tar").symlink_to("gone.tar")
+    with pytest.raises(UsageError, match=rf"expected existing files; {tmp_path}/01.tar is a link that leads nowhere"):
+        resolve(f"{tmp_path}/*.tar")
+
+
 @pytest.mark.parametrize(
     ("patterns", "expected"),
     [

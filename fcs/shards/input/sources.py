@@ -158,7 +158,7 @@ def _literal_folder(fs: Any, path: str) -> tuple[str, str]:
 def _glob(fs: Any, pattern: str, folder: str, name: str) -> list[str]:
     path = folder + name
     if is_glob(name):
-        there = fs.glob(glob.escape(folder) + name)
+        there = _shown(fs.glob(glob.escape(folder) + name), *_at_mark(folder, name))
         tars, tables = ([path for path in there if path.lower().endswith(ends)] for ends in (TARS, TABLE))
         found = [path for path in tars or tables if not fs.isdir(path)]  # beside tars a table is their list
         if not found:
@@ -167,6 +167,13 @@ def _glob(fs: Any, pattern: str, folder: str, name: str) -> list[str]:
     if not fs.exists(path):
         raise UsageError.of(KEY, pattern, f"an existing file; there is no {path}")
     return [path]
+
+
+def _shown(paths: list[str], folder: str, name: str) -> list[str]:
+    """What a shell's glob finds: hidden files, as macOS leaves beside each one (``._00.tar``), must be asked for."""
+    if any(part.startswith(".") for part in name.split("/")):
+        return paths
+    return [path for path in paths if not path.startswith(folder) or "/." not in f"/{path[len(folder) :]}"]
 
 
 def _escaped(path: str) -> str:
@@ -185,7 +192,10 @@ def _files(fs: Any, pattern: str, paths: list[str]) -> dict[str, dict[str, Any]]
             raise UsageError.of(KEY, pattern, f"a tar file or a table ({', '.join(SUFFIXES)})")
         if name.endswith(".zst") and find_spec("zstandard") is None:
             raise UsageError.of(KEY, pattern, "no .zst without the package zstandard (pip install zstandard)")
-        info, local = fs.info(path), isinstance(fs, LocalFileSystem)
+        local = isinstance(fs, LocalFileSystem)
+        if local and os.path.islink(path) and not os.path.exists(path):
+            raise UsageError.of(KEY, pattern, f"existing files; {path} is a link that leads nowhere")
+        info = fs.info(path)
         if info.get("type") == "other":  # a pipe would be waited for
             raise UsageError.of(KEY, pattern, f"a regular file; {path} is a pipe, socket or device")
         found[os.path.abspath(path) if local else fs.unstrip_protocol(path)] = info
