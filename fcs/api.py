@@ -20,7 +20,7 @@ from fcs.engine import python_arguments as given
 from fcs.engine.config.settings import Precision
 from fcs.engine.python_arguments import answering
 from fcs.engine.python_inputs import Picture, as_list, black, masks_of, records_of, say_notes
-from fcs.engine.python_measurements import measurement, measurements
+from fcs.engine.python_measurements import measurement, measurements, say_range
 from fcs.engine.python_outputs import Callback, OutputType, as_output, preview_of, times
 from fcs.engine.python_results import Pictures as Pictures
 from fcs.engine.python_results import Resize, record_form, sampled
@@ -337,7 +337,9 @@ def restore(
     kind, way = given.chosen("operator", operator, Operator), given.one_of("error", error, Error)
     measured = None if degrade else measurement(image)
     task = Restore(kind, degrade, way, measurement="picture" if measured is None else "npy")
-    image = image if measured is None else measured
+    if measured is not None:
+        say_range(measured)
+        image = measured
     sampler = InexactNewton(step_sizes=SMALL_STEPS) if sampler is None else sampler
     return apply(model, task, image, None, prompt, seed, steps, sampler, *options, None, progress, batch_size, *shared)
 

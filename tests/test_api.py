@@ -159,6 +159,18 @@ def test_without_paste_the_raw_picture_comes_out(digits: Model) -> None:
     assert not np.array_equal(raw[:, :8], pasted[:, :8])
 
 
+@pytest.mark.parametrize(
+    ("scale", "shift", "told"), [(1.0, 0.0, True), (2.0, -1.0, False), (5.0, 0.0, False), (0.0, 0.0, False)]
+)
+def test_a_measurement_that_looks_like_a_picture_is_told(
+    digits: Model, scale: float, shift: float, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = torch.from_numpy(np.array(digit()))[None, None] / 255  # as output_type="pt" gives it
+    fcs.restore(digits, scale * picture + shift, GaussianBlur(1.0), steps=1, sampler=DDIM(), progress=False)
+    found = [record.getMessage() for record in caplog.records]
+    assert any("floats from 0 to 0.784 are A of pictures in [-1, 1]" in line for line in found) == told
+
+
 @pytest.mark.parametrize("resize", ["none", "crop_to_mask"])
 def test_pictures_of_nan_are_told(digits: Model, resize: Any, caplog: pytest.LogCaptureFixture) -> None:
     keep = np.zeros((16, 16), np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from fcs.core.errors import UsageError
+
+log = logging.getLogger("fcs")
 
 
 def measurements(image: object, shape: tuple[int, ...]) -> list[Tensor]:
@@ -44,6 +47,16 @@ def measurement(image: object) -> Tensor | None:
             raise ValueError("image: expected measurements of one shape")
         return torch.stack([torch.as_tensor(one) for one in image])
     return torch.as_tensor(image) if _floats(image) else None
+
+
+def say_range(value: Tensor) -> None:
+    """Warn of a measurement whose numbers may be a picture's: other calls take floats from 0 to 1 for pixels."""
+    low, high = (value.min().item(), value.max().item()) if value.numel() else (0.0, 0.0)
+    if low >= 0 and 0 < high <= 1:
+        meant = "if these are pictures from 0 to 1, pass 2 * image - 1"
+        log.warning(
+            "image: floats from %.3g to %.3g are A of pictures in [-1, 1], where 0 is grey; %s", low, high, meant
+        )
 
 
 def _floats(value: object) -> bool:
