@@ -45,12 +45,28 @@ def from_folder(found: Found, kind: torch.dtype | None) -> Any:
     types = torch.float32 if kind is None else {"default": kind, "vae": torch.float32}
     options = {"torch_dtype": types, "variant": found.variant, "use_safetensors": True, "local_files_only": True}
     try:
-        return own.from_pretrained(found.path, **options, **unwanted)
+        pipe = own.from_pretrained(found.path, **options, **unwanted)
     except ValueError as error:
         if "low_cpu_mem_usage" not in str(error):
             raise
         expected = f"accelerate beside it, which {own.__name__} is loaded with: pip install accelerate"
         raise UsageError.of("model.name", found.name, expected) from error
+    if kind is not None:
+        _round(pipe, kind)
+    return pipe
+
+
+def _round(pipe: Any, kind: torch.dtype) -> None:
+    """Bring all networks but the autoencoder to 16 bits, where they are not yet.
+
+    Without accelerate, diffusers leaves a network in its files' type if the first entry of its state is a buffer of
+    that type, as SD 3's table of positions is: its inputs would be in 16 bits, its weights in 32.
+    """
+    from diffusers import ModelMixin
+
+    for name, part in pipe.components.items():
+        if isinstance(part, ModelMixin) and name != "vae":
+            part.to(kind)
 
 
 def _check_parts(found: Found) -> None:

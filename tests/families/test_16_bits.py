@@ -117,6 +117,15 @@ def test_a_folder_in_bf16_meets_the_constraint_as_in_float32(folder: Path) -> No
     assert residuals[1] < 1.2 * residuals[0] + 0.02
 
 
+def test_a_folder_in_float32_whose_network_begins_with_a_table(tmp_path: Path) -> None:
+    """SD 3's positions: they are in float32 in any case, by which diffusers without accelerate takes all weights."""
+    FAMILIES["sd3"]().save_pretrained(tmp_path / "sd3")
+    loaded = fcs.load(tmp_path / "sd3", device="cpu", size=(32, 32), precision="bf16")
+    assert {weights.dtype for weights in loaded.pipe.transformer.parameters()} == {torch.bfloat16}
+    made = fcs.sample(loaded, prompt="red", steps=1, progress=False)
+    assert made.images[0].size == (32, 32)
+
+
 def test_a_direction_that_is_rounded_away_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = fcs.load(folder, device="cpu", size=(32, 32), precision="bf16")
     product = Products._product
