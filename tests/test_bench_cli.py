@@ -9,9 +9,11 @@ import sys
 
 import pytest
 
+import fcs
 from fcs.bench import ablate, cli
 from fcs.bench.cli import COMMANDS, main
 from fcs.bench.methods import METHODS
+from fcs.bench.options import OPTIONS
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
@@ -20,8 +22,14 @@ def test_help_needs_no_torch(name: str) -> None:
     script += "assert 'torch' not in sys.modules"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert f"usage: fcs-bench {name}".rstrip() in said
+    assert ("key=value: overrides" in said) == (name in OPTIONS)
     if name in ("compare", "tune"):
         assert all(method in said for method in METHODS)
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fcs-bench {fcs.__version__}\n"
 
 
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:

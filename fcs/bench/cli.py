@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from types import FrameType
 
 from fcs.bench.methods import METHODS
-from fcs.bench.options import refuse_options
+from fcs.bench.options import OPTIONS, refuse_options
 from fcs.bench.tasks import TASKS
 from fcs.core.errors import Interrupted, UsageError
 from fcs.engine.signals import SIGNALS
@@ -32,9 +32,9 @@ Which method for which model and data: runs of fcs-predict over several seeds, c
 
 fcs-bench COMMAND --help explains. The same command again continues what was interrupted.
 """
-CODES = """\
+CODES = "exit codes: those of fcs-predict, 3 apart: records that failed are counted in the rows\n"
+OVERRIDES = """\
 key=value: overrides of every config, as for fcs-predict. Run the same command again to continue what was interrupted.
-exit codes: those of fcs-predict, 3 apart: records that failed are counted in the rows
 """
 TASK_NAMES, METHOD_NAMES = (
     textwrap.fill(f"{kind}: {', '.join(names)}", 118, subsequent_indent="  ")
@@ -221,10 +221,13 @@ def _bench(given: list[str]) -> int:
         print(HELP, end="")
         return 0
     name = given[0]
+    if name == "--version":
+        print(Parser("fcs-bench").version_line)
+        return 0
     if name not in COMMANDS:
         raise UsageError.of("COMMAND", name, f"one of {', '.join(COMMANDS)}", COMMANDS)
     text, add = COMMANDS[name]
-    parser = Parser(f"fcs-bench {name}", text, CODES)
+    parser = Parser(f"fcs-bench {name}", text, (OVERRIDES if name in OPTIONS else "") + CODES)
     add(parser)
     found = parser.read_with_overrides(given[1:])
     if found is None:
