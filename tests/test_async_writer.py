@@ -137,6 +137,14 @@ def test_one_good_record_is_enough_to_go_on() -> None:
     writer.close()
 
 
+def test_failures_of_an_earlier_start_are_not_the_last_here() -> None:
+    writer = AsyncWriter(encoder(), lambda *_: None, Progress(None, stream=io.StringIO()), 0, failed_before=1)
+    batch = batch_of([good(0)])
+    writer(batch, result_for(batch))
+    with pytest.raises(TooManyFailures, match=r"^1 record failed, data\.max_failed=0$"):
+        writer.close()
+
+
 def test_failures_of_other_processes_count() -> None:
     records: list[Record | None] = [good(i).failed("bad_image", "torn") for i in range(2)]
     progress = Progress(None, stream=io.StringIO())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from fcs.core.errors import TooManyFailures
 from fcs.core.notes import note_lines
+from fcs.core.plurals import count_of
 from fcs.core.records import Batch, Result
 from fcs.engine.contact_sheet import sheet
 from fcs.engine.encode_results import ResultEncoder
@@ -162,7 +163,8 @@ class AsyncWriter:
         last = next((row.error for row in reversed(rows) if row.error), "")
         if self.max_failed is not None and failed:
             total += self.failed_elsewhere()
+        said = f"; the last: {last}" if last else ""  # an earlier start may have failed them all
         if self.max_failed is not None and total > self.max_failed:
-            raise TooManyFailures(f"{total} records failed, data.max_failed={self.max_failed}; the last: {last}")
+            raise TooManyFailures(f"{count_of(total, 'record')} failed, data.max_failed={self.max_failed}{said}")
         if self.max_failed is None and done == own >= FIRST_RECORDS:
-            raise TooManyFailures(f"the first {done} records all failed; the last: {last}")
+            raise TooManyFailures(f"the first {done} records all failed{said}")
