@@ -57,6 +57,16 @@ def test_a_run_says_how_many_and_its_rows_which(
     assert "data.prompt" not in caplog.text
 
 
+def test_nobody_is_told_that_the_model_fails_on_a_long_prompt(
+    latent_model: Model, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokenizers say so, once, of what is not cut yet; what the network sees is."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    monkeypatch.setattr(latent_model.text.tokenizer, "deprecation_warnings", {})  # what it has said before
+    fcs.sample(latent_model, 1, "t " * 20, steps=1, progress=False)
+    assert [record.name for record in caplog.records] == ["fcs"]
+
+
 def test_a_tokenizer_without_a_length_takes_the_encoders(tiny_sd: Path, latent_model: Model, tmp_path: Path) -> None:
     shutil.copytree(tiny_sd, tmp_path / "model")
     file = tmp_path / "model" / "tokenizer" / "tokenizer_config.json"

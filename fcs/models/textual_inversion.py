@@ -112,7 +112,13 @@ def teach_pipeline(given: Sequence[str], pipe: Any) -> None:
 
 
 def spelled(tokenizer: Any, prompt: str) -> str:
-    """A prompt with each learnt word of several tokens written as all of them, as diffusers' pipelines read it."""
+    """A prompt with each learnt word of several tokens written as all of them, as diffusers' pipelines read it.
+
+    Where there is no such word the tokenizer is not asked: of a long prompt it would warn that the model fails on it.
+    """
+    words = tokenizer.added_tokens_encoder
+    if not any(f"{word}_1" in words for word in words):
+        return prompt
     text: str = _loader().maybe_convert_prompt(prompt, tokenizer)
     return text
 
