@@ -95,6 +95,7 @@ def test_only_what_has_failed_and_nothing_else_gives_way(tmp_path: Path) -> None
     before = tree(tmp_path)
     check_pin(out, pinned(2))
     assert tree(tmp_path) == before
+    out.create("report.html", b"of records that failed")
     pin_anew(out, pinned(2))
     assert out.json("run.json") == pinned(2)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["run.json"]

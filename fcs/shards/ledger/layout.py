@@ -6,6 +6,7 @@ RUN = "run.json"  # the pinned run
 DIFFERENCE = "difference.json"  # perturbations that were measured for 16 bits, by t
 COMMITS = "commits.json"  # what the commit records say, as a hint
 SUMMARY = "summary.json"  # means over all committed shards
+PAGE = "report.html"  # what fcs-report makes of it
 SHARDS, METRICS, FEATURES = "shards", "metrics", "features"
 PARTS, CLAIMS, WORKERS, PREVIEWS = "parts", "claims", "workers", "previews"
 

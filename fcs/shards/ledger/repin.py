@@ -23,6 +23,7 @@ from fcs.shards.ledger.layout import (
     DIFFERENCE,
     FEATURES,
     METRICS,
+    PAGE,
     PARTS,
     PREVIEWS,
     RUN,
@@ -81,7 +82,7 @@ def pin_anew(out: Store, run: dict[str, Any]) -> None:
         for folder in _FOLDERS:
             out.delete(*sorted(out.tree(folder), key=lambda name: not name.endswith(".json")))
             out.prune_below(folder)
-        out.delete(SUMMARY, DIFFERENCE, COMMITS)
+        out.delete(SUMMARY, PAGE, DIFFERENCE, COMMITS)
         out.replace(RUN, to_json(run))
     finally:
         out.delete(LOCK)

@@ -45,12 +45,13 @@ def _report(given: list[str]) -> int:
         raise UsageError.of("OUT", twice, "each run once")
     most = None if options.records is None else _count(options.records)
     # Importing torch takes a second, so options are checked before.
+    from fcs.shards.ledger.layout import PAGE
     from fcs.tools.report.distributions import energy_scores_over_seeds
     from fcs.tools.report.finished_run import read_finished_run
     from fcs.tools.report.markdown_tables import markdown_tables
     from fcs.tools.report.run_names import run_names
     from fcs.tools.report.text_tables import energy_lines, note_lines, summary_lines
-    from fcs.tools.report.write_report import PAGE, write_report
+    from fcs.tools.report.write_report import write_report
 
     outs = [open_store(out) for out in options.out]
     to, reference = (None if one is None else open_store(one) for one in (options.to, options.reference))

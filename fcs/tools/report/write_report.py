@@ -7,7 +7,7 @@ from typing import Any
 
 from fcs.core.errors import UsageError
 from fcs.shards.ledger.commit_records import is_complete
-from fcs.shards.ledger.layout import RUN, SUMMARY
+from fcs.shards.ledger.layout import PAGE, RUN, SUMMARY
 from fcs.shards.ledger.pinned_run import read_run
 from fcs.shards.ledger.summary import summarize, write_summary
 from fcs.shards.store.atomic_files import to_json
@@ -18,7 +18,6 @@ from fcs.tools.report.finished_run import read_finished_run
 from fcs.tools.report.html_page import html_page
 from fcs.tools.report.run_names import run_names
 
-PAGE = "report.html"
 Summary = Mapping[str, Any]
 
 
