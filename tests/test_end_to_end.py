@@ -173,8 +173,11 @@ def test_failures_are_rows(tmp_path: Path, digits_shard: Path, capsys: pytest.Ca
     assert list(members_by_key(tmp_path / "o" / "shards" / "in.tar")) == [records[0]["__key__"]]
     said = capsys.readouterr()
     assert "1 ok, 2 failed" in said.out
+    assert f"previews: {tmp_path}/o/previews" in said.out
     assert "bad_image" in said.err
+    shutil.rmtree(tmp_path / "o" / "previews")  # as with previews.max=0
     assert main(arguments) == 3
+    assert "previews" not in capsys.readouterr().out
 
 
 def test_failed_records_are_tried_again(tmp_path: Path, digits_shard: Path) -> None:

@@ -37,7 +37,8 @@ def final_report(out: Store, quiet: bool = False) -> int:
             if values.get("infinite"):  # these pixels are equal to the reference's
                 print(f"{name:16s} {'infinite':>10s} {values['infinite']:8d}")
         print(f"records: {ok} ok, {failed} failed")
-        folders = {"pictures": SHARDS, "rows": METRICS, "previews": PREVIEWS}
+        folders = {"pictures": SHARDS, "rows": METRICS}
+        folders |= {"previews": PREVIEWS} if any(out.below(PREVIEWS)) else {}
         print("  ".join(f"{what}: {out.where(folder)}" for what, folder in folders.items()))
         _list_failures(out, failed)
         _say_notes(out, summary)
