@@ -65,6 +65,7 @@ MISTAKES = {
     "data.resize=stretch": ["data.resize=stretch", "none, crop, pad"],
     "task=inpant": ["task=inpant", "did you mean inpaint?"],
     "task.paste=maybe": ["task.paste=maybe", "true or false"],
+    "task.operator.x=1": ["task.operator.x=1: expected a known key"],
     "task.pste=true": ["task.pste=true", "did you mean task.paste?"],
     "sampler=newtn": ["sampler=newtn", "did you mean newton?"],
     "sampler=fcs.samplers.Replacemnt": ["sampler=fcs.samplers.Replacemnt", "did you mean fcs.samplers.Replacement?"],

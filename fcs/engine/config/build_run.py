@@ -63,7 +63,8 @@ def _explained(message: str, tree: Mapping[str, Any], known: Mapping[str, Key]) 
     """What jsonargparse says, as one line of ours."""
     name = ".".join(ON_THE_WAY.findall(message))
     if found := UNKNOWN.search(message):
-        unknown = ".".join(filter(None, (name, *found.groups())))
+        path = ".".join(filter(None, (name, *found.groups())))
+        unknown = path.replace(".init_args.", ".")  # which nobody typed: arguments of a class that was not chosen
         return unknown_key(unknown, value_at(tree, unknown), [*known, *SECTIONS])
     if found := MISSING.search(message):
         name = f"{name}.{found[1]}".removeprefix(".")
