@@ -74,7 +74,12 @@ class Sampler(ABC):
 def forward_only() -> list[str]:
     """Short names of the samplers that, with their defaults, need no backward pass through the denoiser."""
     kinds = [kind for kind in classes("fcs.samplers", Sampler).values() if _needs_none(kind)]
-    return sorted(str(vars(kind).get("known_as", kind.__name__)).lower() for kind in kinds)
+    return sorted(map(short_name, kinds))
+
+
+def short_name(kind: type[Sampler]) -> str:
+    """How a configuration calls a sampler."""
+    return str(vars(kind).get("known_as", kind.__name__)).lower()
 
 
 def _needs_none(kind: type[Sampler]) -> bool:

@@ -15,7 +15,7 @@ from fcs.core.levels import Spacing
 from fcs.core.per_sample import RecordNoise
 from fcs.core.records import Batch, Result
 from fcs.models.base import Model
-from fcs.samplers.base import Sampler, forward_only
+from fcs.samplers.base import Sampler, forward_only, short_name
 from fcs.tasks.base import Task
 from fcs.tasks.half_precision import check_agreement, lengths, merged, rounds
 from fcs.tasks.handed_on import as_given, with_given
@@ -56,9 +56,16 @@ class Pipeline:
             raise UsageError.of("guidance_stop", self.guidance_stop, "0 to 1, the share of the levels")
         check_sampler(self.sampler, self.task, self.model.prompted)
         if not self.model.differentiable and self.sampler.backwards(self.steps):
-            kind, names = type(self.model).__name__, ", ".join(forward_only())
-            expected = f"one without backward passes, since {kind} only asks its network forwards: {names}"
-            raise UsageError.of("sampler", type(self.sampler).__name__.lower(), expected)
+            raise self._asks_backwards()
+
+    def _asks_backwards(self) -> UsageError:
+        """The error of a sampler that differentiates a network which cannot be; it may be its direction that does."""
+        expected = f"one without backward passes, since {type(self.model).__name__} only asks its network forwards"
+        direction = self.sampler.direction
+        if direction is not None and direction.backwards:
+            return UsageError.of("sampler.direction", type(direction).__name__.lower(), f"{expected}: newton, local")
+        names = ", ".join(forward_only())
+        return UsageError.of("sampler", short_name(type(self.sampler)), f"{expected}: {names}")
 
     @property
     def automatic(self) -> Newton | None:
@@ -131,7 +138,7 @@ def check_sampler(sampler: Sampler, task: Task, prompted: bool) -> None:
     Raises:
         UsageError: it cannot.
     """
-    name = type(sampler).__name__.lower()
+    name = short_name(type(sampler))
     if sampler.prompted and not prompted:
         raise UsageError.of("sampler", name, "a sampler for a model without prompts")
     if not issubclass(task.makes, sampler.needs):

@@ -114,11 +114,19 @@ def test_negative_prompts_where_there_are_none(pipe_of: PipeOf) -> None:
         fcs.sample(model, steps=1, guidance=2.0, negative_prompt="blurry", progress=False)
 
 
-@pytest.mark.parametrize("sampler", ["dps", "psld", "freedom", "p2l", InexactNewton(Gradient())])
-def test_samplers_with_backward_passes(pipe_of: PipeOf, sampler: Any) -> None:
+@pytest.mark.parametrize("sampler", ["dps", "psld", "freedom", "p2l"])
+def test_samplers_with_backward_passes(pipe_of: PipeOf, sampler: str) -> None:
     model = fcs.load(pipe_of("sana"), size=(32, 32))
     image = np.zeros((32, 32, 3), np.uint8)
-    with refused("only asks its network forwards: .*ding.*mmps.*newton"):
+    with refused(f"sampler={sampler}: .*only asks its network forwards: .*ding.*mmps.*newton"):
+        fcs.inpaint(model, image, np.full((32, 32), 255, np.uint8), steps=1, sampler=sampler, progress=False)
+
+
+def test_a_direction_with_backward_passes(pipe_of: PipeOf) -> None:
+    """The sampler itself is one of those that work."""
+    model, sampler = fcs.load(pipe_of("sana"), size=(32, 32)), InexactNewton(Gradient())
+    image = np.zeros((32, 32, 3), np.uint8)
+    with refused("sampler.direction=gradient: .*only asks its network forwards: newton, local"):
         fcs.inpaint(model, image, np.full((32, 32), 255, np.uint8), steps=1, sampler=sampler, progress=False)
 
 
