@@ -110,11 +110,17 @@ def test_a_dry_run_says_what_was_deleted_by_hand(
     out = shutil.copytree(digits_run, tmp_path / "out")
     arguments = ["--config", "digits_inpaint", f"out={out}", *DIGITS_RUN, "--dry-run"]
     assert main(arguments) == 0
-    assert f"out        {out} (continues)" in capsys.readouterr().out.splitlines()
+    assert f"out        {out} (complete: nothing is left to do)" in capsys.readouterr().out.splitlines()
     (out / "metrics" / "mixed.parquet").unlink()
     assert main(arguments) == 0
     told = "1 shard not as committed, to be computed again: mixed"
     assert f"out        {out} (continues; {told})" in capsys.readouterr().out.splitlines()
+
+
+def test_a_dry_run_says_whether_anything_is_left(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more, state in (("data.workers=1", "complete: nothing is left to do"), ("data.retry_failed=true", "continues")):
+        assert main(["--config", "digits_inpaint", f"out={digits_run}", *DIGITS_RUN, "--dry-run", more]) == 0
+        assert f"{digits_run} ({state})" in capsys.readouterr().out
 
 
 def signalled(monkeypatch: pytest.MonkeyPatch, at: int) -> None:

@@ -48,7 +48,7 @@ def dry_run(run: Preflight, timed: bool = False) -> int:
         "metrics": ", ".join([*image_scores.NAMES, *config.task.scored, *config.metrics.scores]),
         "features": ", ".join(config.metrics.features) or "none",
         "processes": f"{ranks}, batches of {config.data.batch_size}",
-        "out": f"{config.out}{_continues(run)}",
+        "out": f"{config.out}{_state(run)}",
     }
     lines |= timed_batch(run, pipeline, ranks, total) if timed else {}
     for name, value in lines.items():
@@ -56,6 +56,17 @@ def dry_run(run: Preflight, timed: bool = False) -> int:
     _say_what_would_fail(run, model)
     print("nothing was written")
     return DONE
+
+
+def _state(run: Preflight) -> str:
+    """What the run would find in OUT, and what of it has to be done once more."""
+    if not run.out.exists(RUN):
+        return ""
+    if run.complete and not run.config.data.retry_failed:
+        return " (complete: nothing is left to do)"
+    stems = [source.stem for source in run.sources]
+    again = damaged(run.out, list_commits(run.out, stems, run.pinned["fingerprint"], run.config.data.limit))
+    return f" (continues; {damaged_text(again)})" if again else " (continues)"
 
 
 def prepare(run: Preflight) -> int:
@@ -74,16 +85,6 @@ def prepare(run: Preflight) -> int:
     _say_what_would_fail(run, model)
     print(f"{run.config.out}: pinned; {count_of(len(run.sources), 'shard')}, {count_of(records, 'record')}")
     return DONE
-
-
-def _continues(run: Preflight) -> str:
-    """Whether there is a run already, and what of it has to be done once more."""
-    if not run.out.exists(RUN):
-        return ""
-    stems = [source.stem for source in run.sources]
-    found = list_commits(run.out, stems, run.pinned["fingerprint"], run.config.data.limit)
-    again = damaged(run.out, found)
-    return f" (continues; {damaged_text(again)})" if again else " (continues)"
 
 
 def _calls(config: Run, total: int | None) -> str:
