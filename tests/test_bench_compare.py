@@ -414,7 +414,7 @@ def test_products_are_traded_for_levels() -> None:
         (["--limit", "0"], "--limit=0"),
         (["--against", "newton-k2"], "--against=newton-k2: expected one of --methods; did you mean newton-k"),
         (["--tuned", "nowhere"], "--tuned=nowhere: expected a folder"),
-        (["--model", "digits-17"], "--model|model.name|--data"),
+        (["--model", "digits-17"], "model.name=digits-17: .*did you mean digits-16"),
         (["--task", "inpaint-hal"], "did you mean inpaint-half"),
         (["--method", "ddim"], "--method: expected an option of --help; did you mean --methods"),
         (["guidanse=2"], "guidanse.*did you mean guidance"),

@@ -77,9 +77,13 @@ def setup(model: str, task: str, data: str | None = None) -> Setup:
             records do not ship, it must be given.
 
     Raises:
-        UsageError: a task that the model has not, records that do not ship.
+        UsageError: a model that is none, a task that it has not, records that do not ship.
     """
     embedded = (PACKAGE / "weights" / model / "card.json").is_file()
+    if not embedded and "/" not in model:  # a name that is mistyped, or a folder; a hub's is looked up by the runs
+        from fcs.models.loading import find  # with torch, which the command's help does without
+
+        find(model)
     family = model.partition("-")[0] if embedded else GENERAL
     found = {name: config for name in TASKS if (config := config_for(family, name)) is not None}
     if task not in found:
