@@ -57,15 +57,17 @@ def from_folder(found: Found, kind: torch.dtype | None) -> Any:
 
 
 def _round(pipe: Any, kind: torch.dtype) -> None:
-    """Bring all networks but the autoencoder to 16 bits, where they are not yet.
+    """Bring networks to 16 bits that have no weight in them yet, all but the autoencoder.
 
     Without accelerate, diffusers leaves a network in its files' type if the first entry of its state is a buffer of
-    that type, as SD 3's table of positions is: its inputs would be in 16 bits, its weights in 32.
+    that type, as SD 3's table of positions is: its inputs would be in 16 bits, its weights in 32. Where some weights
+    are in 16 bits, diffusers keeps the others in 32 on purpose.
     """
     from diffusers import ModelMixin
 
     for name, part in pipe.components.items():
-        if isinstance(part, ModelMixin) and name != "vae":
+        left = isinstance(part, ModelMixin) and all(weights.dtype != kind for weights in part.parameters())
+        if left and name != "vae":
             part.to(kind)
 
 
