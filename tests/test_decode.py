@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers.tars import array, codes, one, picture, pixels
+from helpers.tars import FORM, array, codes, one, picture, pixels
 from PIL import Image
 
+import fcs
+from fcs.core.notes import CAPTION
+from fcs.engine.config import load_config
+from fcs.engine.pipeline_loading import record_format
 from fcs.shards.input.decode import Format
 
 
@@ -146,6 +151,31 @@ def test_text_json_and_seed(tmp_path: Path) -> None:
     for code, (suffix, values) in bad.items():
         for data in values:
             assert codes([one(tmp_path, {"png": picture(), suffix: data})]) == [("k", code)], data
+
+
+def test_a_caption_that_is_not_read_is_noted_where_a_model_would_take_it(tmp_path: Path) -> None:
+    takes = replace(FORM, wants_prompt=True)
+    told = {"png": picture(), "json": b'{"caption": "a cat", "width": 4}'}
+    assert one(tmp_path, told, takes).notes == (CAPTION,)
+    assert one(tmp_path, told, takes).prompt is None
+    assert one(tmp_path, told).notes == ()
+    assert one(tmp_path, told | {"txt": b""}, takes).notes == ()
+    for silent in (b'{"caption": " "}', b'{"caption": null, "text": 3}', b"{}"):
+        assert one(tmp_path, told | {"json": silent}, takes).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "wanted"),
+    [
+        ("emoji_half", [], True),
+        ("emoji_half", ["data.prompt=sun"], False),
+        ("emoji_half", ["data.captions=false"], False),
+        ("digits_half", [], False),
+    ],
+)
+def test_a_prompt_is_wanted_where_it_makes_a_difference(name: str, settings: list[str], wanted: bool) -> None:
+    run, _ = load_config.load([name], settings)
+    assert record_format(run, fcs.load(run.model.name, device="cpu")).wants_prompt == wanted
 
 
 def test_what_json_does_not_have_is_handed_on_as_null(tmp_path: Path) -> None:

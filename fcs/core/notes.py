@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 ALPHA = "mask_in_alpha"
+CAPTION = "caption_in_json"
 CLASSES = "class_numbers"
 COLOUR_PROFILE = "colour_profile"
 FAINT = "faint_mask"
@@ -25,6 +26,7 @@ NOTES = {
     CLASSES: "white beside values up to 31 and no greys between: class numbers? only what is white is generated",
     GREY: "the brightest of the mask is grey, so it counts in part: what is there shows through",
     COLOUR_PROFILE: "the picture's colour profile is applied: it is converted to sRGB",
+    CAPTION: "a caption in KEY.json and no KEY.txt: the prompt is empty",
     FRAMES: "the picture is an animation or has several pages: the first is taken",
 }
 

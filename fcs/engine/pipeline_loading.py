@@ -108,7 +108,8 @@ def record_format(config: Run, model: Model) -> Format:
     masks = (mask_source(data.mask), edits)
     crops = crops_of(config)
     sizes = (tuple(bucket_models(model, task)) if data.resize == "bucket" else (), crops.margin if crops else 0.0)
-    return Format(channels, height, width, data.resize, *options, data.keys, *masks, *sizes, LONGEST.get(config.format))
+    common = (channels, height, width, data.resize, *options, data.keys, *masks, *sizes, LONGEST.get(config.format))
+    return Format(*common, wants_prompt=model.prompted and data.captions and not data.prompt)
 
 
 def layout_of(config: Run, form: Format, slots: int) -> Layout:

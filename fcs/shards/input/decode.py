@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageOps
 
 from fcs.core.mask_edits import MaskEdits
+from fcs.core.notes import CAPTION
 from fcs.core.pictures import Mode
 from fcs.core.records import Record
 from fcs.core.seeds import whole_seed
@@ -25,6 +26,7 @@ from fcs.shards.input.record_index import MEASURED, SLOTS, Entry, Keys
 from fcs.shards.input.record_pictures import with_pictures
 
 NO_EDITS = MaskEdits()
+TOLD = ("caption", "prompt", "text")  # where other tools keep a caption in KEY.json
 MAX_IMAGE_BYTES = 256 << 20
 MAX_PROMPT_BYTES = 64 << 10
 MAX_JSON_BYTES = 1 << 20  # as objects it takes some twenty times that
@@ -54,6 +56,7 @@ class Format:
         buckets: sizes (height, width), for ``bucket``.
         margin: share of a crop's sides beside the hole, for ``crop_to_mask``.
         longest: pixels a side that the format of the results holds, for ``crop_to_mask``; None without such a limit.
+        wants_prompt: a record without ``KEY.txt`` has an empty prompt, and that makes a difference.
     """
 
     channels: int
@@ -71,6 +74,7 @@ class Format:
     buckets: tuple[tuple[int, int], ...] = ()
     margin: float = 0.0
     longest: int | None = None
+    wants_prompt: bool = False
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -130,7 +134,9 @@ def _decode(record: Record, slots: dict[str, bytes], members: dict[str, bytes], 
     extra = _json(slots["json"]) if "json" in slots else {}
     seed = _seed(extra)
     prompt = _text(slots["prompt"]) if form.captions and "prompt" in slots else None
-    common = replace(record, prompt=prompt, extra=extra, seed=seed, members=members)
+    unread = form.wants_prompt and "prompt" not in slots and any(_is_said(extra.get(name)) for name in TOLD)
+    told = (CAPTION,) if unread else ()
+    common = replace(record, prompt=prompt, extra=extra, seed=seed, members=members, notes=told)
     if form.measurement is not None:
         measurement = decode_measurement(slots["measurement"], form.measurement)
         blank = torch.zeros(form.channels, form.height, form.width, dtype=torch.uint8)
@@ -138,7 +144,7 @@ def _decode(record: Record, slots: dict[str, bytes], members: dict[str, bytes], 
     mode: Mode = "RGB" if form.channels == 3 else "L"
     image, notes = decode_image(slots["image"], mode)
     mask, more = _mask(slots, image.size, form) if form.reads_mask else (None, ())
-    common = replace(common, notes=notes + more)
+    common = replace(common, notes=notes + more + told)
     return with_pictures(common, image, mask, partial(_again, slots["image"], mode), form)
 
 
@@ -160,6 +166,10 @@ def _text(data: bytes) -> str:
         return data.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise BadRecordError("bad_text", error) from error
+
+
+def _is_said(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _json(data: bytes) -> dict[str, Any]:
