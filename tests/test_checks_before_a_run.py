@@ -51,7 +51,7 @@ def test_a_run_whose_records_all_failed_is_repeated_with_another_setting(
     assert main([*run, "--dry-run", "--time", "data.resize=crop", "data.batch_size=4"]) == 0
     said = capsys.readouterr()
     assert "s a batch of 4" in said.out
-    assert "pictures a second by 1 processes" in said.out
+    assert "pictures a second by 1 process" in said.out
     assert "would fail" not in said.err
     assert not Path("o").exists()
 
@@ -66,6 +66,15 @@ def test_a_run_whose_records_all_failed_is_repeated_with_another_setting(
     capsys.readouterr()
     assert main([*run, "data.resize=pad"]) == 2  # now it has results
     assert "data.resize=pad: expected crop" in capsys.readouterr().err
+
+
+def test_a_batch_is_timed_of_the_first_shard_that_has_a_record(shard: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("0.tar").write_bytes(tar([("a.png", b"broken"), ("a.mask.png", b"broken")]))
+    run = ["-c", "digits_inpaint", "out=o", "steps=1", "data.resize=crop", "data.batch_size=4", "--dry-run", "--time"]
+    assert main([*run, f"data.shards=[0.tar, {shard}]"]) == 0
+    assert "s a batch of 4" in capsys.readouterr().out
+    assert main([*run, "data.shards=0.tar"]) == 0
+    assert "no batch was timed: no record of the first shards can be read" in capsys.readouterr().out
 
 
 def test_time_is_told_with_a_dry_run_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from itertools import cycle, islice
 
 import torch
 
-from fcs.core.errors import UsageError
+from fcs.core.plurals import count_of
 from fcs.core.records import Record
 from fcs.core.tf32 import allow_tf32
 from fcs.engine.oom_retry import OomRetry
@@ -19,6 +19,8 @@ from fcs.engine.trainer import batch_size, compiles, device, limit_threads, plan
 from fcs.shards.input.decode import Format
 from fcs.shards.input.shard_reader import ShardReader
 from fcs.tasks.pipeline import Pipeline
+
+SHARDS = 8  # that are looked at for records
 
 
 def timed_batch(run: Preflight, pipeline: Pipeline, ranks: int, total: int | None) -> dict[str, str]:
@@ -33,8 +35,8 @@ def timed_batch(run: Preflight, pipeline: Pipeline, ranks: int, total: int | Non
         ranks: processes that will share the run on this machine.
         total: records of the run; None where it is not known.
 
-    Raises:
-        UsageError: no record of the first shard can be read.
+    Returns:
+        Lines by name. Where no record can be read one line says so: what shards contain is no mistake of the command.
     """
     config, where, info = run.config, device(0), ProcessInfo.here()
     limit_threads(replace(info, peers=max(info.peers, ranks)))
@@ -51,24 +53,29 @@ def timed_batch(run: Preflight, pipeline: Pipeline, ranks: int, total: int | Non
         pipeline.model.denoiser.to_channels_last()
     if compiles(config, planned_calls(config, total, size, ranks)):
         pipeline.model.compile_network(config.trainer.cuda_graphs)
-    batch = replace(layout, slots=size).batch("timed", 0, _samples(run, form, size)).to(where)
+    samples = _samples(run, form, size)
+    if not samples:
+        return {"time": "no batch was timed: no record of the first shards can be read"}
+    batch = replace(layout, slots=size).batch("timed", 0, samples).to(where)
     sample = OomRetry(pipeline)
     if where.type == "cuda":
         sample(batch)
     began = time.perf_counter()
     sample(batch)
     seconds = time.perf_counter() - began
+    by = "1 process" if ranks == 1 else f"{ranks} processes"
     rate, what = ranks * size / seconds, "crops" if form.native else "pictures"
-    card = torch.cuda.get_device_name() if where.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    lines = {"time": f"{seconds:.3g} s a batch of {size} ({card}), {rate:.3g} {what} a second by {ranks} processes"}
+    card = torch.cuda.get_device_name() if where.type == "cuda" else count_of(torch.get_num_threads(), "CPU thread")
+    lines = {"time": f"{seconds:.3g} s a batch of {size} ({card}), {rate:.3g} {what} a second by {by}"}
     return lines | ({} if total is None or form.native else {"in all": f"{total / rate / 3600:.3g} hours"})
 
 
 def _samples(run: Preflight, form: Format, size: int) -> list[Record]:
-    """``size`` samples of one shape from the first shard, the same ones again where it has fewer."""
-    with ShardReader(run.sources[0], form) as reader:
-        read = [record for record in map(reader.record, range(min(size, len(reader)))) if record.error is None]
-    shapes = [(sample, sample.image.shape) for record in read for sample in record.samples if sample.image is not None]
-    if not shapes:
-        raise UsageError.of("data.shards", run.sources[0].url, "a record that can be read, to time a batch with it")
-    return list(islice(cycle(sample for sample, shape in shapes if shape == shapes[0][1]), size))
+    """``size`` samples of one shape from the first shard that has any, the same ones again where it has fewer."""
+    for source in run.sources[:SHARDS]:
+        with ShardReader(source, form) as reader:
+            read = [record for record in map(reader.record, range(min(size, len(reader)))) if record.error is None]
+        there = [(sample, sample.image.shape) for one in read for sample in one.samples if sample.image is not None]
+        if there:
+            return list(islice(cycle(sample for sample, shape in there if shape == there[0][1]), size))
+    return []
