@@ -19,12 +19,14 @@ def compared(
     command: str = "compare",
     captions: bool = False,
     budget: int | None = 40,
+    energy: list[float] | None = None,
 ) -> str:
     """What a comparison of one method leaves, as far as it is read."""
     figure = {"mean": sum(consistency) / len(consistency), "low": min(consistency), "high": max(consistency)}
     names = [str(i) for i in range(len(consistency))]
     single = {"record": names, "group": list(range(len(names))), "consistency": consistency}
     single |= {"excess": {"eyes": [[0.5, -0.5], [0.0, 0.0], *[[None, None]] * (len(names) - 2)]}}
+    single |= {} if energy is None else {"energy_own": energy}
     evaluation: dict[str, Any] = {
         **{
             "command": command,
