@@ -20,6 +20,7 @@ import argparse
 import json
 import shlex
 import tarfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
@@ -37,6 +38,8 @@ from fcs.bench.posterior import pooled_variation
 from fcs.bench.trial import FILE
 from fcs.core.errors import UsageError
 from fcs.tools.cli.ends import Parser
+
+Rows = dict[str, Entry]  # by name
 
 
 def parser() -> Parser:
@@ -74,7 +77,7 @@ def comparisons(given: Path, space: Path, option: str) -> list[Path]:
     return found
 
 
-def entries(folders: list[str], space: Path, option: str = "--set") -> dict[str, Entry]:
+def entries(folders: Sequence[str], space: Path, option: str = "--set") -> dict[str, Entry]:
     """Rows by name, each with its evaluation.
 
     Args:
@@ -102,10 +105,14 @@ def asked(evaluation: Entry) -> list[str]:
     return [*words, "captions"] if evaluation["captions"] else words
 
 
+def apart(entry: Entry, reference: Entry) -> dict[str, Any]:
+    """Paired differences of a row to the reference; none of the reference itself."""
+    return {} if entry is reference else differences(entry["single"], reference["single"])
+
+
 def figures(entry: Entry, reference: Entry) -> Entry:
     """What is kept of a row: cost, consistency and calibration by attribute, the energy score, paired differences."""
     row, known = entry["row"], entry["posterior"]
-    apart = {} if entry is reference else differences(entry["single"], reference["single"])
     return {
         **{name: row[name] for name in ("calls", "backwards", "levels", "seconds", "setting", "note")},
         **{name: entry[name] for name in ("command", "date", "hardware", "records", "seeds")},
@@ -113,8 +120,29 @@ def figures(entry: Entry, reference: Entry) -> Entry:
         "consistency_by_attribute": known["consistency"],
         "calibration": known["calibration"],
         "part": known.get("part"),
-        "difference": apart,
+        "difference": apart(entry, reference),
     }
+
+
+def held(sets: Sequence[Sequence[str]], against: str, kept: Callable[[Entry, Entry], Entry]) -> dict[str, Rows]:
+    """What is kept of the rows of each set, each held against one of them.
+
+    Args:
+        sets: a name and folders of comparisons, or archives, each.
+        against: the row that the others are held against.
+        kept: makes it, of a row and that one.
+
+    Raises:
+        UsageError: a folder or a row that is not there.
+    """
+    found: dict[str, Rows] = {}
+    for name, *folders in sets:
+        with TemporaryDirectory() as space:
+            rows = entries(folders, Path(space))
+        if against not in rows:
+            raise UsageError.of("--against", against, f"a row of {name}: {', '.join(rows)}", rows)
+        found[name] = {label: kept(one, rows[against]) for label, one in rows.items()}
+    return found
 
 
 def run(args: argparse.Namespace) -> None:
@@ -123,14 +151,9 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         UsageError: a folder, a row or a table's set that is not there.
     """
-    found: dict[str, dict[str, Entry]] = {}
-    for name, *folders in args.sets:
-        with TemporaryDirectory() as space:
-            rows = entries(folders, Path(space))
-        if args.against not in rows:
-            raise UsageError.of("--against", args.against, f"a row of {name}: {', '.join(rows)}", rows)
-        found[name] = {label: figures(one, rows[args.against]) for label, one in rows.items()}
-        print(f"\n{name}\n\n{intervals(found[name])}")
+    found = held(args.sets, args.against, figures)
+    for name, rows in found.items():
+        print(f"\n{name}\n\n{intervals(rows)}")
     print(f"\n{summaries(found)}")
     write_json(args.out, {**origin(), "against": args.against, "sets": found})
     if args.plot is not None:
@@ -146,7 +169,7 @@ def point(label: str, one: Entry) -> str:
     return f"{title(label)}, {parts(label)[1]}" if one["calls"] else title(label)
 
 
-def panels(sets: dict[str, dict[str, Entry]], across: str, along: str) -> dict[str, dict[str, Any]]:
+def panels(sets: dict[str, Rows], across: str, along: str) -> dict[str, dict[str, Any]]:
     """For each model the consistency on one mask and the total variation on another, of rows that both have."""
     found: dict[str, dict[str, Any]] = {}
     for model, masks in by_model(sets).items():

@@ -12,20 +12,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 from command import command
-from faces.posterior_summary import Entry
-from posterior import entries
+from faces.posterior_summary import Entry, marked, price
+from posterior import Rows, apart, held
 
 from fcs.bench.origin import origin, write_json
-from fcs.bench.paired import differences
 from fcs.bench.tables import markdown, shown
-from fcs.core.errors import UsageError
 from fcs.tools.cli.ends import Parser
 
 FIGURES = {"energy_own": "energy", "energy_random": "random features"}
+SMALLER = -1  # is better, of both
 KEPT = ("command", "date", "hardware", "records", "seeds", *FIGURES)
 
 
@@ -38,29 +35,20 @@ def parser() -> Parser:
     return parser
 
 
-def held(entry: Entry, reference: Entry) -> dict[str, Any]:
-    """A row's cost, setting and energy scores, and its differences to the reference, if it is another row."""
-    row = entry["row"]
-    found = {name: row[name] for name in ("calls", "backwards", "levels", "setting")}
-    apart = {} if entry is reference else differences(entry["single"], reference["single"])
-    return {**found, **{name: entry[name] for name in KEPT}, "difference": apart}
+def kept(entry: Entry, reference: Entry) -> Entry:
+    """A row's cost, setting and energy scores, and its differences to the reference."""
+    found = {name: entry["row"][name] for name in ("calls", "backwards", "levels", "setting")}
+    return {**found, **{name: entry[name] for name in KEPT}, "difference": apart(entry, reference)}
 
 
-def difference(interval: dict[str, float] | None) -> str:
-    """A paired difference of scores of which less is better, marked where its interval does not contain 0."""
-    if interval is None:
-        return ""
-    mark = "**" if interval["high"] < 0 else "*" if interval["low"] > 0 else ""
-    return f"{mark}{shown(interval)}{mark}"
-
-
-def table(rows: dict[str, dict[str, Any]]) -> str:
+def table(rows: Rows) -> str:
     """The rows, the best first."""
     lines = []
     for name, one in sorted(rows.items(), key=lambda item: float(item[1]["energy_own"]["mean"])):
-        cells = [name, f"{one['calls']:g} + {one['backwards']:g}b" if one["backwards"] else f"{one['calls']:g}"]
+        cells = [name, price(one)]
         for figure in FIGURES:
-            cells += [f"{one[figure]['mean']:.3g}", difference(one["difference"].get(figure))]
+            difference = one["difference"].get(figure)
+            cells += [f"{one[figure]['mean']:.3g}", marked(shown(difference), difference, SMALLER)]
         lines.append(cells)
     return markdown(["row", "calls", *(cell for name in FIGURES.values() for cell in (name, "difference"))], lines)
 
@@ -71,14 +59,9 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         UsageError: a folder or a row that is not there.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for name, *folders in args.sets:
-        with TemporaryDirectory() as space:
-            rows = entries(folders, Path(space))
-        if args.against not in rows:
-            raise UsageError.of("--against", args.against, f"a row of {name}: {', '.join(rows)}", rows)
-        found[name] = {label: held(one, rows[args.against]) for label, one in rows.items()}
-        print(f"\n{name}\n\n{table(found[name])}", end="")
+    found = held(args.sets, args.against, kept)
+    for name, rows in found.items():
+        print(f"\n{name}\n\n{table(rows)}", end="")
     write_json(args.out, {**origin(), "against": args.against, "sets": found})
 
 

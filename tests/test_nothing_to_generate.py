@@ -65,9 +65,9 @@ def test_a_raw_picture_is_sampled_all_the_same(digits: Model) -> None:
 
 def test_a_task_that_can_do_without_a_mask_says_nothing(digits: Model, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "fcs"):
-        made = fcs.layers(digits, GIVEN, mask=BLACK, task=Layers(rounds=0), steps=1, progress=False)
+        made = fcs.layers(digits, GIVEN, mask=BLACK, task=Layers(rounds=0), steps=3, progress=False)
     assert "nothing_to_generate" not in made.metrics[0]
-    assert "nothing_to_generate" not in caplog.text
+    assert caplog.text == ""
 
 
 def test_a_run_says_how_many_records_and_its_rows_which(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

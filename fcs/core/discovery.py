@@ -63,3 +63,8 @@ def attributes(package: str, base: type) -> tuple[Callable[[str], Any], Callable
         return sorted({*vars(import_module(package)), *classes(package, base)})
 
     return offered, names
+
+
+def known_as(owner: type) -> str:
+    """A class's name in configurations and pinned runs: its own, unless it has a ``known_as``."""
+    return str(vars(owner).get("known_as", owner.__name__))

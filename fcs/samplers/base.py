@@ -13,7 +13,7 @@ from torch import Tensor
 from fcs.core.constraints import Constraint
 from fcs.core.denoiser import Denoise
 from fcs.core.directions import Direction
-from fcs.core.discovery import classes
+from fcs.core.discovery import classes, known_as
 from fcs.core.levels import Level, pairs
 
 Noise = Callable[[Sequence[int]], Tensor]
@@ -74,12 +74,7 @@ class Sampler(ABC):
 def forward_only() -> list[str]:
     """Short names of the samplers that, with their defaults, need no backward pass through the denoiser."""
     kinds = [kind for kind in classes("fcs.samplers", Sampler).values() if _needs_none(kind)]
-    return sorted(map(short_name, kinds))
-
-
-def short_name(kind: type[Sampler]) -> str:
-    """How a configuration calls a sampler."""
-    return str(vars(kind).get("known_as", kind.__name__)).lower()
+    return sorted(known_as(kind).lower() for kind in kinds)
 
 
 def _needs_none(kind: type[Sampler]) -> bool:

@@ -10,12 +10,13 @@ import torch
 
 from fcs.core.autocast import no_autocast
 from fcs.core.directions import Newton
+from fcs.core.discovery import known_as
 from fcs.core.errors import UsageError
 from fcs.core.levels import Spacing
 from fcs.core.per_sample import RecordNoise
 from fcs.core.records import Batch, Result
 from fcs.models.base import Model
-from fcs.samplers.base import Sampler, forward_only, short_name
+from fcs.samplers.base import Sampler, forward_only
 from fcs.tasks.base import Task
 from fcs.tasks.half_precision import check_agreement, lengths, merged, rounds
 from fcs.tasks.handed_on import as_given, with_given
@@ -63,9 +64,9 @@ class Pipeline:
         expected = f"one without backward passes, since {type(self.model).__name__} only asks its network forwards"
         direction = self.sampler.direction
         if direction is not None and direction.backwards:
-            return UsageError.of("sampler.direction", type(direction).__name__.lower(), f"{expected}: newton, local")
+            return UsageError.of("sampler.direction", known_as(type(direction)).lower(), f"{expected}: newton, local")
         names = ", ".join(forward_only())
-        return UsageError.of("sampler", short_name(type(self.sampler)), f"{expected}: {names}")
+        return UsageError.of("sampler", known_as(type(self.sampler)).lower(), f"{expected}: {names}")
 
     @property
     def automatic(self) -> Newton | None:
@@ -138,7 +139,7 @@ def check_sampler(sampler: Sampler, task: Task, prompted: bool) -> None:
     Raises:
         UsageError: it cannot.
     """
-    name = short_name(type(sampler))
+    name = known_as(type(sampler)).lower()
     if sampler.prompted and not prompted:
         raise UsageError.of("sampler", name, "a sampler for a model without prompts")
     if not issubclass(task.makes, sampler.needs):

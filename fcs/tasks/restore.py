@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fcs.core.constraints import Constraint, Measured
+from fcs.core.discovery import known_as
 from fcs.core.errors import UsageError
 from fcs.core.images import to_float, to_uint8
 from fcs.core.operators.base import Operator
@@ -234,7 +235,7 @@ class Restore(Task):
 
 
 def _called(operator: Operator) -> str:
-    return str(vars(type(operator)).get("known_as", type(operator).__name__)).lower()
+    return known_as(type(operator)).lower()
 
 
 def _measurements(batch: Batch) -> Tensor:

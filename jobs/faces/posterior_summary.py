@@ -106,8 +106,17 @@ def cell(entry: Entry | None, figure: str) -> str | None:
     if entry is None:
         return None
     value = mean(entry, figure)
-    apart = entry["difference"].get(figure)
-    if value is None or apart is None or apart["low"] <= 0 <= apart["high"]:
-        return None if value is None else f"{value:.3g}"
-    better = (apart["mean"] > 0) == (SHOWN[figure] > 0)
-    return f"**{value:.3g}**" if better else f"*{value:.3g}*"
+    return None if value is None else marked(f"{value:.3g}", entry["difference"].get(figure), SHOWN[figure])
+
+
+def marked(text: str, apart: Mapping[str, float] | None, way: int) -> str:
+    """A text in bold where its paired difference is significantly better, in italics where it is worse.
+
+    Args:
+        text: what is marked.
+        apart: difference to the reference, with its interval; None for the reference.
+        way: 1 if more is better, else -1.
+    """
+    if apart is None or apart["low"] <= 0 <= apart["high"]:
+        return text
+    return f"**{text}**" if (apart["mean"] > 0) == (way > 0) else f"*{text}*"

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from torch import Tensor
 
 from fcs.core.directions import Direction
-from fcs.core.discovery import classes
+from fcs.core.discovery import classes, known_as
 from fcs.core.errors import UsageError, first_line
 from fcs.core.operators.base import Operator
 from fcs.engine.config.logger import Logger
@@ -51,11 +51,6 @@ def shipped(where: str) -> dict[str, type]:
         module = import_module(kind.package)
         offered = [getattr(module, name) for name in module.__all__ if name != kind.base.__name__]
     return dict(sorted((known_as(item).lower(), item) for item in offered))
-
-
-def known_as(owner: type) -> str:
-    """A class's name in configurations and pinned runs: its own, unless it has a ``known_as``."""
-    return str(vars(owner).get("known_as", owner.__name__))
 
 
 def class_path(where: str, name: str) -> str:
